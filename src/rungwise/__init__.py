@@ -1,0 +1,28 @@
+"""Rungwise: hyperparameter optimisation that spends only as much training as the answer needs.
+
+tune          run a study of your function on local processes
+Study         a study whose loop you own: ask, report, best, explain
+simulate      run a scheduler over a CurveTable on a virtual clock
+
+Parameters    Float, Integer, Categorical, Ordinal; a Space of them
+Schedulers    PASHA (the default), ASHA
+Rankings      SoftRanking, DirectRanking: when PASHA takes two rungs to agree
+Searchers     RandomSearch
+Your side     Trial, what your function is handed; Command, any program in its place
+Errors        InputError, what you gave; StudyError, a file that cannot be used
+"""
+
+from rungwise.core import ASHA, PASHA, Scheduler
+from rungwise.core.ranking import DirectRanking, SoftRanking
+from rungwise.curves import CurveTable
+from rungwise.events import Job
+from rungwise.executors.command import Command
+from rungwise.log import StudyError
+from rungwise.names import InputError
+from rungwise.run import tune
+from rungwise.search import RandomSearch, Searcher
+from rungwise.simulate import Simulation, simulate
+from rungwise.space import Categorical, Float, Integer, Ordinal, Space
+from rungwise.study import Best, Study, TrialRecord
+from rungwise.trial import Trial
+from rungwise.version import __version__

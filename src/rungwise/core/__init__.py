@@ -1,0 +1,77 @@
+"""Decisions. Facts in, answers out: standard library and numpy only; no I/O, clock, logging or chance.
+
+Read `rungs`, `asha`, `pasha`, `ranking`, `noise`, in this order.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from rungwise.core.asha import ASHA
+from rungwise.core.pasha import PASHA
+from rungwise.events import Answer, Fact
+from rungwise.names import InputError, suggestion
+
+
+class Scheduler(Protocol):
+    """How far? Who trains next, and up to which resource.
+
+    `ask` is a query: asking twice changes nothing. `tell` is the only mutator; its reports carry losses.
+    """
+
+    def ask(self) -> Answer:
+        """What to do next."""
+        ...
+
+    def tell(self, fact: Fact) -> None:
+        """Take one fact."""
+        ...
+
+    def may_promote(self, total: int) -> set[int]:
+        """The paused trials that may yet be promoted if no more than `total` are ever started."""
+        ...
+
+    def settings(self) -> dict[str, Any]:
+        """The arguments that make an equal one, as plain JSON."""
+        ...
+
+    def up_to(self, max_resource: int) -> Scheduler:
+        """A fresh one with the same settings and this `max_resource`."""
+        ...
+
+    @property
+    def name(self) -> str:
+        """What `as_scheduler` calls it."""
+        ...
+
+    @property
+    def max_resource(self) -> int | None:
+        """The most any trial may ever get; None without limit."""
+        ...
+
+    @property
+    def open_level(self) -> int | None:
+        """The most any trial may get now; None without limit."""
+        ...
+
+
+SCHEDULERS = {"asha": ASHA, "pasha": PASHA}
+
+
+def as_scheduler(scheduler: Scheduler | str | dict[str, Any]) -> Scheduler:
+    """A fresh scheduler from another one, a name ("pasha", "asha"), or `{"name": …, **settings}`.
+
+    >>> as_scheduler("pasha").open_level
+    3
+    """
+    if isinstance(scheduler, str):
+        scheduler = {"name": scheduler}
+    elif not isinstance(scheduler, dict):
+        if isinstance(scheduler, type) or not all(hasattr(scheduler, method) for method in ("ask", "tell")):
+            raise InputError(f"scheduler must be a name or an object like rw.PASHA(), not {scheduler!r}")
+        scheduler = {"name": scheduler.name, **scheduler.settings()}
+    arguments = dict(scheduler)
+    name = arguments.pop("name", None)
+    if name not in SCHEDULERS:
+        raise InputError(f"there is no scheduler {name!r}{suggestion(str(name), SCHEDULERS)}")
+    return SCHEDULERS[name](**arguments)

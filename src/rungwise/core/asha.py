@@ -1,0 +1,112 @@
+"""Which trial next? Asynchronous successive halving, promotion type (Li et al., MLSys 2020, Algorithm 2).
+
+May import `events`, `names`, `space` and `core.rungs`.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, final
+
+from rungwise.core.rungs import Ladder, Rung
+from rungwise.events import Answer, Completed, Fact, Failed, Promote, Promoted, Reported, Start, Started
+from rungwise.names import our_names
+
+
+@final
+class ASHA:
+    """Promote the best paused trial among the top 1/η of its rung, from the highest rung down; else start one.
+
+    `ask` is a query: asking twice gives the same answer and changes nothing. `tell` takes one fact, with
+    losses (lower is better) in place of scores. Among equal losses the trial that completed the rung
+    earlier comes first. A trial that failed, or whose last report is not finite, completes its rung with
+    the loss `inf` and is never promoted. Without `max_resource` there is always a next rung.
+
+    `ceiling` is the place of the highest rung that is open, None if all are; PASHA moves it.
+
+    >>> asha = ASHA(max_resource=9)
+    >>> asha.ask()
+    Start(until=1)
+
+    Raises `InputError` for min_resource < 1 or > max_resource, and for reduction_factor ≤ 1.
+    """
+
+    name = "asha"
+
+    @our_names
+    def __init__(
+        self, *, min_resource: int = 1, reduction_factor: float = 3, max_resource: int | None = None
+    ) -> None:
+        self.ladder = Ladder(min_resource, reduction_factor, max_resource)
+        self.ceiling: int | None = None
+        self.rungs: list[Rung] = []  # as many as have results
+        self.running: dict[int, int] = {}  # trial -> the rung it is on the way to
+        self._latest: dict[int, float] = {}  # running trial -> loss of its last report in this job
+
+    @property
+    def max_resource(self) -> int | None:
+        """R, the resource of the last rung; None if there is none."""
+        return self.ladder.max_resource
+
+    def up_to(self, max_resource: int) -> ASHA:
+        """A fresh one with the same settings and this `max_resource`."""
+        return ASHA(**self.settings() | {"max_resource": max_resource})
+
+    def settings(self) -> dict[str, Any]:
+        """The arguments that make an equal one, as plain JSON."""
+        ladder = self.ladder
+        return {
+            "min_resource": ladder.min_resource,
+            "reduction_factor": ladder.reduction_factor,
+            "max_resource": ladder.max_resource,
+        }
+
+    @property
+    def open_level(self) -> int | None:
+        """The highest resource that any trial may have now; None if there is no limit."""
+        return self.max_resource if self.ceiling is None else self.ladder.level(self.ceiling)
+
+    def may_promote(self, total: int) -> set[int]:
+        """The paused trials that may yet be promoted if no more than `total` are ever started.
+
+        A rank only ever gets worse, so a trial at or beyond ⌊n/η⌋, n the most results its rung can come
+        to, will stay where it is.
+        """
+        hopeful: set[int] = set()
+        most = total
+        for place, rung in enumerate(self.rungs):
+            if self.ladder.is_last(place):
+                break
+            here = rung.paused(math.floor(most / self.ladder.reduction_factor))
+            hopeful.update(here)
+            above = len(self.rungs[place + 1]) if place + 1 < len(self.rungs) else 0
+            above += sum(target == place + 1 for target in self.running.values())
+            most = above + len(here) + most - len(rung)  # all who may still come here may go on
+        return hopeful
+
+    def ask(self) -> Answer:
+        """The next job: a promotion, from the highest open rung down, or a new trial."""
+        eta = self.ladder.reduction_factor
+        highest = len(self.rungs) if self.ceiling is None else min(len(self.rungs), self.ceiling)
+        for rung in range(highest - 1, -1, -1):
+            if (found := self.rungs[rung].candidate(eta)) is not None and not self.ladder.is_last(rung):
+                trial, rank = found
+                return Promote(trial, self.ladder.level(rung + 1), rank + 1, len(self.rungs[rung]))
+        return Start(self.ladder.level(0))
+
+    def tell(self, fact: Fact) -> None:
+        """Take one fact; facts that do not concern a rung are ignored."""
+        if type(fact) is Reported:
+            if fact.trial in self.running:
+                self._latest[fact.trial] = fact.loss
+        elif isinstance(fact, Completed | Failed):
+            rung = self.running.pop(fact.trial)
+            loss = self._latest.pop(fact.trial, math.inf)  # ended without a report: failed
+            while len(self.rungs) <= rung:
+                self.rungs.append(Rung())
+            self.rungs[rung].add(fact.trial, math.inf if isinstance(fact, Failed) or math.isnan(loss) else loss)
+        elif isinstance(fact, Started | Promoted):
+            rung = self.ladder.rung_at(fact.until)
+            self.running[fact.trial] = rung
+            if rung > 0 and isinstance(fact, Promoted):
+                self.rungs[rung - 1].promote(fact.trial)

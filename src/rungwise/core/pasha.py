@@ -1,0 +1,130 @@
+"""How far may anyone go today? PASHA's rising ceiling (Bohdal et al., ICLR 2023, Algorithm 1).
+
+ASHA in which only rungs 0..K are open. When a job completes rung K and the rankings of the trials there, by
+rung K and by rung K−1, are not consistent, rung K+1 is opened. K starts at 1 and never falls.
+May import `events`, `names` and `core`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, final
+
+from rungwise.core.asha import ASHA
+from rungwise.core.noise import Noise
+from rungwise.core.ranking import Ranking, TwoRungs, as_ranking
+from rungwise.events import Answer, Completed, Fact, Failed, Raise, Raised, Reported
+from rungwise.names import our_names
+
+
+@final
+class PASHA:
+    """ASHA under a ceiling that rises only while the ranking of the top two rungs is not settled.
+
+    `min_resource`, `reduction_factor` and `max_resource` are ASHA's; `max_resource` may be left out.
+    `ranking` decides whether two rungs agree: "soft" (with the noise estimated from the curves), "direct",
+    or a `Ranking`.
+
+    The consistency check belongs to the completion of a job at the top rung: `ask` answers with a `Raise`
+    right after it, and the answer lapses with the next fact. Ask after every fact.
+
+    >>> pasha = PASHA(max_resource=81)
+    >>> pasha.ask(), pasha.open_level
+    (Start(until=1), 3)
+
+    Raises `InputError` as `ASHA` does, and for a ranking that does not exist.
+    """
+
+    name = "pasha"
+
+    @our_names
+    def __init__(
+        self,
+        *,
+        min_resource: int = 1,
+        reduction_factor: float = 3,
+        max_resource: int | None = None,
+        ranking: Ranking | str | dict[str, Any] = "soft",
+    ) -> None:
+        self.asha = ASHA(
+            min_resource=min_resource, reduction_factor=reduction_factor, max_resource=max_resource
+        )
+        self.ranking = as_ranking(ranking)
+        top = 0 if self.asha.ladder.is_last(0) else 1
+        self.asha.ceiling = top
+        self._noise = Noise(*self._window(top))
+        self._rungs: TwoRungs | None = None
+        self._unchecked = False
+
+    @property
+    def max_resource(self) -> int | None:
+        """R, the resource of the last rung; None if there is none."""
+        return self.asha.max_resource
+
+    @property
+    def open_level(self) -> int | None:
+        """The highest resource that any trial may have now."""
+        return self.asha.open_level
+
+    @property
+    def epsilon(self) -> float:
+        """The noise between the top two rungs as estimated from the curves so far, in units of the score."""
+        return self._noise.epsilon
+
+    def up_to(self, max_resource: int) -> PASHA:
+        """A fresh one with the same settings and this `max_resource`."""
+        return PASHA(**self.settings() | {"max_resource": max_resource})
+
+    def settings(self) -> dict[str, Any]:
+        """The arguments that make an equal one, as plain JSON."""
+        return self.asha.settings() | {"ranking": self.ranking.settings()}
+
+    def may_promote(self, total: int) -> set[int]:
+        """The paused trials that may yet be promoted if no more than `total` are ever started."""
+        return self.asha.may_promote(total)
+
+    def ask(self) -> Answer:
+        """A rise of the ceiling if the last fact calls for one, else what ASHA says."""
+        if self._unchecked and (found := self._check()) is not None:
+            return found
+        return self.asha.ask()
+
+    def tell(self, fact: Fact) -> None:
+        """Take one fact, with losses in place of scores."""
+        if type(fact) is Reported:
+            self.asha.tell(fact)
+            self._noise.report(fact.trial, fact.resource, fact.loss)
+            self._unchecked = False
+            return
+        self._unchecked = False
+        if isinstance(fact, Raised):
+            top = self.asha.ladder.rung_at(fact.until)
+            self.asha.ceiling = top
+            self._noise.move(*self._window(top))
+            self._rungs = None
+            return
+        rung = self.asha.running.get(fact.trial) if isinstance(fact, Completed | Failed) else None
+        self.asha.tell(fact)
+        if rung is not None and rung == self.asha.ceiling and rung > 0:
+            assert isinstance(fact, Completed | Failed)
+            self._noise.arrive(fact.trial)
+            if not self.asha.ladder.is_last(rung):
+                if self._rungs is None:
+                    self._rungs = TwoRungs(self.asha.rungs[rung - 1], self.asha.rungs[rung])
+                else:
+                    self._rungs.add(fact.trial)
+                self._unchecked = True
+
+    def _window(self, top: int) -> tuple[int, int]:
+        ladder = self.asha.ladder
+        return (ladder.level(top - 1), ladder.level(top)) if top else (0, ladder.level(0))
+
+    def _check(self) -> Raise | None:
+        """Lines 13 to 19 of Algorithm 1: do the top two rungs agree on the trials that completed both?"""
+        top = self.asha.ceiling
+        assert top is not None and self._rungs is not None
+        found = self.ranking.disagreement(self._rungs, self._noise)
+        if found is None:
+            self._unchecked = False  # remembered, so that asking again costs nothing
+            return None
+        until, level, compared = (self.asha.ladder.level(top + step) for step in (1, 0, -1))
+        return Raise(until, level, compared, found.gap, found.epsilon, found.positions, found.broken)

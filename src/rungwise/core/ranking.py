@@ -1,0 +1,214 @@
+"""Do two rungs agree? Rankings of the same trials, compared (PASHA, Bohdal et al., ICLR 2023, section 4).
+
+T is the order of the trials that completed the top rung, by their losses there; P is the order of the same
+trials by their losses p(·) one rung below. Ties go to the earlier completion of the rung in question.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from typing import Any, Protocol
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from rungwise.core.noise import Noise
+from rungwise.core.rungs import Entry, Rung
+from rungwise.events import Broken
+from rungwise.names import InputError, suggestion
+from rungwise.values import real
+
+SHOWN = 10
+"""How many broken positions a disagreement names; it counts them all."""
+
+
+LARGEST = np.finfo(float).max
+"""Stands for an infinite loss at the rung below, so that two of them are equal and no finite one is near."""
+
+
+class _Column:
+    """A growing numpy array with `insert`, which reuses its memory."""
+
+    def __init__(self, dtype: type) -> None:
+        self._data = np.empty(64, dtype=dtype)
+        self._spare = np.empty(64, dtype=dtype)
+        self.size = 0
+
+    @property
+    def values(self) -> NDArray[Any]:
+        return self._data[: self.size]
+
+    def insert(self, at: int, value: float) -> None:
+        size = self.size
+        if size == len(self._data):
+            self._data = np.concatenate([self._data, np.empty_like(self._data)])
+            self._spare = np.empty_like(self._data)
+        tail = self._spare[: size - at]
+        tail[:] = self._data[at:size]  # by way of spare memory: an overlapping copy would allocate
+        self._data[at + 1 : size + 1] = tail
+        self._data[at] = value
+        self.size = size + 1
+
+
+class TwoRungs:
+    """The trials that completed the top rung: T, their order there, and P, their order one rung below.
+
+    `now_trials` and `before_trials` are T and P, `now` and `before` the losses p(T[i]) and p(P[i]) at the
+    rung below; arrays of length n, in step.
+    """
+
+    def __init__(self, below: Rung, top: Rung) -> None:
+        self.below, self.top = below, top
+        self._in_order: tuple[list[Entry], list[Entry]] = ([], [])
+        self._losses = (_Column(np.float64), _Column(np.float64))
+        self._trials = (_Column(np.int64), _Column(np.int64))
+        self._scratch = np.empty(0)
+        for _, _, trial in sorted(top.order, key=lambda entry: entry[1]):
+            self.add(trial)
+
+    def __len__(self) -> int:
+        return self._losses[0].size
+
+    def add(self, trial: int) -> None:
+        """`trial` has completed the top rung."""
+        p = min(self.below.entries[trial][0], LARGEST)
+        for side, entry in enumerate((self.top.entries[trial], self.below.entries[trial])):
+            order = self._in_order[side]
+            at = bisect_left(order, entry)
+            order.insert(at, entry)
+            self._losses[side].insert(at, p)
+            self._trials[side].insert(at, trial)
+
+    @property
+    def now(self) -> NDArray[np.float64]:
+        """p(T[i])."""
+        return self._losses[0].values
+
+    @property
+    def before(self) -> NDArray[np.float64]:
+        """p(P[i])."""
+        return self._losses[1].values
+
+    @property
+    def now_trials(self) -> NDArray[np.int64]:
+        """T[i]."""
+        return self._trials[0].values
+
+    @property
+    def before_trials(self) -> NDArray[np.int64]:
+        """P[i]."""
+        return self._trials[1].values
+
+    def gaps(self) -> NDArray[np.float64]:
+        """|p(T[i]) − p(P[i])|; valid until the next call."""
+        if len(self._scratch) < len(self):
+            self._scratch = np.empty(2 * len(self))
+        gaps = self._scratch[: len(self)]
+        np.subtract(self.now, self.before, out=gaps)
+        np.abs(gaps, out=gaps)
+        return gaps
+
+    def gap(self) -> float:
+        """The largest of the `gaps`, 0 if there are none."""
+        return max(0.0, float(self.gaps().max())) if len(self) else 0.0
+
+    def broken(self, wrong: NDArray[np.bool_]) -> tuple[Broken, ...]:
+        """The `SHOWN` positions among `wrong` with the largest gaps, as losses."""
+        places = np.nonzero(wrong)[0]
+        worst = places[np.argsort(-self.gaps()[places], kind="stable")][:SHOWN]
+        found = []
+        for place in worst.tolist():
+            pair = int(self.now_trials[place]), int(self.before_trials[place])
+            below, top = ([rung.entries[trial][0] for trial in pair] for rung in (self.below, self.top))
+            found.append(Broken(place, *pair, (below[0], below[1]), (top[0], top[1])))
+        return tuple(found)
+
+
+class Disagreement(msgspec.Struct, frozen=True):
+    """Why two rungs are not consistent; the fields are those of `events.Raise`."""
+
+    gap: float
+    epsilon: float | None
+    positions: int
+    broken: tuple[Broken, ...]
+
+
+class Ranking(Protocol):
+    """A criterion: when do two rungs agree?"""
+
+    def disagreement(self, rungs: TwoRungs, noise: Noise) -> Disagreement | None:
+        """None if the two rankings are consistent."""
+        ...
+
+    def settings(self) -> dict[str, Any]:
+        """Its name and arguments as plain JSON."""
+        ...
+
+
+class SoftRanking(msgspec.Struct, frozen=True):
+    """Consistent when |p(T[i]) − p(P[i])| ≤ ε at every position i (PASHA, section 4.1).
+
+    `epsilon` is "auto", estimated from the noise in the curves (`core.noise`), or a number in the units of
+    the score; 0 is direct ranking up to exact ties.
+    """
+
+    epsilon: float | str = "auto"
+
+    def __post_init__(self) -> None:
+        if isinstance(self.epsilon, str):
+            if self.epsilon != "auto":
+                raise InputError(f"epsilon must be 'auto' or a number ≥ 0, not {self.epsilon!r}")
+        elif real(self.epsilon, "epsilon") < 0:
+            raise InputError(f"epsilon must be 'auto' or a number ≥ 0, not {self.epsilon!r}")
+
+    def disagreement(self, rungs: TwoRungs, noise: Noise) -> Disagreement | None:
+        """None if every trial is within ε of the one whose place it took."""
+        gap = rungs.gap()
+        if isinstance(self.epsilon, str):
+            if noise.covers(gap):
+                return None
+            epsilon = noise.epsilon
+        elif gap <= (epsilon := self.epsilon):
+            return None
+        wrong = rungs.gaps() > epsilon
+        return Disagreement(gap, epsilon, int(np.count_nonzero(wrong)), rungs.broken(wrong))
+
+    def settings(self) -> dict[str, Any]:
+        """Its name and arguments as plain JSON."""
+        return {"name": "soft", "epsilon": self.epsilon}
+
+
+class DirectRanking(msgspec.Struct, frozen=True):
+    """Consistent when the two orders are the same."""
+
+    def disagreement(self, rungs: TwoRungs, noise: Noise) -> Disagreement | None:
+        """None if T equals P."""
+        wrong = rungs.now_trials != rungs.before_trials
+        if not wrong.any():
+            return None
+        return Disagreement(rungs.gap(), None, int(np.count_nonzero(wrong)), rungs.broken(wrong))
+
+    def settings(self) -> dict[str, Any]:
+        """Its name as plain JSON."""
+        return {"name": "direct"}
+
+
+RANKINGS = {"soft": SoftRanking, "direct": DirectRanking}
+
+
+def as_ranking(ranking: Ranking | str | dict[str, Any]) -> Ranking:
+    """A ranking from itself, its name ("soft", "direct"), or its settings.
+
+    >>> as_ranking("soft")
+    SoftRanking(epsilon='auto')
+    """
+    if isinstance(ranking, str):
+        ranking = {"name": ranking}
+    if not isinstance(ranking, dict):
+        return ranking
+    arguments = dict(ranking)
+    name = arguments.pop("name")
+    if name not in RANKINGS:
+        raise InputError(f"there is no ranking {name!r}{suggestion(name, RANKINGS)}")
+    return RANKINGS[name](**arguments)

@@ -1,0 +1,126 @@
+"""Who stands where? A ladder of levels, and the results of one rung in order.
+
+Levels: r, rη, rη², … (Jamieson & Talwalkar, AISTATS 2016; Li et al., MLSys 2020, "ASHA", Algorithm 2),
+each rounded to the nearest integer (a half goes up), repeats dropped, those at or above R dropped, then
+R itself. Trials are identified by number, rungs by their place from the bottom.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from bisect import bisect_left, insort
+
+from rungwise.names import InputError
+from rungwise.values import real, whole
+
+Entry = tuple[float, int, int]
+"""(loss, place, trial): entries compare as results do, better first, the earlier completion among equals."""
+
+
+class Ladder:
+    """The levels of resource at which trials are compared; endless when there is no `max_resource`.
+
+    >>> Ladder(1, 3, 100).levels(9)
+    [1, 3, 9, 27, 81, 100]
+    >>> Ladder(1, 2.5, None).levels(4)
+    [1, 3, 6, 16]
+    """
+
+    def __init__(self, min_resource: int, reduction_factor: float, max_resource: int | None) -> None:
+        self.min_resource = whole(min_resource, "min_resource")
+        self.reduction_factor = real(reduction_factor, "reduction_factor")
+        self.max_resource = None if max_resource is None else whole(max_resource, "max_resource")
+        if self.min_resource < 1:
+            raise InputError(f"min_resource must be 1 or more, not {min_resource!r}")
+        if self.reduction_factor <= 1:
+            raise InputError(
+                f"reduction_factor must be above 1 (3 and 4 are usual), not {reduction_factor!r}: "
+                "it is how many times fewer trials go on at each rung"
+            )
+        if self.max_resource is not None and self.max_resource < self.min_resource:
+            raise InputError(f"min_resource={min_resource} is above max_resource={max_resource}; swap them?")
+        self._levels: list[int] = []
+        self._rung_at: dict[int, int] = {}
+        self._power = 0
+        self.last: int | None = None
+        """The place of the last rung; None while it is not known (then `level` will find it, if any)."""
+        self.level(0)
+
+    def level(self, rung: int) -> int:
+        """The resource of `rung`, which must not be above the last one."""
+        while len(self._levels) <= rung:
+            if self.last is not None:
+                raise IndexError(f"the ladder {self._levels} has no rung {rung}")
+            self._grow()
+        return self._levels[rung]
+
+    def _grow(self) -> None:
+        exact = self.min_resource * self.reduction_factor**self._power
+        self._power += 1
+        level = math.floor(exact + 0.5)
+        if self.max_resource is not None and level >= self.max_resource:
+            level = self.max_resource
+            self.last = len(self._levels)
+        if not self._levels or level > self._levels[-1]:
+            self._rung_at[level] = len(self._levels)
+            self._levels.append(level)
+
+    def is_last(self, rung: int) -> bool:
+        """Whether `rung` is the top of the ladder."""
+        while self.last is None and len(self._levels) <= rung + 1:
+            self._grow()
+        return self.last == rung
+
+    def rung_at(self, level: int) -> int:
+        """The place of the rung whose resource is `level`."""
+        while (not self._levels or self._levels[-1] < level) and self.last is None:
+            self._grow()
+        if level not in self._rung_at:
+            raise InputError(f"no rung of this ladder is at {level}; the levels are {self._levels}")
+        return self._rung_at[level]
+
+    def levels(self, count: int) -> list[int]:
+        """The first `count` levels, fewer if there are not so many."""
+        while len(self._levels) < count and self.last is None:
+            self._grow()
+        return self._levels[:count]
+
+
+class Rung:
+    """The results at one level, in order, and the trials among them that are paused there."""
+
+    def __init__(self) -> None:
+        self.order: list[Entry] = []
+        self.entries: dict[int, Entry] = {}
+        self._paused: list[Entry] = []  # a heap; those promoted meanwhile are dropped when they surface
+        self._promoted: set[int] = set()  # asked for membership only, never walked through
+
+    def __len__(self) -> int:
+        return len(self.order)
+
+    def add(self, trial: int, loss: float) -> None:
+        """`trial` completes this rung with `loss`; infinite if it failed."""
+        entry = (loss, len(self.order), trial)
+        self.entries[trial] = entry
+        insort(self.order, entry)  # moves up to n pointers: 10 µs at n = 100,000, and no tree to maintain
+        if loss < math.inf:
+            heapq.heappush(self._paused, entry)
+
+    def promote(self, trial: int) -> None:
+        """`trial` leaves for the next rung; its result stays."""
+        self._promoted.add(trial)
+
+    def paused(self, first: int) -> list[int]:
+        """The trials paused here that are among the `first` of the rung."""
+        return [t for loss, _, t in self.order[:first] if loss < math.inf and t not in self._promoted]
+
+    def candidate(self, reduction_factor: float) -> tuple[int, int] | None:
+        """The best paused trial and its rank from 0, if among the first ⌊n/η⌋ (ASHA, Algorithm 2, l. 14)."""
+        paused = self._paused
+        while paused and paused[0][2] in self._promoted:
+            heapq.heappop(paused)
+        if not paused:
+            return None
+        rank = bisect_left(self.order, paused[0])
+        return (paused[0][2], rank) if rank < math.floor(len(self.order) / reduction_factor) else None

@@ -1,0 +1,160 @@
+"""Local worker processes, each on a line of its own.
+
+Why no pool of a library: pebble (5.2) runs jobs as fast and can end one worker, but it has no way for
+reports to stream back, and on "spawn" it imports the user's main script again, which breaks every script
+without an `if __name__ == "__main__"`; loky cannot end one worker. With a line for each worker, a death is
+an end of file, and what was said before it is not lost.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from multiprocessing.connection import Connection, Pipe, wait
+from pathlib import Path
+from typing import final
+
+import cloudpickle
+import msgspec
+
+from rungwise.events import Completed, Job, Reported
+from rungwise.executors import Broke, Message, Paused
+from rungwise.executors.worker import PAUSE, FromWorker, Hello, Ready
+from rungwise.log import StudyError
+from rungwise.names import InputError
+from rungwise.trial import Trial
+
+TICK = 0.2  # seconds after which `poll` returns though nothing happened
+
+
+class _Worker:
+    """One process, the line to it, and the job it has."""
+
+    def __init__(self, hello: Hello, function: bytes) -> None:
+        self.line, theirs = Pipe()
+        fd = theirs.fileno()
+        command = [sys.executable, "-c", f"from rungwise.executors.worker import main; main({fd})"]
+        environment = os.environ | {"PYTHONPATH": os.pathsep.join(p for p in hello.path if p)}
+        self.process = subprocess.Popen(
+            command, pass_fds=[fd], start_new_session=True, stdin=subprocess.DEVNULL, env=environment
+        )
+        theirs.close()
+        self.line.send_bytes(msgspec.json.encode(hello))
+        self.line.send_bytes(function)
+        self.job: Job | None = None
+        self.deadline: float | None = None
+
+    def kill(self) -> None:
+        """End the process and all that it started."""
+        try:
+            os.killpg(self.process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass  # gone already, and its children with it
+        self.process.wait()
+        self.line.close()
+
+    def death(self) -> str:
+        """How the process ended, in words; it has ended or is about to."""
+        try:
+            code = self.process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            return "the worker process hung up"
+        if code >= 0:
+            return f"the worker process exited with code {code}"
+        meant = "; out of memory?" if -code == signal.SIGKILL else ""
+        return f"the worker process was killed by {signal.Signals(-code).name}{meant}"
+
+
+@final
+class LocalWorkers:
+    """`size` processes that call `function(trial)`; `folder` holds the folders of the trials.
+
+    A job that takes longer than `job_seconds` is ended with its process; a process that dies is replaced.
+    Raises `InputError` if the function cannot be sent to another process.
+    """
+
+    def __init__(
+        self, function: Callable[[Trial], object], size: int, folder: Path, *, job_seconds: float | None = None
+    ) -> None:
+        self.size = size
+        self.folder = folder
+        self._job_seconds = job_seconds
+        try:
+            self._function = cloudpickle.dumps(function)
+        except Exception as error:
+            raise InputError(
+                f"{function!r} cannot be sent to a worker process: {error}; "
+                "open files, locks and connections inside the function, not outside"
+            ) from error
+        path = [os.path.abspath(entry) for entry in sys.path]  # '' is the current folder
+        self._hello = Hello(path, str(folder.resolve()))
+        self._idle: list[_Worker] = []
+        self._busy: list[_Worker] = []
+        self._decode = msgspec.json.Decoder(FromWorker).decode
+
+    def submit(self, job: Job) -> None:
+        """Begin a job, in a process that is idle or a new one."""
+        worker = self._idle.pop() if self._idle else _Worker(self._hello, self._function)
+        worker.job = job
+        worker.deadline = None if self._job_seconds is None else time.monotonic() + self._job_seconds
+        self._busy.append(worker)
+        try:
+            worker.line.send_bytes(msgspec.json.encode(job))
+        except OSError:
+            pass  # it died while it was idle: `poll` finds the line broken and says so
+
+    def poll(self) -> list[Message]:
+        """Wait until a worker says something, dies or overruns, at most `TICK`; what happened."""
+        lines: dict[object, _Worker] = {worker.line: worker for worker in self._busy}
+        messages: list[Message] = []
+        for ready in wait([worker.line for worker in self._busy], TICK):
+            self._hear(lines[ready], messages)
+        now = time.monotonic()
+        for worker in list(self._busy):
+            if worker.deadline is not None and now > worker.deadline:
+                self._drop(worker, f"the job took longer than job_seconds={self._job_seconds:g}", messages)
+            elif worker.process.poll() is not None:
+                self._hear(worker, messages)  # what it said last comes first
+        return messages
+
+    def _hear(self, worker: _Worker, messages: list[Message]) -> None:
+        """Take all that `worker` has said."""
+        try:
+            while worker.job is not None and worker.line.poll():
+                message = self._decode(worker.line.recv_bytes())
+                if isinstance(message, Ready):
+                    if message.error is not None:
+                        raise StudyError(f"the function cannot be loaded in a worker process: {message.error}")
+                    continue
+                messages.append(message)
+                if isinstance(message, Completed | Broke | Paused):
+                    worker.job = None
+                    self._busy.remove(worker)
+                    self._idle.append(worker)
+        except (EOFError, OSError):
+            self._drop(worker, worker.death(), messages)
+            return
+        if worker.job is not None and worker.process.poll() is not None and not worker.line.poll():
+            self._drop(worker, worker.death(), messages)  # dead, but a child of its keeps the line open
+
+    def _drop(self, worker: _Worker, reason: str, messages: list[Message]) -> None:
+        assert worker.job is not None
+        messages.append(Broke(worker.job.trial, reason))
+        self._busy.remove(worker)
+        worker.kill()
+
+    def pause(self) -> None:
+        """Ask all that run to stop at their next checkpoint."""
+        for worker in self._busy:
+            worker.line.send_bytes(PAUSE)
+
+    def close(self) -> None:
+        """End all processes, now."""
+        for worker in [*self._busy, *self._idle]:
+            worker.kill()
+        self._busy.clear()
+        self._idle.clear()

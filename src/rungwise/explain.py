@@ -1,0 +1,49 @@
+"""Why did it do what it did? Facts in words. Imports `events` only."""
+
+from __future__ import annotations
+
+import math
+
+from rungwise.events import Broken, Raised
+
+
+def number(value: float | None) -> str:
+    """A score for people: four digits that count; "not finite" for None."""
+    if value is None or not math.isfinite(value):
+        return "not finite"
+    return f"{value:.4g}"
+
+
+def rise(fact: Raised) -> str:
+    """Why the ceiling rose: the trials whose order broke, their scores, and ε."""
+    if fact.epsilon is None:
+        held = "the order must be the same"
+    elif fact.gap is not None and fact.positions:
+        held = f"they differ by up to {number(fact.gap)}, noise explains ε = {number(fact.epsilon)}"
+    else:
+        held = f"ε = {number(fact.epsilon)}"
+    lines = [
+        f"the ceiling rose from {fact.level} to {fact.until}: the rankings at {fact.compared} and {fact.level} "
+        f"differ in {fact.positions} place{'' if fact.positions == 1 else 's'}; {held}"
+    ]
+    lines += [f"  {_broken(fact, broken)}" for broken in fact.broken]
+    if fact.positions > len(fact.broken):
+        lines.append(f"  … and {fact.positions - len(fact.broken)} more")
+    return "\n".join(lines)
+
+
+def _broken(fact: Raised, broken: Broken) -> str:
+    return (
+        f"place {broken.position + 1}: trial {broken.trial} ({number(broken.top[0])} at {fact.level}, "
+        f"{number(broken.below[0])} at {fact.compared}) stands where trial {broken.expected} "
+        f"({number(broken.top[1])}, {number(broken.below[1])}) stood"
+    )
+
+
+def ceiling(level: int | None, raised: int, scheduler: str) -> str:
+    """Where the ceiling is, and why it is not higher."""
+    if scheduler != "pasha":
+        return f"every trial may go up to {'any resource' if level is None else level} ({scheduler} has a fixed ceiling)"
+    if raised == 0:
+        return f"the ceiling stayed at {level}: the rankings of the top two rungs agreed each time, up to noise"
+    return f"the ceiling is {level} now: since its last rise the rankings of the top two rungs have agreed, up to noise"

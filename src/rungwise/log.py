@@ -1,0 +1,50 @@
+"""Where the facts are kept: the protocol of a log, and one in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Protocol
+
+from rungwise.events import Fact
+
+
+class StudyError(RuntimeError):
+    """A study cannot be opened, read or written; the message names the file and the remedy."""
+
+
+class Log(Protocol):
+    """Facts in the order in which they became true, each with the time it was appended (Unix seconds)."""
+
+    def read(self) -> Iterator[tuple[float, Fact]]:
+        """All facts that are durable, from the first."""
+        ...
+
+    def append(self, fact: Fact) -> None:
+        """Add a fact; it is durable after the next `flush`."""
+        ...
+
+    def flush(self) -> None:
+        """Make all that was appended durable, at once and as a whole."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the log; nothing can be appended afterwards."""
+        ...
+
+
+class MemoryLog:
+    """A log that lives as long as the process. It has no clock: all times are 0."""
+
+    def __init__(self) -> None:
+        self._facts: list[Fact] = []
+        self.append = self._facts.append
+
+    def read(self) -> Iterator[tuple[float, Fact]]:
+        """All facts."""
+        return ((0.0, fact) for fact in self._facts)
+
+    def flush(self) -> None:
+        """Nothing to do."""
+
+    def close(self) -> None:
+        """Nothing to do."""

@@ -1,0 +1,63 @@
+"""What did the user mean? Names of other libraries and misspellings, answered with ours."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import inspect
+from collections.abc import Callable, Iterable
+from typing import ParamSpec, TypeVar
+
+class InputError(ValueError, TypeError):
+    """Something the user gave is wrong; the message says what was given, what is wanted, what was meant.
+
+    Both a `ValueError` and a `TypeError`, since callers should not have to know which of the two we chose.
+    """
+
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+ELSEWHERE = {  # what users of Ray Tune, Syne Tune, Optuna, Hyperband and scikit-learn will type
+    "grace_period": "min_resource",
+    "min_t": "min_resource",
+    "min_budget": "min_resource",
+    "max_t": "max_resource",
+    "max_budget": "max_resource",
+    "max_epochs": "max_resource",
+    "eta": "reduction_factor",
+    "direction": "mode",
+    "n_trials": "trials",
+    "num_samples": "trials",
+    "n_jobs": "workers",
+    "n_workers": "workers",
+    "timeout": "seconds",
+    "storage": "study",
+}
+
+
+def suggestion(name: str, known: Iterable[str]) -> str:
+    """'; did you mean 'x'?' for the known name nearest to `name`, else the names there are."""
+    known = list(known)
+    meant = ELSEWHERE.get(name)
+    if meant not in known:
+        close = difflib.get_close_matches(name, known, n=1)
+        meant = close[0] if close else None
+    if meant is not None:
+        return f"; did you mean {meant!r}?"
+    return f"; there are {', '.join(map(repr, known))}" if known else ""
+
+
+def our_names(function: Callable[P, T]) -> Callable[P, T]:
+    """Decorate a public callable: an unknown keyword is answered with the one that was meant."""
+    known = [name for name in inspect.signature(function).parameters if name != "self"]
+    shown = function.__qualname__.removesuffix(".__init__")
+
+    @functools.wraps(function)
+    def checked(*args: P.args, **kwargs: P.kwargs) -> T:
+        for name in kwargs:
+            if name not in known:
+                raise InputError(f"{shown} has no argument {name!r}{suggestion(name, known)}")
+        return function(*args, **kwargs)
+
+    return checked

@@ -1,0 +1,268 @@
+"""A study on real time: your function, local processes, a file, Ctrl-C. The only reader of the clock."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import signal
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from types import FrameType
+
+from rich.console import Console
+
+from rungwise import checkpoints
+from rungwise.core import Scheduler, as_scheduler
+from rungwise.events import Reported
+from rungwise.executors import Broke, Message
+from rungwise.executors.command import Command
+from rungwise.executors.local import LocalWorkers
+from rungwise.log import StudyError
+from rungwise.loop import drive
+from rungwise.names import InputError, our_names
+from rungwise.report.live import Display
+from rungwise.search import Searcher
+from rungwise.space import Parameter, Space, as_space
+from rungwise.study import Budget, Study
+from rungwise.trial import Trial
+from rungwise.values import real, whole
+
+Function = Callable[[Trial], object]
+HOPELESS = 10  # a study in which so many trials, the first ones, have all failed is stopped
+
+
+@our_names
+def tune(
+    function: Function,
+    space: Space | Mapping[str, Parameter],
+    *,
+    mode: str,
+    scheduler: Scheduler | str = "pasha",
+    searcher: Searcher | str = "random",
+    trials: int | None = None,
+    resource: int | None = None,
+    seconds: float | None = None,
+    target: float | None = None,
+    workers: int = 1,
+    study: str | Path | None = None,
+    seed: int = 0,
+    refit: bool | int = False,
+    job_seconds: float | None = None,
+    retries: int = 2,
+    keep_checkpoints: bool = False,
+    quiet: bool = False,
+) -> Study:
+    """Tune `function(trial)` over `space` on `workers` local processes; the study is returned.
+
+    `mode` is "min" or "max". The study ends when one of the totals is reached: `trials` started, `resource`
+    used, `seconds` of running time, a score as good as `target`; at least one must be given. `study` names
+    a file: if it is there, the study in it is taken up where it stood, and the totals are the new ones.
+    Without it the study is kept in memory.
+
+    `refit=True` trains the best trial on to the scheduler's `max_resource` at the end, a number to that
+    resource. A job that takes longer than `job_seconds` is ended. A job that fails, overruns or loses its
+    process is given out again from its last checkpoint, up to `retries` times; then its trial has failed.
+    Checkpoints of trials that cannot be promoted any more under the `trials` given are deleted, unless
+    `keep_checkpoints`. What the function prints goes to a log file beside each trial's folder.
+
+    The first Ctrl-C gives out no more work and lets running jobs reach a checkpoint; then the study is
+    returned as it stands, and can be taken up again. The second stops at once with `KeyboardInterrupt`.
+
+    >>> def train(trial):
+    ...     for epoch in trial:
+    ...         trial.report((trial.config["x"] - 0.3) ** 2 + 1 / epoch)
+    >>> study = tune(train, {"x": Float(0, 1)}, mode="min", trials=9, quiet=True)
+    >>> len(study.trials)
+    9
+
+    Raises `InputError` for arguments that cannot be, before any training; `StudyError` if the file cannot be
+    used, or if the first 10 trials all fail.
+    """
+    check_function(function)
+    for name, value, least in (("workers", workers, 1), ("retries", retries, 0)):
+        if whole(value, name) < least:
+            raise InputError(f"{name} must be {least} or more, not {value!r}")
+    if job_seconds is not None and real(job_seconds, "job_seconds") <= 0:
+        raise InputError(f"job_seconds must be above 0, not {job_seconds!r}")
+    if Budget().changed(trials, resource, seconds, target) == Budget():
+        raise InputError("say when to stop: trials=64 (or resource=, seconds=, target=)")
+    space = as_space(space)
+    scheduler = as_scheduler(scheduler)
+    check_refit(refit, scheduler)
+    objective = None
+    if isinstance(function, Command):
+        function.check(space)
+        objective = function.arguments
+    opened = Study(space, scheduler, searcher, mode=mode, seed=seed, path=study, objective=objective)
+    opened.extend(trials=trials, resource=resource, seconds=seconds, target=target)
+    run(
+        opened, function, workers=workers, refit=refit, job_seconds=job_seconds, retries=retries,
+        keep_checkpoints=keep_checkpoints, quiet=quiet,
+    )
+    return opened
+
+
+def check_function(function: object) -> None:
+    """Whether `function` can be called with a trial, or an `InputError` that says what is wanted."""
+    wanted = 'def train(trial): … with trial.config["lr"] and trial.report(score)'
+    if not callable(function):
+        raise InputError(f"the function to tune must be a function, not {function!r}; write {wanted}")
+    if any(
+        check(function)
+        for check in (inspect.iscoroutinefunction, inspect.isgeneratorfunction, inspect.isasyncgenfunction)
+    ):
+        raise InputError(f"{function!r} is a coroutine or a generator; write {wanted}")
+    try:
+        inspect.signature(function).bind(object())
+    except TypeError as error:
+        name = getattr(function, "__name__", repr(function))
+        shown = f"{name}{inspect.signature(function)}"
+        raise InputError(f"{shown} cannot be called with one argument, the trial ({error}); write {wanted}") from None
+
+
+def check_refit(refit: bool | int, scheduler: Scheduler) -> None:
+    """Whether it is known how far to refit."""
+    if refit is True and scheduler.max_resource is None:
+        raise InputError("this study has no max_resource, so say how far to refit: refit=81 (a resource)")
+    if not isinstance(refit, bool) and whole(refit, "refit") < 1:
+        raise InputError(f"refit must be True, False or a resource from 1, not {refit!r}")
+
+
+def run(
+    study: Study,
+    function: Function,
+    *,
+    workers: int = 1,
+    refit: bool | int = False,
+    job_seconds: float | None = None,
+    retries: int = 2,
+    keep_checkpoints: bool = False,
+    quiet: bool = False,
+    tune: bool = True,
+) -> None:
+    """Run an open `study` to the end of its budget (unless not `tune`), refit the best, and close it."""
+    with contextlib.ExitStack() as stack:
+        stack.callback(study.close)
+        if study.folder is None:
+            temporary = tempfile.TemporaryDirectory(prefix="rungwise-")
+            study.keep_in(Path(temporary.name), owner=temporary)
+        assert study.folder is not None
+        local = LocalWorkers(function, workers, study.folder, job_seconds=job_seconds)
+        stack.callback(local.close)
+        display = stack.enter_context(Display(study, Console(stderr=True), quiet=quiet))
+        session = _Session(study, local, display, keep_checkpoints)
+        stack.enter_context(session.interrupts())
+        if tune:
+            drive(study, local, retries=retries, may_give_out=session.may_give_out, watch=session.watch)
+        if refit and not session.interrupted and study.has_best:
+            if study.refit(None if refit is True else refit):
+                display.say(f"refit: training trial {study.best.number} on from {study.best.resource}")
+            drive(study, local, retries=retries, may_give_out=session.may_refit, watch=session.watch)
+        session.clean()
+        if session.interrupted:
+            display.say("stopped; the study can be taken up again where it stands")
+
+
+class _Session:
+    """What a run does at each turn of the loop besides the loop: limits, Ctrl-C, checkpoints, words."""
+
+    def __init__(self, study: Study, workers: LocalWorkers, display: Display, keep_checkpoints: bool) -> None:
+        self.study, self.workers, self.display = study, workers, display
+        self.interrupted = 0
+        self._paused = False
+        self._began = time.monotonic()
+        self._keep = keep_checkpoints
+        self._ended = 0  # jobs since the folders were last looked through
+        self._told: set[str] = set()
+
+    def may_give_out(self) -> bool:
+        limit = self.study.budget.seconds
+        if self.interrupted:
+            return False
+        return limit is None or self.study.running_seconds + time.monotonic() - self._began < limit
+
+    def may_refit(self) -> bool:
+        return self.study.waiting and not self.interrupted
+
+    def watch(self, messages: list[Message]) -> None:
+        if self.interrupted and not self._paused:
+            self._paused = True
+            self.workers.pause()
+            running = len(self.study.running)
+            self.display.say(
+                f"stopping: {running} running job{'' if running == 1 else 's'} may reach a checkpoint first "
+                "(Ctrl-C again stops at once)"
+            )
+        if self.interrupted > 1:
+            raise KeyboardInterrupt
+        for message in messages:
+            self._look_at(message)
+        if self._ended > 20 + len(self.study.trials) // 4:
+            self.clean()
+        self.display.update()
+
+    def _look_at(self, message: Message) -> None:
+        record = self.study.trials[message.trial]
+        if isinstance(message, Reported):
+            if message.score is None:
+                self._tell_once(
+                    "not finite",
+                    f"trial {message.trial} reported a score that is not finite at {message.resource}; "
+                    "it counts as the worst",
+                )
+            if record.job is not None and message.resource <= record.job.start:
+                self._tell_once(
+                    "from the start",
+                    f"trial {message.trial} was promoted from {record.job.start} to {record.job.until} and trains "
+                    f"from the start again, {record.job.start} units for nothing; to spare that, call "
+                    "trial.save(state) at the end and trial.load() at the beginning",
+                )
+            return
+        self._ended += 1
+        if isinstance(message, Broke):
+            what = "failed" if record.job is None else "is given out again"
+            self.display.say(f"trial {message.trial} {what}: {message.reason}")
+            first = self.study.trials[:HOPELESS]
+            if len(first) == HOPELESS and all(trial.failure is not None for trial in first):
+                log = checkpoints.trial_folder(self.workers.folder, message.trial).with_suffix(".log")
+                raise StudyError(
+                    f"the first {HOPELESS} trials all failed, the last with: {message.reason}; "
+                    f"what it printed is in {log}"
+                )
+
+    def _tell_once(self, what: str, text: str) -> None:
+        if what not in self._told:
+            self._told.add(what)
+            self.display.say(text)
+
+    def clean(self) -> None:
+        """Delete the folders of trials that cannot be needed any more."""
+        self._ended = 0
+        study = self.study
+        if self._keep or study.budget.trials is None or study.folder is None:
+            return
+        needed = study.scheduler.may_promote(study.budget.trials) | {job.trial for job in study.running}
+        if study.has_best:
+            needed.add(study.best.number)
+        for folder in study.folder.glob("[0-9]*[0-9]"):
+            if folder.is_dir() and int(folder.name) not in needed:
+                checkpoints.delete(study.folder, int(folder.name))
+
+    @contextlib.contextmanager
+    def interrupts(self) -> Iterator[None]:
+        """Count Ctrl-C in place of raising, where that is possible: in the main thread."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+
+        def count(number: int, frame: FrameType | None) -> None:
+            self.interrupted += 1
+
+        before = signal.signal(signal.SIGINT, count)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, before)

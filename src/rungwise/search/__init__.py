@@ -1,0 +1,42 @@
+"""What to try next? One searcher a file; `core` and `search` know nothing of each other."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from rungwise.events import Config, Fact
+from rungwise.names import InputError, suggestion
+from rungwise.search.random import RandomSearch
+from rungwise.space import Rng, Space
+
+
+class Searcher(Protocol):
+    """What? The next configuration."""
+
+    def propose(self, rng: Rng) -> Config:
+        """A configuration; all chance comes from `numpy.random.default_rng(rng)`."""
+        ...
+
+    def tell(self, fact: Fact) -> None:
+        """Take one fact; reports carry losses, intermediate ones too."""
+        ...
+
+    def settings(self) -> dict[str, Any]:
+        """Its name and arguments as plain JSON."""
+        ...
+
+
+SEARCHERS = {"random": RandomSearch}
+
+
+def as_searcher(searcher: Searcher | str | dict[str, Any], space: Space) -> Searcher:
+    """A searcher from itself, its name ("random"), or its settings."""
+    if isinstance(searcher, str):
+        searcher = {"name": searcher}
+    if not isinstance(searcher, dict):
+        return searcher
+    arguments = dict(searcher)
+    name = arguments.pop("name")
+    if name not in SEARCHERS:
+        raise InputError(f"there is no searcher {name!r}{suggestion(name, SEARCHERS)}")
+    return SEARCHERS[name](space, **arguments)

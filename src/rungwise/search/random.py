@@ -1,0 +1,34 @@
+"""What to try next? A point drawn uniformly from the unit cube of the space (random search)."""
+
+from __future__ import annotations
+
+from typing import Any, final
+
+import numpy as np
+
+from rungwise.events import Config, Fact
+from rungwise.space import Rng, Space
+
+
+@final
+class RandomSearch:
+    """Random search over `space`.
+
+    >>> from rungwise.space import Integer
+    >>> RandomSearch(Space({"width": Integer(1, 9)})).propose([0, 0])
+    {'width': 6}
+    """
+
+    def __init__(self, space: Space) -> None:
+        self.space = space
+
+    def propose(self, rng: Rng) -> Config:
+        """A configuration; takes `len(space)` numbers from `rng`."""
+        return self.space.sample(np.random.default_rng(rng))
+
+    def tell(self, fact: Fact) -> None:
+        """Learns nothing."""
+
+    def settings(self) -> dict[str, Any]:
+        """Its name as plain JSON."""
+        return {"name": "random"}

@@ -1,0 +1,168 @@
+"""What would it have done? The loop on virtual time, over a table of curves."""
+
+from __future__ import annotations
+
+import heapq
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from math import isfinite
+from typing import Any, final
+
+import msgspec
+import numpy as np
+
+from rungwise.core import Scheduler, as_scheduler
+from rungwise.curves import CurveTable
+from rungwise.events import Completed, Config, Fact, Job, Reported
+from rungwise.executors import Message
+from rungwise.loop import drive
+from rungwise.names import InputError, our_names
+from rungwise.space import Integer, Rng, Space
+from rungwise.study import Study
+from rungwise.values import whole
+
+
+class Simulation(msgspec.Struct, frozen=True):
+    """How a simulated study went.
+
+    `seconds` is the simulated time at its end. `resource_used` is the resource of the reports delivered by
+    then, `max_resource` the highest that any trial reported. `best_trial` is None if no trial completed a
+    rung with a finite score. `jobs` holds (time, trial, start, until) in the order given out, `ceilings`
+    (time, level), the first at time 0. `study` is the study itself, in memory.
+    """
+
+    seconds: float
+    resource_used: int
+    max_resource: int
+    best_trial: int | None
+    jobs: list[tuple[float, int, int, int]]
+    ceilings: list[tuple[float, int]]
+    study: Study
+
+
+@our_names
+def simulate(
+    scheduler: Scheduler | str,
+    table: CurveTable,
+    *,
+    workers: int = 4,
+    trials: int = 256,
+    rows: Sequence[int] | None = None,
+    seed: int = 0,
+    drain: bool = True,
+) -> Simulation:
+    """Run `scheduler` over the curves of `table` on a virtual clock.
+
+    Trial i takes row `rows[i]`; without `rows`, entry i of a permutation of the rows drawn from `seed`.
+    `scheduler` is a name or an object, and stays as it is; without `max_resource` it gets the table's last
+    resource. Reports arrive one at a time in the order of simulated time, at equal times in the order in
+    which their jobs were given out; free workers get work after each job that ends. A job ends with its
+    last report. It ends when `trials` have been started and no more work can be given out, or, with
+    `drain=False`, at the moment when the last one is started (the rule of the paper).
+
+    >>> table = CurveTable(np.arange(27.0).reshape(3, 9), mode="max")
+    >>> simulate("asha", table, workers=1, trials=3).best_trial is None
+    False
+
+    Raises `InputError` for more trials than rows, for rows that the table does not have, and for fewer
+    than one worker or trial.
+    """
+    for name, value in (("workers", workers), ("trials", trials)):
+        if whole(value, name) < 1:
+            raise InputError(f"{name} must be 1 or more, not {value!r}")
+    if rows is None:
+        rows = np.random.default_rng(seed).permutation(len(table)).tolist()
+    rows = [whole(row, "a row") for row in rows]
+    if len(rows) < trials:
+        raise InputError(f"there are {len(rows)} rows for {trials} trials; give fewer trials or more rows")
+    if rows and not (min(rows) >= 0 and max(rows) < len(table)):
+        raise InputError(f"rows must be from 0 to {len(table) - 1}, not {min(rows)} to {max(rows)}")
+    scheduler = as_scheduler(scheduler)
+    if scheduler.max_resource is None:
+        scheduler = scheduler.up_to(int(table.resources[-1]))
+    space = Space({"row": Integer(0, len(table) - 1)})
+    study = Study(space, scheduler, _Rows(rows), mode=table.mode, seed=seed)
+    study.extend(trials=trials)
+    clock = _Clock(table, study, workers)
+    drive(study, clock, drain=drain, watch=clock.look)
+    return Simulation(
+        clock.now,
+        study.resource_used,
+        max(record.resource for record in study.trials),
+        study.best.number if study.has_best else None,
+        clock.jobs,
+        clock.ceilings,
+        study,
+    )
+
+
+@final
+class _Rows:
+    """A searcher that hands out the rows of a table in a given order."""
+
+    def __init__(self, rows: Sequence[int]) -> None:
+        self._rows = iter(rows)
+
+    def propose(self, rng: Rng) -> Config:
+        return {"row": next(self._rows)}
+
+    def tell(self, fact: Fact) -> None:
+        pass
+
+    def settings(self) -> dict[str, Any]:
+        return {"name": "rows"}
+
+
+@final
+class _Clock:
+    """Workers on a virtual clock. A running job is an iterator of its reports and their times."""
+
+    def __init__(self, table: CurveTable, study: Study, workers: int) -> None:
+        self.now = 0.0
+        self.jobs: list[tuple[float, int, int, int]] = []
+        level = study.scheduler.open_level
+        assert level is not None
+        self.ceilings: list[tuple[float, int]] = [(0.0, level)]
+        self._table, self._study, self.size = table, study, workers
+        self._resources: list[int] = table.resources.tolist()
+        self._heap: list[tuple[float, int, list[Message], Iterator[tuple[float, list[Message]]]]] = []
+
+    def submit(self, job: Job) -> None:
+        self.jobs.append((self.now, job.trial, job.start, job.until))
+        self._push(len(self.jobs), self._train(job))
+
+    def poll(self) -> list[Message]:
+        self.now, number, messages, training = heapq.heappop(self._heap)
+        if type(messages[-1]) is not Completed:
+            self._push(number, training)
+        return messages
+
+    def look(self, messages: list[Message]) -> None:
+        """Note when the ceiling rose."""
+        rises = self._study.rises
+        if len(rises) >= len(self.ceilings):
+            self.ceilings += [(self.now, rise.until) for rise in rises[len(self.ceilings) - 1 :]]
+
+    def _push(self, number: int, training: Iterator[tuple[float, list[Message]]]) -> None:
+        time, messages = next(training)
+        heapq.heappush(self._heap, (time, number, messages, training))
+
+    def _train(self, job: Job) -> Iterator[tuple[float, list[Message]]]:
+        """When `job`, begun now, reports what; the last report ends it."""
+        row = job.config["row"]
+        first, end = (bisect_right(self._resources, resource) for resource in (job.start, job.until))
+        if first == end:  # no column between start and until: it ends at once, without a report
+            yield self.now, [Completed(job.trial)]
+            return
+        began = self.now
+        scores = self._table.scores[row, first:end].tolist()
+        seconds = self._table.seconds[row, first:end].tolist()
+        base = float(self._table.seconds[row, first - 1]) if first else 0.0
+        earlier = base
+        for resource, score, second in zip(self._resources[first:end], scores, seconds, strict=True):
+            finite = score if isfinite(score) else None
+            messages: list[Message] = [Reported(job.trial, resource, finite, second - earlier)]
+            if resource == self._resources[end - 1]:
+                messages.append(Completed(job.trial))
+            yield began + (second - base), messages
+            earlier = second

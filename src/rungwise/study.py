@@ -1,0 +1,603 @@
+"""A study: scheduler, searcher and log, joined. It is what its log says, and nothing else.
+
+Every change is a fact that is appended to the log and applied; opening a log applies its facts again, in
+order, without deciding anything a second time. Scores become losses here and nowhere else: the scheduler
+and the searcher minimise. May import everything below it; has no clock and starts no work.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rungwise import checkpoints, explain
+from rungwise.core import Scheduler, as_scheduler
+from rungwise.events import (
+    Answer,
+    Broken,
+    Completed,
+    Config,
+    Created,
+    Extended,
+    Fact,
+    Failed,
+    Job,
+    Opened,
+    Promote,
+    Promoted,
+    Raise,
+    Raised,
+    Refitted,
+    Reported,
+    Retried,
+    Start,
+    Started,
+)
+from rungwise.log import Log, MemoryLog, StudyError
+from rungwise.names import InputError, our_names, suggestion
+from rungwise.search import Searcher, as_searcher
+from rungwise.space import Parameter, Space, as_space
+from rungwise.sqlite import SQLiteLog
+from rungwise.values import as_score, real, whole
+from rungwise.version import __version__
+
+
+@dataclass(slots=True)
+class TrialRecord:
+    """What is known of one trial.
+
+    `reports` maps a resource to the score there (nan where it was not finite), `seconds` to the training
+    time that it took to get there. `refit` is like `reports`, for jobs that trained the winner on.
+    """
+
+    number: int
+    config: Config
+    reports: dict[int, float] = field(default_factory=dict)
+    seconds: dict[int, float] = field(default_factory=dict)
+    refit: dict[int, float] = field(default_factory=dict)
+    resource: int = 0
+    """The highest resource reported, refits aside."""
+    paused_at: int = 0
+    """The rung that it completed last."""
+    job: Job | None = None
+    """The job that is under way."""
+    attempts: int = 0
+    """How often that job broke off."""
+    failure: str | None = None
+
+    @property
+    def state(self) -> str:
+        """"running", "failed" or "paused" (at a rung, from where it may be promoted)."""
+        return "running" if self.job is not None else "failed" if self.failure is not None else "paused"
+
+
+@dataclass(frozen=True, slots=True)
+class Best:
+    """The answer of a study: the best finite score at the highest rung that has one.
+
+    Only results at that rung count; among equals the earlier completion. `refit_score` is the last score
+    of the refit, taken at `refit_resource`; None if there was none.
+    """
+
+    number: int
+    config: Config
+    score: float
+    resource: int
+    refit_score: float | None
+    refit_resource: int | None
+    folder: Path | None
+
+    def load(self) -> Any:
+        """The state in the newest checkpoint; None if the function saved none.
+
+        It runs what the file says: load only from studies that you trust.
+        """
+        found = None if self.folder is None else checkpoints.load(self.folder)
+        return None if found is None else found[1]
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """Totals over the whole life of a study; None is no limit. `seconds` are of running time."""
+
+    trials: int | None = None
+    resource: int | None = None
+    seconds: float | None = None
+    target: float | None = None
+
+    def changed(
+        self,
+        trials: int | None = None,
+        resource: int | None = None,
+        seconds: float | None = None,
+        target: float | None = None,
+    ) -> Budget:
+        """This budget with the totals that are given."""
+        for name, value in (("trials", trials), ("resource", resource)):
+            if value is not None and whole(value, name) < 1:
+                raise InputError(f"{name} must be 1 or more, not {value!r}; it is a total")
+        if seconds is not None and real(seconds, "seconds") <= 0:
+            raise InputError(f"seconds must be above 0, not {seconds!r}; it is a total")
+        return Budget(
+            self.trials if trials is None else whole(trials, "trials"),
+            self.resource if resource is None else whole(resource, "resource"),
+            self.seconds if seconds is None else real(seconds, "seconds"),
+            self.target if target is None else real(target, "target"),
+        )
+
+
+class Study:
+    """A study that you drive: `ask` for a job, train, `report`, and ask again.
+
+    `space` is a `Space` or a dict of parameters; `scheduler` and `searcher` are names or objects; `mode` is
+    "min" or "max"; configuration n is drawn with `numpy.random.default_rng([seed, n])`. With `path` the
+    study lives in that file and is taken up from it if it is there: jobs that were running are given out
+    again. A report is durable when `report` returns.
+
+    >>> study = Study({"x": Float(0, 1)}, "asha", mode="min")
+    >>> job = study.ask()
+    >>> study.report(job.trial, job.until, (job.config["x"] - 0.3) ** 2)
+    True
+    >>> study.best.number
+    0
+
+    Raises `InputError` for arguments that cannot be, also when `path` holds a study of another space,
+    scheduler, mode or seed; `StudyError` if the file cannot be used.
+    """
+
+    @our_names
+    def __init__(
+        self,
+        space: Space | Mapping[str, Parameter],
+        scheduler: Scheduler | str = "pasha",
+        searcher: Searcher | str = "random",
+        *,
+        mode: str = "min",
+        seed: int = 0,
+        path: str | Path | None = None,
+        objective: str | list[str] | None = None,
+    ) -> None:
+        if mode not in ("min", "max"):
+            raise InputError(f"mode must be 'min' or 'max', not {mode!r}{suggestion(str(mode), ['min', 'max'])}")
+        if whole(seed, "seed") < 0:
+            raise InputError(f"seed must be 0 or more, not {seed!r}")
+        space = as_space(space)
+        scheduler = as_scheduler(scheduler)
+        searcher = as_searcher(searcher, space)
+        created = Created(
+            space.to_dict(),
+            {"name": scheduler.name, **scheduler.settings()},
+            searcher.settings(),
+            mode,
+            whole(seed, "seed"),
+            __version__,
+            objective,
+        )
+        self._path = None if path is None else Path(path)
+        self._begin(MemoryLog() if self._path is None else SQLiteLog(self._path, writable=True), writable=True)
+        try:
+            facts = self._log.read()
+            first = next(facts, None)
+            if first is None:
+                self._set_up(created, space, scheduler, searcher)
+                self._log.append(created)
+            else:
+                self._set_up(self._compared(created, first[1]), space, scheduler, searcher)
+                self._replay(facts)
+                self._log.append(Opened(__version__))
+            self._log.flush()
+        except BaseException:
+            self._log.close()
+            raise
+
+    @staticmethod
+    def open(path: str | Path, *, writable: bool = False) -> Study:
+        """The study in the file `path`, to look at, or with `writable` to go on with."""
+        study = Study.__new__(Study)
+        study._path = Path(path)
+        study._begin(SQLiteLog(study._path, writable=writable and study._path.exists()), writable=writable)
+        try:
+            facts = study._log.read()
+            first = next(facts, None)
+            if first is None or not isinstance(first[1], Created):
+                raise StudyError(f"{path} holds no study yet")
+            created = first[1]
+            space = Space.from_dict(created.space)
+            study._set_up(created, space, as_scheduler(created.scheduler), as_searcher(created.searcher, space))
+            study._replay(facts)
+            if writable:
+                study._log.append(Opened(__version__))
+                study._log.flush()
+        except BaseException:
+            study._log.close()
+            raise
+        return study
+
+    # -- being set up -------------------------------------------------------------------------------
+
+    def _begin(self, log: Log, *, writable: bool) -> None:
+        self._log = log
+        self._writable = writable
+
+    def _set_up(self, created: Created, space: Space, scheduler: Scheduler, searcher: Searcher) -> None:
+        self.space, self.scheduler, self.searcher = space, scheduler, searcher
+        self.created = created
+        self.mode, self.seed = created.mode, created.seed
+        self._sign = -1.0 if self.mode == "max" else 1.0
+        self.trials: list[TrialRecord] = []
+        self.budget = Budget()
+        self.rises: list[Raised] = []
+        self.resource_used = 0
+        self.running_seconds = 0.0  # of earlier sessions, as the log tells
+        self.temporary: object = None  # what keeps a temporary folder alive
+        self._folder: Path | None = None if self._path is None else Path(f"{self._path}.trials")
+        self._results: dict[int, tuple[float, int]] = {}  # level -> best loss there and its trial
+        self._completed: dict[int, int] = {}  # level -> jobs that ended there
+        self._running: dict[int, Job] = {}
+        self._again: deque[Job] = deque()  # to be given out once more
+        self._target_reached = False
+        self._answer: Answer | None = None  # what the scheduler says until it is told something
+
+    def _next(self) -> Answer:
+        if self._answer is None:
+            self._answer = self.scheduler.ask()
+        return self._answer
+
+    def _compared(self, wanted: Created, found: Fact) -> Created:
+        if not isinstance(found, Created):
+            raise StudyError(f"{self._path} does not begin as a study does; name another file")
+        for what in ("space", "mode", "seed", "searcher", "scheduler"):
+            new, old = getattr(wanted, what), getattr(found, what)
+            if new != old:
+                if isinstance(new, dict):
+                    name = next(key for key in [*new, *old] if new.get(key) != old.get(key))
+                    what, new, old = f"{what}, {name!r}", new.get(name), old.get(name)
+                raise InputError(
+                    f"{self._path} is a study of another {what}: {old!r} there, {new!r} now; "
+                    "give it the same, or begin another file"
+                )
+        return found
+
+    def _replay(self, facts: Iterator[tuple[float, Fact]]) -> None:
+        before: float | None = None
+        for time, fact in facts:
+            if before is not None and not isinstance(fact, Opened):
+                self.running_seconds += max(0.0, time - before)
+            before = time
+            self._apply(fact)
+        self._again.extend(job for job in self._running.values())
+
+    # -- asking and telling -------------------------------------------------------------------------
+
+    def ask(self) -> Job | None:
+        """The next job, now yours; None if there is none now (all is done, or others must report first)."""
+        job = self.hand_out()
+        self.flush()
+        return job
+
+    def report(self, trial: int, resource: int, score: object) -> bool:
+        """`trial` scored `score` at `resource`; at the end of its job this completes it.
+
+        False if this resource, or one beyond it, was reported before; such a report is ignored. A score
+        that is not finite counts as the worst. Raises `InputError` if the trial is not running, if the
+        resource is not within its job, or if the score is not one number.
+        """
+        record = self._record(trial)
+        job = record.job
+        if job is None:
+            raise InputError(f"trial {trial} is not running; ask() for a job first")
+        if not 0 < (resource := whole(resource, "resource")) <= job.until:
+            raise InputError(f"trial {trial} reported at resource {resource}, its job goes from {job.start} to {job.until}")
+        new = self.take(Reported(trial, resource, as_score(score)))
+        if resource == job.until:
+            self.take(Completed(trial))
+        self.flush()
+        return new
+
+    def complete(self, trial: int) -> None:
+        """The job of `trial` is at its end though its last report was before: training that reports every k.
+
+        The last report is the score of the rung; with no report in this job, the job has failed.
+        """
+        self._record(trial)
+        self.take(Completed(trial))
+        self.flush()
+
+    def fail(self, trial: int, reason: str = "failed") -> None:
+        """Give up the job of `trial`: it completes its rung with the worst score."""
+        self._record(trial)
+        self.take(Failed(trial, str(reason)))
+        self.flush()
+
+    @our_names
+    def extend(
+        self,
+        *,
+        trials: int | None = None,
+        resource: int | None = None,
+        seconds: float | None = None,
+        target: float | None = None,
+    ) -> None:
+        """Set the totals at which no more work is given out; those left out stay as they are."""
+        budget = self.budget.changed(trials, resource, seconds, target)
+        if budget != self.budget:
+            self._note(Extended(budget.trials, budget.resource, budget.seconds, budget.target))
+            self.flush()
+
+    def _record(self, trial: int) -> TrialRecord:
+        if isinstance(trial, bool) or not isinstance(trial, int) or not 0 <= trial < len(self.trials):
+            raise InputError(f"there is no trial {trial!r}; {len(self.trials)} have been started")
+        return self.trials[trial]
+
+    # -- the same without a flush, for the loop ------------------------------------------------------
+
+    def hand_out(self) -> Job | None:
+        """As `ask`, but durable only after `flush`."""
+        if self._again:
+            return self._again.popleft()
+        if self._spent():
+            return None
+        answer = self._next()
+        if isinstance(answer, Promote):
+            self._note(Promoted(answer.trial, answer.until, answer.rank, answer.size))
+            return self._running[answer.trial]
+        if isinstance(answer, Start):
+            number = len(self.trials)
+            if self.budget.trials is not None and number >= self.budget.trials:
+                return None
+            config = self.searcher.propose([self.seed, number])
+            self._note(Started(number, config, answer.until))
+            return self._running[number]
+        return None
+
+    def take(self, fact: Reported | Completed | Failed | Retried) -> bool:
+        """Take what a worker says; False if it is nothing new. Durable only after `flush`."""
+        record = self.trials[fact.trial]
+        job = record.job
+        if job is None:
+            return False
+        if isinstance(fact, Reported):
+            if fact.resource <= (max(record.refit, default=job.start) if job.refit else record.resource):
+                return False
+            self._note(fact)
+            return True
+        if isinstance(fact, Completed) and (max(record.refit, default=0) if job.refit else record.resource) <= job.start:
+            fact = Failed(fact.trial, f"its job from {job.start} to {job.until} ended without a report")
+        self._note(fact)
+        if not isinstance(fact, Retried) and not job.refit and isinstance(answer := self._next(), Raise):
+            self._note(self._raised(answer))
+        return True
+
+    def refit(self, until: int | None = None) -> bool:
+        """Have the best trial trained on to `until` (default: `max_resource`): the next `ask` gives that job.
+
+        It stands outside rungs, ceiling and selection. False, and nothing to do, if the trial has been
+        trained that far. Raises `InputError` if there is no `max_resource` and no `until`.
+        """
+        best = self.best
+        until = self.scheduler.max_resource if until is None else whole(until, "the resource to refit to")
+        if until is None:
+            raise InputError("this study has no max_resource, so say how far to refit: refit=81 (a resource)")
+        record = self.trials[best.number]
+        if record.job is not None:
+            raise InputError(f"trial {best.number} is running; refit when the study has ended")
+        start = max(record.refit, default=record.paused_at)
+        if until <= start:
+            return False
+        self._note(Refitted(best.number, start, until))
+        self._again.append(self._running[best.number])
+        self.flush()
+        return True
+
+    @property
+    def waiting(self) -> bool:
+        """Whether there are jobs that were given out, broke off or were never begun, and are next."""
+        return bool(self._again)
+
+    def flush(self) -> None:
+        """Make all facts noted so far durable."""
+        self._log.flush()
+
+    def close(self) -> None:
+        """Let go of the file. The study can still be read, no longer changed."""
+        if self._writable:
+            self._log.flush()
+        self._writable = False
+        self._log.close()
+
+    def _spent(self) -> bool:
+        budget = self.budget
+        return self._target_reached or (budget.resource is not None and self.resource_used >= budget.resource)
+
+    def _raised(self, answer: Raise) -> Raised:
+        """The rise as a fact, its losses as scores."""
+
+        def score(loss: float | None) -> float | None:
+            return self._sign * loss if loss is not None and math.isfinite(loss) else None
+
+        broken = tuple(
+            Broken(
+                b.position, b.trial, b.expected,
+                (score(b.below[0]), score(b.below[1])), (score(b.top[0]), score(b.top[1])),
+            )
+            for b in answer.broken
+        )
+        return Raised(
+            answer.until, answer.level, answer.compared, answer.gap, answer.epsilon, answer.positions, broken
+        )
+
+    # -- facts -------------------------------------------------------------------------------------
+
+    def _note(self, fact: Fact) -> None:
+        if not self._writable:
+            raise StudyError(f"the study {self._path or 'in memory'} is closed; open it again to go on with it")
+        self._log.append(fact)
+        self._apply(fact)
+
+    def _apply(self, fact: Fact) -> None:
+        """The one place where a fact changes anything, when it happens and when it is replayed."""
+        if type(fact) is Reported:
+            self._apply_report(fact)
+        elif type(fact) is Completed or type(fact) is Failed:
+            self._apply_end(fact)
+        elif type(fact) is Started:
+            record = TrialRecord(fact.trial, fact.config)
+            self.trials.append(record)
+            self._run(record, Job(fact.trial, fact.config, 0, fact.until), fact)
+        elif type(fact) is Promoted:
+            record = self.trials[fact.trial]
+            self._run(record, Job(fact.trial, record.config, record.paused_at, fact.until), fact)
+        elif type(fact) is Raised:
+            self.rises.append(fact)
+            self._tell(fact)
+        elif type(fact) is Retried:
+            record = self.trials[fact.trial]
+            record.attempts += 1
+            self._again.append(self._running[fact.trial])
+        elif type(fact) is Refitted:
+            record = self.trials[fact.trial]
+            self._run(record, Job(fact.trial, record.config, fact.start, fact.until, refit=True), fact)
+        elif type(fact) is Extended:
+            self.budget = Budget(fact.trials, fact.resource, fact.seconds, fact.target)
+            self._target_reached = any(
+                self._reaches_target(score) for record in self.trials for score in record.reports.values()
+            )
+        elif type(fact) is Opened:
+            self._again.clear()  # those that run still are given out again at the end of the replay
+
+    def _run(self, record: TrialRecord, job: Job, fact: Fact) -> None:
+        record.job = self._running[job.trial] = job
+        record.attempts = 0
+        if not job.refit:
+            self._tell(fact)
+
+    def _apply_report(self, fact: Reported) -> None:
+        record = self.trials[fact.trial]
+        job = record.job
+        score = math.nan if fact.score is None else fact.score
+        if job is not None and job.refit:
+            record.refit[fact.resource] = score
+            return
+        record.reports[fact.resource] = score
+        record.seconds[fact.resource] = record.seconds.get(record.resource, 0.0) + fact.seconds
+        self.resource_used += fact.resource - record.resource
+        record.resource = fact.resource
+        if self.budget.target is not None and self._reaches_target(score):
+            self._target_reached = True
+        if fact.score is None:
+            fact = Reported(fact.trial, fact.resource, math.inf, fact.seconds)
+        elif self._sign < 0:
+            fact = Reported(fact.trial, fact.resource, -fact.score, fact.seconds)
+        self._tell(fact)
+
+    def _apply_end(self, fact: Completed | Failed) -> None:
+        record = self.trials[fact.trial]
+        job = self._running.pop(fact.trial)
+        record.job = None
+        if job.refit:
+            return
+        self._completed[job.until] = self._completed.get(job.until, 0) + 1
+        if isinstance(fact, Failed):
+            record.failure = fact.reason
+        if isinstance(fact, Completed):
+            loss = self._sign * record.reports[record.resource]
+            if math.isfinite(loss) and (job.until not in self._results or loss < self._results[job.until][0]):
+                self._results[job.until] = loss, fact.trial  # only if better: ties go to the earlier one
+            record.paused_at = job.until
+        self._tell(fact)
+
+    def _tell(self, fact: Fact) -> None:
+        self._answer = None
+        self.scheduler.tell(fact)
+        self.searcher.tell(fact)
+
+    def _reaches_target(self, score: float) -> bool:
+        target = self.budget.target
+        return target is not None and self._sign * score <= self._sign * target
+
+    # -- what is known -----------------------------------------------------------------------------
+
+    @property
+    def running(self) -> list[Job]:
+        """The jobs that are under way, in the order given out."""
+        return list(self._running.values())
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing is running and no more work will be given out under the budget."""
+        if self._running:
+            return False
+        if self._spent():
+            return True
+        answer = self._next()
+        full = self.budget.trials is not None and len(self.trials) >= self.budget.trials
+        return not isinstance(answer, Promote | Raise) and (full or not isinstance(answer, Start))
+
+    @property
+    def has_best(self) -> bool:
+        """Whether any trial has completed a rung with a finite score."""
+        return bool(self._results)
+
+    @property
+    def best(self) -> Best:
+        """The chosen trial. Raises `StudyError` while no trial has completed a rung with a finite score."""
+        if not self._results:
+            raise StudyError("no trial has completed a rung with a finite score yet")
+        level = max(self._results)
+        loss, number = self._results[level]
+        record = self.trials[number]
+        refit = max(record.refit, default=None)
+        return Best(
+            number, record.config, self._sign * loss, level,
+            None if refit is None else record.refit[refit], refit,
+            None if self._folder is None else checkpoints.trial_folder(self._folder, number),
+        )
+
+    @property
+    def folder(self) -> Path | None:
+        """Where the trials' folders are."""
+        return self._folder
+
+    def keep_in(self, folder: Path, owner: object = None) -> None:
+        """Put the trials' folders into `folder`; `owner` is kept alive as long as the study is."""
+        self._folder, self.temporary = folder, owner
+
+    @property
+    def path(self) -> Path | None:
+        """The file of the study; None in memory."""
+        return self._path
+
+    def facts(self) -> Iterator[tuple[float, Fact]]:
+        """All facts that are durable, with the times at which they were noted (Unix seconds)."""
+        return self._log.read()
+
+    def rungs(self) -> list[tuple[int, int, int, float | None]]:
+        """A row a level that has results, from the top: level, completed, running to it, best score."""
+        towards: dict[int, int] = {}
+        for job in self._running.values():
+            if not job.refit:
+                towards[job.until] = towards.get(job.until, 0) + 1
+        rows = []
+        for level in sorted({*self._completed, *towards}, reverse=True):
+            best = self._results.get(level)
+            rows.append((level, self._completed.get(level, 0), towards.get(level, 0), None if best is None else self._sign * best[0]))
+        return rows
+
+    def explain(self) -> str:
+        """Why the study stands where it stands: each rise of the ceiling, the budget, the best trial."""
+        lines = [explain.rise(fact) for fact in self.rises]
+        lines.append(explain.ceiling(self.scheduler.open_level, len(self.rises), self.scheduler.name))
+        failed = [record for record in self.trials if record.failure is not None]
+        if failed:
+            lines.append(f"{len(failed)} of {len(self.trials)} trials failed, the last (trial {failed[-1].number}): {failed[-1].failure}")
+        if self.has_best:
+            best = self.best
+            lines.append(
+                f"trial {best.number} is the best: {explain.number(best.score)} at {best.resource}, "
+                "the highest rung with a result"
+            )
+        return "\n".join(lines)

@@ -1,0 +1,123 @@
+"""What your function is handed: the configuration, how far to train, where to report and to save."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, final
+
+from rungwise import checkpoints
+from rungwise.events import Config, Job, Reported
+from rungwise.names import InputError
+from rungwise.values import as_score, whole
+
+
+class PauseRequested(BaseException):
+    """Raised out of `Trial.save` when the study is being stopped; not an `Exception`, so not caught by chance."""
+
+
+@final
+class Trial:
+    """One job of one trial, as the training function sees it.
+
+    Iterating gives the resources (epochs) that are asked for, one by one, up to `until`: from the one after
+    the state that `load` gave, or from 1 if nothing was loaded.
+
+    >>> sent = []
+    >>> trial = Trial(Job(0, {"lr": 0.1}, 0, 3), Path("folder"), sent.append)
+    >>> for epoch in trial:
+    ...     trial.report(1 / epoch)
+    >>> [fact.resource for fact in sent]
+    [1, 2, 3]
+    """
+
+    def __init__(
+        self,
+        job: Job,
+        folder: Path,
+        send: Callable[[Reported], None],
+        pause: Callable[[], bool] = lambda: False,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self.number: int = job.trial
+        """The number of this trial: 0, 1, 2, … in the order of sampling."""
+        self.config: Config = job.config
+        """The configuration: parameter name -> value."""
+        self.start: int = job.start
+        """The rung from which the job goes on; 0 for a new trial."""
+        self.until: int = job.until
+        """The resource up to which the job goes."""
+        self.folder: Path = folder
+        """A folder of this trial's own, for whatever the function wants to keep."""
+        self._send, self._pause, self._clock = send, pause, clock
+        self._at = 0  # the resource that the model has been trained to
+        self._reported = 0
+        self._spacing = 0
+        self._iterating = False
+        self._since = clock()
+        self._reports: list[tuple[int, float | None, float]] = []
+
+    def __iter__(self) -> Iterator[int]:
+        self._iterating = True
+        while self._at < self.until:
+            yield self._at + 1
+            self._at += 1
+        self._iterating = False
+
+    def report(self, score: object, resource: int | None = None) -> None:
+        """Say how good the model is at `resource` (default: the resource of the loop, else the next one).
+
+        `score` is one finite number, of Python, numpy or a tensor; nan and infinities count as the worst.
+        Resources that were reported before are ignored. Raises `InputError` if `score` is not a number, or
+        `resource` is beyond `until` or not above the last one.
+        """
+        if resource is None:
+            resource = self._at + 1 if self._iterating else self._reported + 1
+        resource = whole(resource, "resource")
+        if resource > self.until:
+            raise InputError(f"reported at resource {resource}, but this job goes to trial.until = {self.until} only")
+        if resource <= self._reported:
+            raise InputError(f"reported at resource {resource} after {self._reported}; resources only go up")
+        now = self._clock()
+        self._spacing = resource - max(self._reported, self.start)
+        self._reported = resource
+        fact = Reported(self.number, resource, as_score(score), now - self._since)
+        self._reports.append((fact.resource, fact.score, fact.seconds))
+        self._send(fact)
+        self._since = self._clock()
+
+    def save(self, state: object) -> None:
+        """Store `state` together with the resource last reported; when it returns, it is durable.
+
+        It takes the place of the state before. `state` is anything that pickle can take.
+        """
+        resource = max(self._reported, self._at)
+        checkpoints.save(self.folder, checkpoints.Head(resource, self._reports), state)
+        if self._pause() and resource < self.until:
+            raise PauseRequested
+        self._since = self._clock()
+
+    def load(self) -> Any:
+        """The newest state that was saved, or None; the loop then goes on from its resource."""
+        found = checkpoints.load(self.folder)
+        if found is None:
+            return None
+        head, state = found
+        self._at = self._reported = head.resource
+        self._reports = list(head.reports)
+        for report in head.reports:  # those that the driver may not have lived to note
+            if self.start < report[0] <= self.until:
+                self._send(Reported(self.number, *report))
+        self._since = self._clock()
+        return state
+
+    def end(self) -> str | None:
+        """What is wrong with the function's having returned now; None if it did its job."""
+        through = self._at >= self.until and self._reported > self.start
+        if through or self._reported >= self.until or self._reported + self._spacing > self.until:
+            return None  # the last: it reports every so often, and the next report would be beyond
+        return (
+            f"the function returned at resource {self._reported}, before trial.until = {self.until}; "
+            "loop over the trial to its end, or report up to trial.until"
+        )

@@ -1,0 +1,78 @@
+"""What may a value be? Plain JSON, whole numbers, finite numbers, scores: checked where they come in.
+
+Imports `names` only.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import numbers
+from typing import Any
+
+import numpy as np
+
+from rungwise.names import InputError
+
+
+def plain(value: object, what: str) -> Any:
+    """`value` as plain JSON (numpy scalars become numbers, tuples lists), or an error naming `what`."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if value is None or isinstance(value, (bool, int, str)):
+        return value
+    if isinstance(value, float):
+        if math.isfinite(value):
+            return value
+        raise InputError(f"{what} must be finite, not {value}")
+    if isinstance(value, (list, tuple)):
+        return [plain(item, what) for item in value]
+    if isinstance(value, dict) and all(isinstance(key, str) for key in value):
+        return {key: plain(item, what) for key, item in value.items()}
+    raise InputError(f"{what} must be plain JSON (numbers, text, true, null, lists), not {value!r}")
+
+
+def same(a: object, b: object) -> bool:
+    """Equal as JSON: 1, 1.0 and true are three values."""
+    return json.dumps(a, sort_keys=True) == json.dumps(b, sort_keys=True)
+
+
+def whole(value: object, what: str) -> int:
+    """`value` as an integer (3.0 is one, True is not), or an error naming `what`."""
+    number = plain(value, what)
+    if isinstance(number, float) and number.is_integer():
+        number = int(number)
+    if isinstance(number, bool) or not isinstance(number, int):
+        raise InputError(f"{what} must be a whole number, not {value!r}")
+    return number
+
+
+def real(value: object, what: str) -> float:
+    """`value` as a finite float, or an error naming `what`."""
+    number = plain(value, what)
+    if isinstance(number, bool) or not isinstance(number, (int, float)):
+        raise InputError(f"{what} must be a number, not {value!r}")
+    return float(number)
+
+
+def as_score(value: object) -> float | None:
+    """A reported score as a float; None if it is not finite. Whatever is not one number is refused.
+
+    Accepts Python and numpy numbers and anything with one element and `item()` (0-d arrays, tensors).
+
+    >>> as_score(np.float32(0.5)), as_score(float("nan"))
+    (0.5, None)
+    """
+    number = value
+    if not isinstance(number, numbers.Real) and callable(getattr(number, "item", None)):
+        try:
+            number = number.item()  # type: ignore[attr-defined]
+        except (ValueError, RuntimeError, TypeError):
+            raise InputError(f"a score must be one number, not {value!r:.80}; take its mean?") from None
+    if isinstance(number, (bool, np.bool_)) or not isinstance(number, numbers.Real):
+        meant = "; use report(float(score))" if isinstance(number, str) else ""
+        if number is None:
+            meant = "; does the function that computes it return it?"
+        raise InputError(f"a score must be one number, not {value!r:.80}{meant}")
+    score = float(number)
+    return score if math.isfinite(score) else None
