@@ -93,7 +93,10 @@ class Fact(msgspec.Struct, frozen=True, tag_field="fact", tag=str.lower):
 
 
 class Created(Fact, frozen=True):
-    """The study began: everything that is needed to go on with it, as plain JSON."""
+    """The study began: everything that is needed to go on with it, as plain JSON.
+
+    `run` is how it was run first (function or command, workers, …), for `rungwise resume`.
+    """
 
     space: dict[str, Any]
     scheduler: dict[str, Any]
@@ -101,7 +104,7 @@ class Created(Fact, frozen=True):
     mode: str
     seed: int
     version: str
-    objective: str | list[str] | None = None
+    run: dict[str, Any] = {}
 
 
 class Opened(Fact, frozen=True):

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from rich.console import Console
 
@@ -23,6 +24,7 @@ from rungwise.executors.local import LocalWorkers
 from rungwise.log import StudyError
 from rungwise.loop import drive
 from rungwise.names import InputError, our_names
+from rungwise.objective import NamedFunction
 from rungwise.report.live import Display
 from rungwise.search import Searcher
 from rungwise.space import Parameter, Space, as_space
@@ -92,11 +94,13 @@ def tune(
     space = as_space(space)
     scheduler = as_scheduler(scheduler)
     check_refit(refit, scheduler)
-    objective = None
+    how: dict[str, Any] = {"workers": workers, "refit": refit, "job_seconds": job_seconds, "retries": retries}
     if isinstance(function, Command):
         function.check(space)
-        objective = function.arguments
-    opened = Study(space, scheduler, searcher, mode=mode, seed=seed, path=study, objective=objective)
+        how["command"] = function.arguments
+    elif isinstance(function, NamedFunction):
+        how["function"] = function.target
+    opened = Study(space, scheduler, searcher, mode=mode, seed=seed, path=study, run=how)
     opened.extend(trials=trials, resource=resource, seconds=seconds, target=target)
     run(
         opened, function, workers=workers, refit=refit, job_seconds=job_seconds, retries=retries,
@@ -108,6 +112,8 @@ def tune(
 def check_function(function: object) -> None:
     """Whether `function` can be called with a trial, or an `InputError` that says what is wanted."""
     wanted = 'def train(trial): … with trial.config["lr"] and trial.report(score)'
+    if isinstance(function, NamedFunction):
+        function = function.function
     if not callable(function):
         raise InputError(f"the function to tune must be a function, not {function!r}; write {wanted}")
     if any(
@@ -162,7 +168,8 @@ def run(
                 display.say(f"refit: training trial {study.best.number} on from {study.best.resource}")
             drive(study, local, retries=retries, may_give_out=session.may_refit, watch=session.watch)
         session.clean()
-        if session.interrupted:
+        study.interrupted = bool(session.interrupted)
+        if study.interrupted:
             display.say("stopped; the study can be taken up again where it stands")
 
 
@@ -200,6 +207,13 @@ class _Session:
             raise KeyboardInterrupt
         for message in messages:
             self._look_at(message)
+        for job in self.study.restarted.values():
+            self._tell_once(
+                "from the start",
+                f"trial {job.trial} was promoted from {job.start} to {job.until} and trains from the start again, "
+                f"{job.start} units for nothing; to spare that, call trial.save(state) at the end and trial.load() "
+                "at the beginning",
+            )
         if self._ended > 20 + len(self.study.trials) // 4:
             self.clean()
         self.display.update()
@@ -212,13 +226,6 @@ class _Session:
                     "not finite",
                     f"trial {message.trial} reported a score that is not finite at {message.resource}; "
                     "it counts as the worst",
-                )
-            if record.job is not None and message.resource <= record.job.start:
-                self._tell_once(
-                    "from the start",
-                    f"trial {message.trial} was promoted from {record.job.start} to {record.job.until} and trains "
-                    f"from the start again, {record.job.start} units for nothing; to spare that, call "
-                    "trial.save(state) at the end and trial.load() at the beginning",
                 )
             return
         self._ended += 1

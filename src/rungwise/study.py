@@ -136,7 +136,7 @@ class Study:
     `space` is a `Space` or a dict of parameters; `scheduler` and `searcher` are names or objects; `mode` is
     "min" or "max"; configuration n is drawn with `numpy.random.default_rng([seed, n])`. With `path` the
     study lives in that file and is taken up from it if it is there: jobs that were running are given out
-    again. A report is durable when `report` returns.
+    again. A report is durable when `report` returns. `run` is noted in the log for whoever resumes it.
 
     >>> study = Study({"x": Float(0, 1)}, "asha", mode="min")
     >>> job = study.ask()
@@ -159,7 +159,7 @@ class Study:
         mode: str = "min",
         seed: int = 0,
         path: str | Path | None = None,
-        objective: str | list[str] | None = None,
+        run: dict[str, Any] | None = None,
     ) -> None:
         if mode not in ("min", "max"):
             raise InputError(f"mode must be 'min' or 'max', not {mode!r}{suggestion(str(mode), ['min', 'max'])}")
@@ -175,7 +175,7 @@ class Study:
             mode,
             whole(seed, "seed"),
             __version__,
-            objective,
+            run or {},
         )
         self._path = None if path is None else Path(path)
         self._begin(MemoryLog() if self._path is None else SQLiteLog(self._path, writable=True), writable=True)
@@ -234,6 +234,8 @@ class Study:
         self.resource_used = 0
         self.running_seconds = 0.0  # of earlier sessions, as the log tells
         self.temporary: object = None  # what keeps a temporary folder alive
+        self.restarted: dict[int, Job] = {}  # jobs seen to train again what was trained before them
+        self.interrupted = False  # whether the last run of it was stopped by Ctrl-C
         self._folder: Path | None = None if self._path is None else Path(f"{self._path}.trials")
         self._results: dict[int, tuple[float, int]] = {}  # level -> best loss there and its trial
         self._completed: dict[int, int] = {}  # level -> jobs that ended there
@@ -362,6 +364,8 @@ class Study:
             return False
         if isinstance(fact, Reported):
             if fact.resource <= (max(record.refit, default=job.start) if job.refit else record.resource):
+                if fact.resource <= job.start:
+                    self.restarted[fact.trial] = job
                 return False
             self._note(fact)
             return True
@@ -586,6 +590,35 @@ class Study:
             best = self._results.get(level)
             rows.append((level, self._completed.get(level, 0), towards.get(level, 0), None if best is None else self._sign * best[0]))
         return rows
+
+    def rows(self, *, reports: bool = False) -> list[dict[str, Any]]:
+        """A dict a trial (its last score), or with `reports` one a report.
+
+        Keys: trial, state, resource, score, seconds, refit (only with `reports`), and config.NAME for each
+        parameter, None where it does not exist.
+        """
+        rows = []
+        for record in self.trials:
+            head = {"trial": record.number, "state": record.state}
+            config = {f"config.{name}": record.config.get(name) for name in self.space}
+            if not reports:
+                score, seconds = record.reports.get(record.resource), record.seconds.get(record.resource)
+                rows.append({**head, "resource": record.resource, "score": score, "seconds": seconds, **config})
+                continue
+            for refit, scores in ((False, record.reports), (True, record.refit)):
+                for resource, score in scores.items():
+                    seconds = None if refit else record.seconds[resource]
+                    told = {"resource": resource, "score": score, "seconds": seconds, "refit": refit}
+                    rows.append({**head, **told, **config})
+        return rows
+
+    def dataframe(self, *, reports: bool = False) -> Any:
+        """`rows` as a pandas DataFrame; needs `pip install 'rungwise[frames]'`."""
+        try:
+            import pandas
+        except ImportError:
+            raise StudyError("a dataframe needs pandas: pip install 'rungwise[frames]'") from None
+        return pandas.DataFrame(self.rows(reports=reports))
 
     def explain(self) -> str:
         """Why the study stands where it stands: each rise of the ceiling, the budget, the best trial."""

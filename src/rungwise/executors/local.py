@@ -8,6 +8,8 @@ an end of file, and what was said before it is not lost.
 
 from __future__ import annotations
 
+import functools
+import io
 import os
 import signal
 import subprocess
@@ -16,7 +18,7 @@ import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection, Pipe, wait
 from pathlib import Path
-from typing import final
+from typing import Any, final
 
 import cloudpickle
 import msgspec
@@ -31,14 +33,41 @@ from rungwise.trial import Trial
 TICK = 0.2  # seconds after which `poll` returns though nothing happened
 
 
+class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # untyped
+    """cloudpickle, which also takes functions under `functools.cache` from the main script: with an empty cache."""
+
+    def reducer_override(self, obj: Any) -> Any:
+        if isinstance(obj, functools._lru_cache_wrapper) and obj.__module__ == "__main__":
+            return _cached, (obj.__wrapped__, obj.cache_parameters())
+        return super().reducer_override(obj)
+
+
+def _cached(function: Callable[..., object], parameters: dict[str, Any]) -> Callable[..., object]:
+    return functools.lru_cache(**parameters)(function)
+
+
+def _pickled(function: Callable[[Trial], object]) -> bytes:
+    file = io.BytesIO()
+    try:
+        _Pickler(file, protocol=5).dump(function)
+    except Exception as error:
+        raise InputError(
+            f"{function!r} cannot be sent to a worker process: {error}; "
+            "open files, locks and connections inside the function, not outside"
+        ) from error
+    return file.getvalue()
+
+
 class _Worker:
     """One process, the line to it, and the job it has."""
 
-    def __init__(self, hello: Hello, function: bytes) -> None:
+    def __init__(self, hello: Hello, function: bytes, threads: int) -> None:
         self.line, theirs = Pipe()
         fd = theirs.fileno()
         command = [sys.executable, "-c", f"from rungwise.executors.worker import main; main({fd})"]
-        environment = os.environ | {"PYTHONPATH": os.pathsep.join(p for p in hello.path if p)}
+        environment = os.environ | {"PYTHONPATH": os.pathsep.join(hello.path)}
+        for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+            environment.setdefault(name, str(threads))  # or every worker would use every core
         self.process = subprocess.Popen(
             command, pass_fds=[fd], start_new_session=True, stdin=subprocess.DEVNULL, env=environment
         )
@@ -74,6 +103,7 @@ class LocalWorkers:
     """`size` processes that call `function(trial)`; `folder` holds the folders of the trials.
 
     A job that takes longer than `job_seconds` is ended with its process; a process that dies is replaced.
+    The processes share the cores: unless OMP_NUM_THREADS and its like are set, each gets its part.
     Raises `InputError` if the function cannot be sent to another process.
     """
 
@@ -83,22 +113,17 @@ class LocalWorkers:
         self.size = size
         self.folder = folder
         self._job_seconds = job_seconds
-        try:
-            self._function = cloudpickle.dumps(function)
-        except Exception as error:
-            raise InputError(
-                f"{function!r} cannot be sent to a worker process: {error}; "
-                "open files, locks and connections inside the function, not outside"
-            ) from error
+        self._function = _pickled(function)
         path = [os.path.abspath(entry) for entry in sys.path]  # '' is the current folder
         self._hello = Hello(path, str(folder.resolve()))
+        self._threads = max(1, (os.cpu_count() or 1) // size)
         self._idle: list[_Worker] = []
         self._busy: list[_Worker] = []
         self._decode = msgspec.json.Decoder(FromWorker).decode
 
     def submit(self, job: Job) -> None:
         """Begin a job, in a process that is idle or a new one."""
-        worker = self._idle.pop() if self._idle else _Worker(self._hello, self._function)
+        worker = self._idle.pop() if self._idle else _Worker(self._hello, self._function, self._threads)
         worker.job = job
         worker.deadline = None if self._job_seconds is None else time.monotonic() + self._job_seconds
         self._busy.append(worker)

@@ -1,0 +1,310 @@
+"""The command `rungwise`. What it is given becomes the arguments of `tune`; it decides nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+import tomllib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+from rich.console import Console
+
+from rungwise.core import SCHEDULERS
+from rungwise.core.ranking import RANKINGS
+from rungwise.executors.command import Command
+from rungwise.explain import number
+from rungwise.log import StudyError
+from rungwise.names import InputError, suggestion
+from rungwise.objective import NamedFunction, load_attribute
+from rungwise.report.export import export as export_study
+from rungwise.report.tables import rungs_table, summary
+from rungwise.run import Function, check_function, check_refit, run, tune
+from rungwise.space import Parameter, Space, as_space
+from rungwise.study import Study
+from rungwise.version import __version__
+
+F = TypeVar("F", bound=Callable[..., object])
+
+SETTINGS = "rungwise.toml"
+IN_SETTINGS = (
+    "function", "command", "space", "scheduler", "searcher", "mode", "trials", "resource", "seconds", "target",
+    "workers", "study", "seed", "refit", "job_seconds", "retries", "keep_checkpoints", "quiet",
+)  # fmt: skip
+IN_SCHEDULER = ("name", "min_resource", "reduction_factor", "max_resource", "ranking")
+
+
+def main() -> None:
+    """Run the command; every failure that is not a defect of ours is one line."""
+    try:
+        commands.main(standalone_mode=False)
+    except click.exceptions.Exit as ended:
+        sys.exit(ended.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (InputError, StudyError, OSError) as error:
+        click.echo(f"rungwise: {error}", err=True)
+        sys.exit(2 if isinstance(error, InputError) else 1)
+    except (KeyboardInterrupt, click.exceptions.Abort):
+        click.echo("rungwise: stopped; go on with: rungwise resume STUDY", err=True)
+        sys.exit(130)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__)
+def commands() -> None:
+    """Hyperparameter optimisation that spends only as much training as the answer needs."""
+
+
+def budget_options(command: F) -> F:
+    """The options that `tune` and `resume` share."""
+    for option in reversed([
+        click.option("--trials", type=int, help="Total number of configurations to try."),
+        click.option("--resource", type=int, help="Total resource (epochs, …) to use."),
+        click.option("--seconds", type=float, help="Total running time."),
+        click.option("--target", type=float, help="Stop at a score as good as this."),
+        click.option("--workers", type=int, help="Local processes (default 1)."),
+        click.option("--job-seconds", type=float, help="End a job that takes longer."),
+        click.option("--retries", type=int, help="How often a job that broke off is tried again (default 2)."),
+        click.option("--refit", is_flag=True, default=None, help="Train the best on to the maximal resource."),
+        click.option("--refit-to", type=int, help="Train the best on to this resource."),
+        click.option("--keep-checkpoints", is_flag=True, default=None, help="Keep every trial's checkpoints."),
+        click.option("--quiet", is_flag=True, default=None, help="Show nothing while it runs."),
+    ]):  # fmt: skip
+        command = option(command)
+    return command
+
+
+@commands.command("tune")
+@click.argument("function", required=False)
+@click.option("--config", type=click.Path(path_type=Path), help=f"Settings in TOML (default: {SETTINGS}, if there).")
+@click.option("--space", help="A .json or .toml file, JSON text, or file.py:NAME.")
+@click.option("--mode", type=click.Choice(["min", "max"]), help="Whether less or more is better.")
+@click.option("--study", type=click.Path(path_type=Path), help="The study's file (default: rungwise.db).")
+@click.option("--scheduler", type=click.Choice(sorted(SCHEDULERS)), help="Default: pasha.")
+@click.option("--min-resource", type=int, help="The first rung (default 1).")
+@click.option("--max-resource", type=int, help="The last rung; PASHA can do without.")
+@click.option("--reduction-factor", type=float, help="How many times fewer trials go on at each rung (default 3).")
+@click.option("--ranking", type=click.Choice(sorted(RANKINGS)), help="When two rungs agree (PASHA; default soft).")
+@click.option("--seed", type=int, help="Seed of the search (default 0).")
+@budget_options
+def tune_command(
+    function: str | None,
+    config: Path | None,
+    space: str | None,
+    min_resource: int | None,
+    max_resource: int | None,
+    reduction_factor: float | None,
+    ranking: str | None,
+    scheduler: str | None,
+    refit_to: int | None,
+    **options: Any,
+) -> None:
+    """Tune FUNCTION, named as train.py:train or package.module:train, or the program in a settings file.
+
+    A study file that is there already is taken up where it stands.
+    """
+    settings = _settings(config, wanted=function is None)
+    settings |= {name: value for name, value in options.items() if value is not None}
+    if refit_to is not None:
+        settings["refit"] = refit_to
+    if space is not None:
+        settings["space"] = load_space(space)
+    elif "space" in settings:
+        settings["space"] = Space.from_dict(settings["space"])
+    else:
+        raise InputError("say what to search: --space space.json, --space train.py:SPACE, or a [space] in the settings")
+    chosen = {
+        "name": scheduler,
+        "min_resource": min_resource,
+        "max_resource": max_resource,
+        "reduction_factor": reduction_factor,
+        "ranking": ranking,
+    }
+    settings["scheduler"] = _scheduler(settings.get("scheduler", "pasha"), chosen)
+    given, command = settings.pop("function", None), settings.pop("command", None)
+    objective = _objective(function or given, None if function else command)
+    if "mode" not in settings:
+        raise InputError("say whether less or more is better: --mode min or --mode max")
+    settings.setdefault("study", "rungwise.db")
+    _show_end(tune(objective, **settings))
+
+
+def _settings(path: Path | None, *, wanted: bool) -> dict[str, Any]:
+    """What the settings file says; the default one is read only if it is wanted and there."""
+    if path is None:
+        path = Path(SETTINGS)
+        if not path.exists():
+            if wanted:
+                raise InputError(f"say what to tune: rungwise tune train.py:train …, or write a {SETTINGS}")
+            return {}
+    try:
+        settings = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: {error}") from None
+    for name in settings:
+        if name not in IN_SETTINGS:
+            raise InputError(f"{path} has the unknown setting {name!r}{suggestion(name, IN_SETTINGS)}")
+    return settings
+
+
+def _scheduler(given: object, chosen: Mapping[str, object]) -> Any:
+    """The scheduler of the settings file with the options over it."""
+    scheduler = {"name": given} if isinstance(given, str) else given
+    if not isinstance(scheduler, dict):
+        raise InputError(f"scheduler must be a name or a table, not {given!r}")
+    for name in scheduler:
+        if name not in IN_SCHEDULER:
+            raise InputError(f"the scheduler has the unknown setting {name!r}{suggestion(name, IN_SCHEDULER)}")
+    return {"name": "pasha", **scheduler} | {name: value for name, value in chosen.items() if value is not None}
+
+
+def _objective(function: object, command: object) -> Function:
+    if (function is None) == (command is None):
+        raise InputError("give either a function (train.py:train) or a command, one of the two")
+    if command is not None:
+        return Command(command)  # type: ignore[arg-type]  # checked in there
+    if not isinstance(function, str):
+        raise InputError(f"function must be text like train.py:train, not {function!r}")
+    return NamedFunction(function)
+
+
+def load_space(text: str) -> Space:
+    """A space from a .json or .toml file, from JSON text, or from file.py:NAME."""
+    if text.lstrip().startswith("{"):
+        return Space.from_json(text)
+    if text.endswith((".json", ".toml")):
+        try:
+            content = Path(text).read_text(encoding="utf-8")
+            if text.endswith(".json"):
+                return Space.from_json(content)
+            loaded = tomllib.loads(content)
+            return Space.from_dict(loaded.get("space", loaded))
+        except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise InputError(f"the space {text} cannot be read: {error}") from None
+    value: Space | Mapping[str, Parameter] = load_attribute(text)
+    return as_space(value)
+
+
+def _show_end(study: Study) -> None:
+    """How a run ended, and the exit code that says so."""
+    click.echo(summary(study))
+    if study.has_best:
+        _show_best(study)
+    if study.interrupted:
+        click.echo(f"go on with: rungwise resume {study.path}", err=True)
+        raise click.exceptions.Exit(130)
+    if not study.has_best:
+        raise StudyError("no trial has completed a rung with a finite score")
+
+
+def _show_best(study: Study) -> None:
+    best = study.best
+    click.echo(f"best: trial {best.number}, {number(best.score)} at {best.resource}")
+    if best.refit_resource is not None:
+        click.echo(f"refit: {number(best.refit_score)} at {best.refit_resource}")
+    click.echo(json.dumps(best.config, ensure_ascii=False))
+
+
+study_argument = click.argument("study", type=click.Path(path_type=Path))
+
+
+@commands.command()
+@study_argument
+@click.option("--function", help="The function, if the study was begun from Python or the file has moved.")
+@budget_options
+def resume(study: Path, function: str | None, refit_to: int | None, **options: Any) -> None:
+    """Go on with STUDY where it stands, as it was run before; options change that."""
+    with _opened(study) as opened:
+        how = opened.created.run | {name: value for name, value in options.items() if value is not None}
+        if refit_to is not None:
+            how["refit"] = refit_to
+        refit = how.get("refit", False)
+        check_refit(refit, opened.scheduler)
+        objective = _objective_of(opened, function)
+        opened.extend(**{name: how.get(name) for name in ("trials", "resource", "seconds", "target")})
+        run(opened, objective, refit=refit, **_run_arguments(how))
+        _show_end(opened)
+
+
+@commands.command()
+@study_argument
+@click.option("--to", "until", type=int, help="The resource to train to (default: the scheduler's maximum).")
+@click.option("--function", help="The function, if the study was begun from Python or the file has moved.")
+@click.option("--quiet", is_flag=True, default=None, help="Show nothing while it runs.")
+def refit(study: Path, until: int | None, function: str | None, quiet: bool | None) -> None:
+    """Train the best trial of STUDY on from its checkpoint."""
+    with _opened(study) as opened:
+        refit_to: bool | int = True if until is None else until
+        check_refit(refit_to, opened.scheduler)
+        objective = _objective_of(opened, function)
+        arguments = _run_arguments(opened.created.run | ({"quiet": quiet} if quiet else {}))
+        run(opened, objective, refit=refit_to, tune=False, **arguments | {"workers": 1})
+        _show_end(opened)
+
+
+def _opened(path: Path) -> contextlib.closing[Study]:
+    return contextlib.closing(Study.open(path, writable=True))
+
+
+def _objective_of(study: Study, function: str | None) -> Function:
+    how = study.created.run
+    if function is None and "function" not in how and "command" not in how:
+        raise InputError(
+            f"{study.path} was begun from Python: run that program again, or say --function train.py:train"
+        )
+    objective = _objective(function or how.get("function"), None if function else how.get("command"))
+    check_function(objective)
+    return objective
+
+
+def _run_arguments(how: Mapping[str, Any]) -> dict[str, Any]:
+    names = ("workers", "job_seconds", "retries", "keep_checkpoints", "quiet")
+    return {name: how[name] for name in names if how.get(name) is not None}
+
+
+@commands.command()
+@study_argument
+def status(study: Path) -> None:
+    """Show how STUDY stands: rungs, ceiling, best."""
+    opened = Study.open(study)
+    Console().print(rungs_table(opened))
+    click.echo(summary(opened))
+
+
+@commands.command()
+@study_argument
+@click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
+def best(study: Path, as_json: bool) -> None:
+    """Show the best trial of STUDY."""
+    opened = Study.open(study)
+    found = opened.best
+    if not as_json:
+        _show_best(opened)
+        return
+    told = {
+        "trial": found.number, "config": found.config, "score": found.score, "resource": found.resource,
+        "refit_score": found.refit_score, "refit_resource": found.refit_resource,
+        "folder": None if found.folder is None else str(found.folder),
+    }  # fmt: skip
+    click.echo(json.dumps(told, ensure_ascii=False))
+
+
+@commands.command()
+@study_argument
+def explain(study: Path) -> None:
+    """Say why STUDY stands where it does: each rise of the ceiling, and the best trial."""
+    click.echo(Study.open(study).explain())
+
+
+@commands.command()
+@study_argument
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--reports", is_flag=True, help="A row a report instead of a row a trial.")
+def export(study: Path, file: Path, reports: bool) -> None:
+    """Write the trials of STUDY to FILE: .csv, .json or .parquet."""
+    export_study(Study.open(study), file, reports=reports)
