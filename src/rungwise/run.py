@@ -11,9 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import FrameType
-from typing import Any
-
-from rich.console import Console
+from typing import TYPE_CHECKING, Any
 
 from rungwise import checkpoints
 from rungwise.core import Scheduler, as_scheduler
@@ -25,12 +23,14 @@ from rungwise.log import StudyError
 from rungwise.loop import drive
 from rungwise.names import InputError, our_names
 from rungwise.objective import NamedFunction
-from rungwise.report.live import Display
 from rungwise.search import Searcher
 from rungwise.space import Parameter, Space, as_space
 from rungwise.study import Budget, Study
 from rungwise.trial import Trial
 from rungwise.values import real, whole
+
+if TYPE_CHECKING:
+    from rungwise.report.live import Display
 
 Function = Callable[[Trial], object]
 HOPELESS = 10  # a study in which so many trials, the first ones, have all failed is stopped
@@ -150,6 +150,9 @@ def run(
     tune: bool = True,
 ) -> None:
     """Run an open `study` to the end of its budget (unless not `tune`), refit the best, and close it."""
+    # here, since rich would be a quarter of the time of every import, those of the workers too
+    from rungwise.report.live import Console, Display
+
     with contextlib.ExitStack() as stack:
         stack.callback(study.close)
         if study.folder is None:

@@ -10,9 +10,10 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from rungwise import checkpoints, explain
 from rungwise.core import Scheduler, as_scheduler
@@ -46,8 +47,7 @@ from rungwise.values import as_score, real, whole
 from rungwise.version import __version__
 
 
-@dataclass(slots=True)
-class TrialRecord:
+class TrialRecord(msgspec.Struct):
     """What is known of one trial.
 
     `reports` maps a resource to the score there (nan where it was not finite), `seconds` to the training
@@ -56,9 +56,9 @@ class TrialRecord:
 
     number: int
     config: Config
-    reports: dict[int, float] = field(default_factory=dict)
-    seconds: dict[int, float] = field(default_factory=dict)
-    refit: dict[int, float] = field(default_factory=dict)
+    reports: dict[int, float] = {}
+    seconds: dict[int, float] = {}
+    refit: dict[int, float] = {}
     resource: int = 0
     """The highest resource reported, refits aside."""
     paused_at: int = 0
@@ -75,8 +75,7 @@ class TrialRecord:
         return "running" if self.job is not None else "failed" if self.failure is not None else "paused"
 
 
-@dataclass(frozen=True, slots=True)
-class Best:
+class Best(msgspec.Struct, frozen=True):
     """The answer of a study: the best finite score at the highest rung that has one.
 
     Only results at that rung count; among equals the earlier completion. `refit_score` is the last score
@@ -100,8 +99,7 @@ class Best:
         return None if found is None else found[1]
 
 
-@dataclass(frozen=True, slots=True)
-class Budget:
+class Budget(msgspec.Struct, frozen=True):
     """Totals over the whole life of a study; None is no limit. `seconds` are of running time."""
 
     trials: int | None = None

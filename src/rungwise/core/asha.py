@@ -75,7 +75,7 @@ class ASHA:
         hopeful: set[int] = set()
         most = total
         for place, rung in enumerate(self.rungs):
-            if self.ladder.is_last(place):
+            if place == self.ladder.last:
                 break
             here = rung.paused(math.floor(most / self.ladder.reduction_factor))
             hopeful.update(here)
@@ -86,12 +86,13 @@ class ASHA:
 
     def ask(self) -> Answer:
         """The next job: a promotion, from the highest open rung down, or a new trial."""
-        eta = self.ladder.reduction_factor
-        highest = len(self.rungs) if self.ceiling is None else min(len(self.rungs), self.ceiling)
+        rungs, eta = self.rungs, self.ladder.reduction_factor
+        closed = self.ladder.last if self.ceiling is None else self.ceiling  # nobody goes on from here
+        highest = len(rungs) if closed is None else min(len(rungs), closed)
         for rung in range(highest - 1, -1, -1):
-            if (found := self.rungs[rung].candidate(eta)) is not None and not self.ladder.is_last(rung):
+            if (found := rungs[rung].candidate(eta)) is not None:
                 trial, rank = found
-                return Promote(trial, self.ladder.level(rung + 1), rank + 1, len(self.rungs[rung]))
+                return Promote(trial, self.ladder.level(rung + 1), rank + 1, len(rungs[rung]))
         return Start(self.ladder.level(0))
 
     def tell(self, fact: Fact) -> None:
@@ -99,14 +100,20 @@ class ASHA:
         if type(fact) is Reported:
             if fact.trial in self.running:
                 self._latest[fact.trial] = fact.loss
-        elif isinstance(fact, Completed | Failed):
-            rung = self.running.pop(fact.trial)
-            loss = self._latest.pop(fact.trial, math.inf)  # ended without a report: failed
-            while len(self.rungs) <= rung:
-                self.rungs.append(Rung())
-            self.rungs[rung].add(fact.trial, math.inf if isinstance(fact, Failed) or math.isnan(loss) else loss)
-        elif isinstance(fact, Started | Promoted):
+        elif type(fact) is Completed:
+            self._complete(fact.trial, self._latest.get(fact.trial, math.inf))  # no report in the job: failed
+        elif type(fact) is Failed:
+            self._complete(fact.trial, math.inf)
+        elif type(fact) is Started:
+            self.running[fact.trial] = self.ladder.rung_at(fact.until)
+        elif type(fact) is Promoted:
             rung = self.ladder.rung_at(fact.until)
             self.running[fact.trial] = rung
-            if rung > 0 and isinstance(fact, Promoted):
-                self.rungs[rung - 1].promote(fact.trial)
+            self.rungs[rung - 1].promote(fact.trial)
+
+    def _complete(self, trial: int, loss: float) -> None:
+        rung = self.running.pop(trial)
+        self._latest.pop(trial, None)
+        while len(self.rungs) <= rung:
+            self.rungs.append(Rung())
+        self.rungs[rung].add(trial, loss if math.isfinite(loss) else math.inf)

@@ -12,8 +12,9 @@ Work is bounded by one rule: only the first `LIMIT` trials that report in a wind
 million pairs settle a percentile; those that come after no longer move it.
 
 What is kept: pairs of trials that are both done in the window never change again, so their distances are
-computed once and stored. Pairs with a trial on its way are recomputed at each question; there are as many
-of those trials as workers. "Is ε at least this gap?" is answered by counting, without sorting.
+computed once and stored. Pairs with a trial on its way are recomputed when ε is wanted; there are as many
+of those trials as workers. "Is ε at least this gap?" needs no ε as long as the settled pairs decide it,
+whatever the others may be.
 """
 
 from __future__ import annotations
@@ -140,14 +141,14 @@ class Noise:
         """Whether ε ≥ `gap`."""
         if gap <= 0:
             return True
-        self._update()
         if gap <= self._mark:
-            total = self._count + len(self._moving)
-            below = self._below_mark + int(np.count_nonzero(self._moving < self._mark))
-            if below <= math.floor((total - 1) * PERCENTILE):  # so the value at that place is ≥ mark ≥ gap
+            # Were all pairs that are not settled below the mark, would the value at the place still be above?
+            unsettled = (len(self._arrived) + len(self._on_the_way)) * len(self._slots)
+            place = math.floor((self._count + unsettled - 1) * PERCENTILE)
+            if self._below_mark + unsettled <= place:
                 return True
         epsilon = self.epsilon
-        if gap < epsilon and self._count:  # between the two, so that both may move a little
+        if gap < epsilon and self._count:  # halfway, so that both may move a little
             self._mark = (gap + epsilon) / 2
             self._below_mark = int(np.count_nonzero(self._settled[: self._count] < self._mark))
         return gap <= epsilon

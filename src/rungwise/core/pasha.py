@@ -49,7 +49,7 @@ class PASHA:
             min_resource=min_resource, reduction_factor=reduction_factor, max_resource=max_resource
         )
         self.ranking = as_ranking(ranking)
-        top = 0 if self.asha.ladder.is_last(0) else 1
+        top = 0 if self.asha.ladder.last == 0 else 1
         self.asha.ceiling = top
         self._noise = Noise(*self._window(top))
         self._rungs: TwoRungs | None = None
@@ -90,29 +90,30 @@ class PASHA:
 
     def tell(self, fact: Fact) -> None:
         """Take one fact, with losses in place of scores."""
-        if type(fact) is Reported:
-            self.asha.tell(fact)
-            self._noise.report(fact.trial, fact.resource, fact.loss)
-            self._unchecked = False
-            return
+        asha = self.asha
         self._unchecked = False
-        if isinstance(fact, Raised):
-            top = self.asha.ladder.rung_at(fact.until)
-            self.asha.ceiling = top
-            self._noise.move(*self._window(top))
+        if type(fact) is Reported:
+            asha.tell(fact)
+            self._noise.report(fact.trial, fact.resource, fact.loss)
+        elif type(fact) is Completed or type(fact) is Failed:
+            rung = asha.running[fact.trial]
+            asha.tell(fact)
+            if rung == asha.ceiling and rung != asha.ladder.last:
+                self._completed_top(fact.trial, rung)
+        elif type(fact) is Raised:
+            asha.ceiling = asha.ladder.rung_at(fact.until)
+            self._noise.move(*self._window(asha.ceiling))
             self._rungs = None
-            return
-        rung = self.asha.running.get(fact.trial) if isinstance(fact, Completed | Failed) else None
-        self.asha.tell(fact)
-        if rung is not None and rung == self.asha.ceiling and rung > 0:
-            assert isinstance(fact, Completed | Failed)
-            self._noise.arrive(fact.trial)
-            if not self.asha.ladder.is_last(rung):
-                if self._rungs is None:
-                    self._rungs = TwoRungs(self.asha.rungs[rung - 1], self.asha.rungs[rung])
-                else:
-                    self._rungs.add(fact.trial)
-                self._unchecked = True
+        else:
+            asha.tell(fact)
+
+    def _completed_top(self, trial: int, top: int) -> None:
+        self._noise.arrive(trial)
+        if self._rungs is None:
+            self._rungs = TwoRungs(self.asha.rungs[top - 1], self.asha.rungs[top])
+        else:
+            self._rungs.add(trial)
+        self._unchecked = True
 
     def _window(self, top: int) -> tuple[int, int]:
         ladder = self.asha.ladder

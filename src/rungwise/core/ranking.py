@@ -28,15 +28,15 @@ LARGEST = np.finfo(float).max
 
 
 class _Column:
-    """A growing numpy array with `insert`, which reuses its memory."""
+    """A growing array of numbers with `insert`, which reuses its memory."""
 
-    def __init__(self, dtype: type) -> None:
-        self._data = np.empty(64, dtype=dtype)
-        self._spare = np.empty(64, dtype=dtype)
+    def __init__(self) -> None:
+        self._data = np.empty(64)
+        self._spare = np.empty(64)
         self.size = 0
 
     @property
-    def values(self) -> NDArray[Any]:
+    def values(self) -> NDArray[np.float64]:
         return self._data[: self.size]
 
     def insert(self, at: int, value: float) -> None:
@@ -54,15 +54,14 @@ class _Column:
 class TwoRungs:
     """The trials that completed the top rung: T, their order there, and P, their order one rung below.
 
-    `now_trials` and `before_trials` are T and P, `now` and `before` the losses p(T[i]) and p(P[i]) at the
-    rung below; arrays of length n, in step.
+    `same` says whether T equals P: orders only ever grow, so once they differ they differ for ever.
     """
 
     def __init__(self, below: Rung, top: Rung) -> None:
         self.below, self.top = below, top
-        self._in_order: tuple[list[Entry], list[Entry]] = ([], [])
-        self._losses = (_Column(np.float64), _Column(np.float64))
-        self._trials = (_Column(np.int64), _Column(np.int64))
+        self.same = True
+        self._orders: tuple[list[Entry], list[Entry]] = ([], [])  # T and P, as entries of their own rungs
+        self._losses = (_Column(), _Column())  # p(T[i]) and p(P[i])
         self._scratch = np.empty(0)
         for _, _, trial in sorted(top.order, key=lambda entry: entry[1]):
             self.add(trial)
@@ -72,46 +71,38 @@ class TwoRungs:
 
     def add(self, trial: int) -> None:
         """`trial` has completed the top rung."""
-        p = min(self.below.entries[trial][0], LARGEST)
-        for side, entry in enumerate((self.top.entries[trial], self.below.entries[trial])):
-            order = self._in_order[side]
-            at = bisect_left(order, entry)
-            order.insert(at, entry)
-            self._losses[side].insert(at, p)
-            self._trials[side].insert(at, trial)
+        now, before = self.top.entries[trial], self.below.entries[trial]
+        p = min(before[0], LARGEST)
+        places = []
+        for order, losses, entry in zip(self._orders, self._losses, (now, before), strict=True):
+            place = bisect_left(order, entry)
+            order.insert(place, entry)
+            losses.insert(place, p)
+            places.append(place)
+        self.same = self.same and places[0] == places[1]
 
     @property
-    def now(self) -> NDArray[np.float64]:
-        """p(T[i])."""
-        return self._losses[0].values
+    def now(self) -> list[int]:
+        """T."""
+        return [trial for _, _, trial in self._orders[0]]
 
     @property
-    def before(self) -> NDArray[np.float64]:
-        """p(P[i])."""
-        return self._losses[1].values
-
-    @property
-    def now_trials(self) -> NDArray[np.int64]:
-        """T[i]."""
-        return self._trials[0].values
-
-    @property
-    def before_trials(self) -> NDArray[np.int64]:
-        """P[i]."""
-        return self._trials[1].values
+    def before(self) -> list[int]:
+        """P."""
+        return [trial for _, _, trial in self._orders[1]]
 
     def gaps(self) -> NDArray[np.float64]:
         """|p(T[i]) − p(P[i])|; valid until the next call."""
         if len(self._scratch) < len(self):
             self._scratch = np.empty(2 * len(self))
         gaps = self._scratch[: len(self)]
-        np.subtract(self.now, self.before, out=gaps)
+        np.subtract(self._losses[0].values, self._losses[1].values, out=gaps)
         np.abs(gaps, out=gaps)
         return gaps
 
     def gap(self) -> float:
-        """The largest of the `gaps`, 0 if there are none."""
-        return max(0.0, float(self.gaps().max())) if len(self) else 0.0
+        """The largest of the `gaps`; 0 if the orders are the same."""
+        return 0.0 if self.same else float(self.gaps().max())
 
     def broken(self, wrong: NDArray[np.bool_]) -> tuple[Broken, ...]:
         """The `SHOWN` positions among `wrong` with the largest gaps, as losses."""
@@ -119,7 +110,7 @@ class TwoRungs:
         worst = places[np.argsort(-self.gaps()[places], kind="stable")][:SHOWN]
         found = []
         for place in worst.tolist():
-            pair = int(self.now_trials[place]), int(self.before_trials[place])
+            pair = self._orders[0][place][2], self._orders[1][place][2]
             below, top = ([rung.entries[trial][0] for trial in pair] for rung in (self.below, self.top))
             found.append(Broken(place, *pair, (below[0], below[1]), (top[0], top[1])))
         return tuple(found)
@@ -184,9 +175,9 @@ class DirectRanking(msgspec.Struct, frozen=True):
 
     def disagreement(self, rungs: TwoRungs, noise: Noise) -> Disagreement | None:
         """None if T equals P."""
-        wrong = rungs.now_trials != rungs.before_trials
-        if not wrong.any():
+        if rungs.same:
             return None
+        wrong = np.array(rungs.now) != np.array(rungs.before)
         return Disagreement(rungs.gap(), None, int(np.count_nonzero(wrong)), rungs.broken(wrong))
 
     def settings(self) -> dict[str, Any]:

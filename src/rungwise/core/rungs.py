@@ -21,6 +21,8 @@ Entry = tuple[float, int, int]
 class Ladder:
     """The levels of resource at which trials are compared; endless when there is no `max_resource`.
 
+    `last` is the place of the last rung, None if there is none.
+
     >>> Ladder(1, 3, 100).levels(9)
     [1, 3, 9, 27, 81, 100]
     >>> Ladder(1, 2.5, None).levels(4)
@@ -40,12 +42,22 @@ class Ladder:
             )
         if self.max_resource is not None and self.max_resource < self.min_resource:
             raise InputError(f"min_resource={min_resource} is above max_resource={max_resource}; swap them?")
+        self.last: int | None = None
         self._levels: list[int] = []
         self._rung_at: dict[int, int] = {}
         self._power = 0
-        self.last: int | None = None
-        """The place of the last rung; None while it is not known (then `level` will find it, if any)."""
-        self.level(0)
+        while self.last is None and (self.max_resource is not None or not self._levels):
+            self._grow()
+
+    def _grow(self) -> None:
+        level = math.floor(self.min_resource * self.reduction_factor**self._power + 0.5)
+        self._power += 1
+        if self.max_resource is not None and level >= self.max_resource:
+            level = self.max_resource
+            self.last = len(self._levels)
+        if not self._levels or level > self._levels[-1]:
+            self._rung_at[level] = len(self._levels)
+            self._levels.append(level)
 
     def level(self, rung: int) -> int:
         """The resource of `rung`, which must not be above the last one."""
@@ -55,26 +67,9 @@ class Ladder:
             self._grow()
         return self._levels[rung]
 
-    def _grow(self) -> None:
-        exact = self.min_resource * self.reduction_factor**self._power
-        self._power += 1
-        level = math.floor(exact + 0.5)
-        if self.max_resource is not None and level >= self.max_resource:
-            level = self.max_resource
-            self.last = len(self._levels)
-        if not self._levels or level > self._levels[-1]:
-            self._rung_at[level] = len(self._levels)
-            self._levels.append(level)
-
-    def is_last(self, rung: int) -> bool:
-        """Whether `rung` is the top of the ladder."""
-        while self.last is None and len(self._levels) <= rung + 1:
-            self._grow()
-        return self.last == rung
-
     def rung_at(self, level: int) -> int:
         """The place of the rung whose resource is `level`."""
-        while (not self._levels or self._levels[-1] < level) and self.last is None:
+        while self.last is None and self._levels[-1] < level:
             self._grow()
         if level not in self._rung_at:
             raise InputError(f"no rung of this ladder is at {level}; the levels are {self._levels}")
@@ -122,5 +117,8 @@ class Rung:
             heapq.heappop(paused)
         if not paused:
             return None
-        rank = bisect_left(self.order, paused[0])
-        return (paused[0][2], rank) if rank < math.floor(len(self.order) / reduction_factor) else None
+        # the first ⌊n/η⌋ end before order[first]: a comparison spares most bisections
+        first = math.floor(len(self.order) / reduction_factor)
+        if first == 0 or paused[0] > self.order[first - 1]:
+            return None
+        return paused[0][2], bisect_left(self.order, paused[0])

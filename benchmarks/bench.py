@@ -1,0 +1,235 @@
+"""What Rungwise itself costs. `make bench` prints every figure with the machine and the versions.
+
+    python benchmarks/bench.py [deciding] [experiment] [jobs] [import] [size]     (all of them by default)
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import venv
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+import rungwise as rw
+from rungwise.events import Completed, Promote, Promoted, Raise, Raised, Reported, Start, Started
+
+LADDER = {"min_resource": 1, "reduction_factor": 3, "max_resource": 81}
+WORKERS = 4
+SIZES = (100, 1_000, 10_000, 100_000)
+
+
+def curves(n: int, stable: str, resources: int = 81) -> np.ndarray:
+    """Scores (higher is better), shape (n, resources), whose ranking is stable "early", "late" or "never".
+
+    "never": final quality and slope are independent, noise 0.005. Otherwise all have one slope, so that the
+    ranking is that of their quality, with noise of 0.0002 at the rungs and 0.02 between them (which is what ε
+    is estimated from); "late" adds noise of 0.05 to rungs 1 and 3, so that they agree with nothing.
+    """
+    rng = np.random.default_rng(0)
+    quality = rng.uniform(0.5, 1.0, (n, 1))
+    decay = np.arange(1, resources + 1) ** -0.5
+    if stable == "never":
+        return quality - rng.uniform(0.1, 0.5, (n, 1)) * decay + rng.normal(0, 0.005, (n, resources))
+    noise = rng.uniform(-0.02, 0.02, (n, resources))
+    rungs = [level - 1 for level in (1, 3, 9, 27, 81) if level <= resources]
+    noise[:, rungs] = rng.uniform(-0.0002, 0.0002, (n, len(rungs)))
+    if stable == "late":
+        noise[:, [0, 2]] = rng.uniform(-0.05, 0.05, (n, 2))
+    return quality - 0.3 * decay + noise
+
+
+class Deciding:
+    """A scheduler that is driven round robin by `WORKERS` slots; only time inside its calls is counted."""
+
+    def __init__(self, scheduler: rw.ASHA | rw.PASHA, table: np.ndarray) -> None:
+        self.scheduler, self.table = scheduler, table
+        self.spent, self.reports, self.started = 0.0, 0, 0
+
+    def run(self) -> Deciding:
+        clock, tell, ask = time.perf_counter, self.scheduler.tell, self.scheduler.ask
+        slots: list[tuple[int, int, int, list[float]] | None] = [None] * WORKERS
+        while True:
+            busy = False
+            for slot in range(WORKERS):
+                job = slots[slot]
+                if job is None:
+                    if (job := self.begin(ask, tell)) is None:
+                        continue
+                busy = True
+                trial, done, until, losses = job
+                fact = Reported(trial, done + 1, losses[done])
+                began = clock()
+                tell(fact)
+                if done + 1 == until:
+                    tell(Completed(trial))
+                    answer = ask()
+                    if isinstance(answer, Raise):
+                        tell(Raised(answer.until, 0, 0, 0.0, 0.0, 0, ()))
+                self.spent += clock() - began
+                self.reports += 1
+                slots[slot] = None if done + 1 == until else (trial, done + 1, until, losses)
+            if not busy:
+                return self
+
+    def begin(self, ask: Callable, tell: Callable) -> tuple[int, int, int, list[float]] | None:
+        began = time.perf_counter()
+        answer = ask()
+        if isinstance(answer, Promote):
+            tell(Promoted(answer.trial, answer.until, answer.rank, answer.size))
+            self.spent += time.perf_counter() - began
+            levels = self.levels()
+            start = levels[levels.index(answer.until) - 1]
+            return answer.trial, start, answer.until, (-self.table[answer.trial]).tolist()
+        if self.started == len(self.table):
+            return None
+        assert isinstance(answer, Start)
+        trial, self.started = self.started, self.started + 1
+        tell(Started(trial, {}, answer.until))
+        self.spent += time.perf_counter() - began
+        return trial, 0, answer.until, (-self.table[trial]).tolist()
+
+    def levels(self) -> list[int]:
+        asha = self.scheduler if isinstance(self.scheduler, rw.ASHA) else self.scheduler.asha
+        return asha.ladder.levels(99)
+
+
+def deciding() -> None:
+    print(f"\nmicroseconds of deciding for each report (all calls of ask and tell; R = 81, η = 3, {WORKERS} slots)")
+    print(f"{'':22}" + "".join(f"{n:>18,}" for n in SIZES) + "   (highest open rung)")
+    for name, stable in (("ASHA", "never"), ("PASHA", "early"), ("PASHA", "late"), ("PASHA", "never")):
+        cells = []
+        for n in SIZES:
+            table = curves(n, stable)
+            repeats = 5 if n <= 1_000 else 3 if n <= 10_000 else 1
+            runs = [Deciding(getattr(rw, name)(**LADDER), table).run() for _ in range(repeats)]
+            cost = statistics.median(1e6 * run.spent / run.reports for run in runs)
+            cells.append(f"{cost:.2f} ({runs[0].scheduler.open_level})")
+        print(f"{name + ', stable ' + stable if name == 'PASHA' else name:22}" + "".join(f"{c:>18}" for c in cells))
+    table = curves(10_000, "never")
+    space = {"lr": rw.Float(1e-5, 1e-1, log=True), "wd": rw.Float(1e-6, 1e-2, log=True), "units": rw.Integer(16, 512)}
+    for name in ("ASHA", "PASHA"):
+        study = rw.Study(space, getattr(rw, name)(**LADDER), mode="max")
+        study.extend(trials=10_000)
+        began, reports = time.perf_counter(), 0
+        slots: list[list] = []
+        while True:
+            while len(slots) < WORKERS and (job := study.ask()) is not None:
+                slots.append([job, job.start, table[job.trial].tolist()])
+            if not slots:
+                break
+            for slot in list(slots):
+                slot[1] += 1
+                study.report(slot[0].trial, slot[1], slot[2][slot[1] - 1])
+                reports += 1
+                if slot[1] == slot[0].until:
+                    slots.remove(slot)
+        cost = 1e6 * (time.perf_counter() - began) / reports
+        print(f"{name} with a whole Study in memory (checks, log, random search, this loop), 10,000 trials: {cost:.1f}")
+
+
+def experiment() -> None:
+    rng = np.random.default_rng(0)
+    quality, slope = rng.uniform(0.5, 1, (256, 1)), rng.uniform(0.1, 0.5, (256, 1))
+    scores = quality - slope * np.arange(1, 201) ** -0.5 + rng.normal(0, 0.03, (256, 200))
+    table = rw.CurveTable(scores, mode="max")
+    times = []
+    for _ in range(15):
+        began = time.perf_counter()
+        run = rw.simulate("pasha", table, workers=4, trials=256)
+        times.append(time.perf_counter() - began)
+    reports = sum(len(trial.reports) for trial in run.study.trials)
+    print(
+        f"\none simulated PASHA experiment (256 trials, R = 200, 4 workers, noise 0.03): {statistics.median(times):.4f} s "
+        f"(of 15: {min(times):.4f} to {max(times):.4f}); {reports} reports, ceiling {run.ceilings[-1][1]}"
+    )
+
+
+def nothing(trial: rw.Trial) -> None:
+    for _ in trial:
+        trial.report(0.0)
+
+
+def jobs() -> None:
+    for workers in (1, 2):
+        with tempfile.TemporaryDirectory() as folder:
+            began = time.perf_counter()
+            study = rw.tune(
+                nothing,
+                {"x": rw.Float(0, 1)},
+                mode="min",
+                scheduler=rw.ASHA(max_resource=1),
+                trials=3_000,
+                workers=workers,
+                study=Path(folder) / "study.db",
+                quiet=True,
+            )
+            spent = time.perf_counter() - began
+        print(
+            f"local executor, {workers} worker(s), study in a file, an objective that does nothing: "
+            f"{len(study.trials) / spent:.0f} jobs/s ({spent:.1f} s for {len(study.trials)}, starting the workers included)"
+        )
+
+
+def imports() -> None:
+    def measured(code: str) -> tuple[float, float]:
+        peak = "print(next(int(line.split()[1]) for line in open('/proc/self/status') if 'VmRSS' in line) / 1024)"
+        times = []
+        for _ in range(8):
+            began = time.perf_counter()
+            out = subprocess.run([sys.executable, "-c", f"{code}\n{peak}"], capture_output=True, check=True, text=True)
+            times.append(time.perf_counter() - began)
+        return statistics.median(times[1:]), float(out.stdout)
+
+    bare, numpy, ours = (measured(code) for code in ("pass", "import numpy", "import rungwise"))
+    print(
+        f"\nimport rungwise: {ours[0] - bare[0]:.3f} s and {ours[1] - bare[1]:.0f} MB over bare Python "
+        f"({bare[0]:.3f} s, {bare[1]:.0f} MB); of which numpy {numpy[0] - bare[0]:.3f} s, {numpy[1] - bare[1]:.0f} MB"
+    )
+
+
+def size() -> None:
+    project = Path(__file__).parent.parent
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder) / "venv"
+        venv.create(place, with_pip=True)
+        site = next(place.glob("lib/python*/site-packages"))
+        before = {entry.name for entry in site.iterdir()}
+        pip = [place / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", project]
+        subprocess.run(pip, check=True, stderr=subprocess.DEVNULL)
+        added = [entry for entry in site.iterdir() if entry.name not in before]
+        total = sum(file.stat().st_size for entry in added for file in _files(entry))
+        packages = sorted(entry.name.rsplit("-", 1)[0] for entry in added if entry.suffix == ".dist-info")
+    print(f"core install: {total / 2**20:.0f} MB, {len(packages)} packages: {', '.join(packages)}")
+    shutil.rmtree(project / "build", ignore_errors=True)
+
+
+def _files(entry: Path) -> list[Path]:
+    return [entry] if entry.is_file() else [file for file in entry.rglob("*") if file.is_file()]
+
+
+def main() -> None:
+    """Run the benchmarks that are named, or all."""
+    parts = {"deciding": deciding, "experiment": experiment, "jobs": jobs, "import": imports, "size": size}
+    unknown = [name for name in sys.argv[1:] if name not in parts]
+    if unknown:
+        sys.exit(f"there is no benchmark {unknown[0]!r}; there are {', '.join(parts)}")
+    cpu = next((line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line), "")
+    print(
+        f"rungwise {rw.__version__}, Python {platform.python_version()}, numpy {np.__version__}, "
+        f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, {cpu}, {time.strftime('%Y-%m-%d')}"
+    )
+    for name in sys.argv[1:] or parts:
+        parts[name]()
+
+
+if __name__ == "__main__":
+    main()

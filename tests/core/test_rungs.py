@@ -1,0 +1,84 @@
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import rungwise as rw
+from rungwise.core.rungs import Ladder, Rung
+
+
+@pytest.mark.parametrize(
+    ("r", "eta", "top", "levels"),
+    [
+        (1, 3, 81, [1, 3, 9, 27, 81]),
+        (1, 3, 80, [1, 3, 9, 27, 80]),
+        (1, 3, 82, [1, 3, 9, 27, 81, 82]),
+        (1, 3, 1, [1]),
+        (1, 3, 2, [1, 2]),
+        (1, 3, 3, [1, 3]),
+        (5, 2, 50, [5, 10, 20, 40, 50]),
+        (1, 2.5, 40, [1, 3, 6, 16, 39, 40]),
+        (1, 1.3, 6, [1, 2, 3, 4, 5, 6]),
+        (7, 4, 7, [7]),
+    ],
+)
+def test_ladder(r: int, eta: float, top: int, levels: list[int]) -> None:
+    ladder = Ladder(r, eta, top)
+    assert ladder.levels(99) == levels
+    assert [ladder.rung_at(level) for level in levels] == list(range(len(levels)))
+    assert ladder.last == len(levels) - 1
+    with pytest.raises(IndexError):
+        ladder.level(len(levels))
+
+
+def test_endless_ladder() -> None:
+    ladder = Ladder(2, 3, None)
+    assert ladder.levels(5) == [2, 6, 18, 54, 162]
+    assert ladder.last is None
+    with pytest.raises(rw.InputError, match="no rung"):
+        ladder.rung_at(7)
+
+
+@given(st.lists(st.sampled_from([0.1, 0.2, 0.3, math.inf]), max_size=40), st.sampled_from([2, 2.5, 3, 4]))
+def test_candidate_is_the_first_paused_one_of_the_best(losses: list[float], eta: float) -> None:
+    rung, promoted = Rung(), set()
+    for trial, loss in enumerate(losses):
+        rung.add(trial, loss)
+        order = sorted(range(trial + 1), key=lambda t: (losses[t], t))
+        best = [t for t in order[: math.floor(len(order) / eta)] if losses[t] < math.inf]
+        wanted = next((t for t in best if t not in promoted), None)
+        found = rung.candidate(eta)
+        assert found == (None if wanted is None else (wanted, order.index(wanted)))
+        if wanted is not None and trial % 2:
+            rung.promote(wanted)
+            promoted.add(wanted)
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=60), st.integers(0, 30), st.sampled_from([2, 3]))
+def test_whoever_may_not_be_promoted_never_is(losses: list[float], when: int, eta: int) -> None:
+    """At any moment: all promotions that are still to come are among `may_promote`."""
+    from rungwise.events import Completed, Promote, Promoted, Reported, Started
+
+    asha, started, facts = rw.ASHA(reduction_factor=eta, max_resource=eta**3), 0, 0
+    may: set[int] | None = None
+    known: set[int] = set()
+    while True:
+        answer = asha.ask()
+        if isinstance(answer, Promote):
+            if may is not None and answer.trial in known:
+                assert answer.trial in may
+                known.discard(answer.trial)
+            asha.tell(Promoted(answer.trial, answer.until, answer.rank, answer.size))
+            trial = answer.trial
+        elif started < len(losses):
+            trial, started = started, started + 1
+            asha.tell(Started(trial, {}, 1))
+        else:
+            break
+        asha.tell(Reported(trial, answer.until, losses[trial]))
+        asha.tell(Completed(trial))
+        facts += 1
+        if facts == when:
+            may = asha.may_promote(len(losses))
+            known = set(range(started))

@@ -1,0 +1,89 @@
+"""Random studies for the laws: tables of curves with everything in them that has ever gone wrong."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from hypothesis import strategies as st
+
+import rungwise as rw
+
+
+@dataclass(frozen=True)
+class Instance:
+    """One study over a table. `arguments` are those of the scheduler, `ranking` is for PASHA."""
+
+    table: rw.CurveTable
+    scores: np.ndarray
+    seconds: np.ndarray
+    resources: list[int]
+    mode: str
+    rows: list[int]
+    workers: int
+    drain: bool
+    arguments: dict[str, Any]
+    ranking: str
+    epsilon: float | str
+
+    def scheduler(self, algorithm: str) -> rw.Scheduler:
+        if algorithm == "asha":
+            return rw.ASHA(**self.arguments)
+        ranking = rw.SoftRanking(self.epsilon) if self.ranking == "soft" else rw.DirectRanking()
+        return rw.PASHA(**self.arguments, ranking=ranking)
+
+    def run(self, algorithm: str, table: rw.CurveTable | None = None) -> rw.Simulation:
+        return rw.simulate(
+            self.scheduler(algorithm),
+            table or self.table,
+            workers=self.workers,
+            trials=len(self.rows),
+            rows=self.rows,
+            drain=self.drain,
+        )
+
+
+@st.composite
+def instances(draw: st.DrawFn, fixed_epsilon: bool = True) -> Instance:
+    """Ladders of one rung and up, η whole or not, R on or off the ladder or absent, ties, divergence, gaps."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1), label="seed"))
+    columns = draw(st.sampled_from([1, 2, 3, 4, 5, 9, 10, 27, 30, 50]))
+    every = draw(st.sampled_from([1, 1, 1, 2, 4]))
+    resources = [every * (column + 1) for column in range(columns)]
+    last = resources[-1]
+    rows = draw(st.integers(1, 60))
+    noise = draw(st.sampled_from([0.0, 0.01, 0.05, 0.3]))
+    at = np.arange(1, columns + 1)
+    curves = rng.uniform(0.3, 1, (rows, 1)) - rng.uniform(0.1, 0.8, (rows, 1)) / np.sqrt(at)
+    curves = curves + rng.normal(0, 1, (rows, columns)) * noise
+    if draw(st.booleans(), label="ties"):
+        curves = np.round(curves, 1)
+    if draw(st.booleans(), label="divergence"):
+        bad = rng.random((rows, columns)) < draw(st.sampled_from([0.02, 0.2]))
+        curves[bad] = rng.choice([np.nan, np.inf, -np.inf], bad.sum())
+    if draw(st.booleans(), label="equal times"):
+        seconds = np.tile(np.arange(1.0, columns + 1), (rows, 1))
+    else:
+        seconds = np.cumsum(rng.exponential(1, (rows, columns)), axis=1)
+    smallest = draw(st.integers(1, min(3 * every, last)))
+    arguments = {
+        "min_resource": smallest,
+        "reduction_factor": draw(st.sampled_from([2, 2.5, 3, 3, 4, 1.5])),
+        "max_resource": draw(st.sampled_from([None, last, max(smallest, last - 1), max(smallest, last // 2)])),
+    }
+    mode = draw(st.sampled_from(["min", "max"]))
+    epsilon = draw(st.sampled_from(["auto", "auto", "auto", 0.0, 0.05])) if fixed_epsilon else "auto"
+    return Instance(
+        rw.CurveTable(curves, seconds, mode=mode, resources=resources),
+        curves,
+        seconds,
+        resources,
+        mode,
+        rng.permutation(rows).tolist(),
+        draw(st.integers(1, 7)),
+        draw(st.sampled_from([True, True, False])),
+        arguments,
+        draw(st.sampled_from(["soft", "soft", "soft", "direct"])),
+        epsilon,
+    )
