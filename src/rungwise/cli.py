@@ -40,9 +40,8 @@ IN_SCHEDULER = ("name", "min_resource", "reduction_factor", "max_resource", "ran
 def main() -> None:
     """Run the command; every failure that is not a defect of ours is one line."""
     try:
-        commands.main(standalone_mode=False)
-    except click.exceptions.Exit as ended:
-        sys.exit(ended.exit_code)
+        code = commands.main(standalone_mode=False)  # the code of an Exit, or None
+        sys.exit(code if isinstance(code, int) else 0)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)

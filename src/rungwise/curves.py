@@ -7,7 +7,7 @@ from typing import final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from rungwise.names import InputError
+from rungwise.names import InputError, our_names
 from rungwise.study import Study
 from rungwise.values import whole
 
@@ -28,6 +28,7 @@ class CurveTable:
     Raises `InputError` for shapes that do not fit, seconds that fall, and resources that do not increase.
     """
 
+    @our_names
     def __init__(
         self,
         scores: ArrayLike,

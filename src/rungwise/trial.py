@@ -79,10 +79,9 @@ class Trial:
             raise InputError(f"reported at resource {resource}, but this job goes to trial.until = {self.until} only")
         if resource <= self._reported:
             raise InputError(f"reported at resource {resource} after {self._reported}; resources only go up")
-        now = self._clock()
+        fact = Reported(self.number, resource, as_score(score), self._clock() - self._since)
         self._spacing = resource - max(self._reported, self.start)
         self._reported = resource
-        fact = Reported(self.number, resource, as_score(score), now - self._since)
         self._reports.append((fact.resource, fact.score, fact.seconds))
         self._send(fact)
         self._since = self._clock()

@@ -199,7 +199,12 @@ def as_ranking(ranking: Ranking | str | dict[str, Any]) -> Ranking:
     if not isinstance(ranking, dict):
         return ranking
     arguments = dict(ranking)
-    name = arguments.pop("name")
+    name = arguments.pop("name", None)
     if name not in RANKINGS:
-        raise InputError(f"there is no ranking {name!r}{suggestion(name, RANKINGS)}")
-    return RANKINGS[name](**arguments)
+        raise InputError(f"there is no ranking {name!r}{suggestion(str(name), RANKINGS)}")
+    kind = RANKINGS[name]
+    for argument in arguments:
+        if argument not in kind.__struct_fields__:
+            meant = suggestion(argument, kind.__struct_fields__)
+            raise InputError(f"the ranking {name!r} has no argument {argument!r}{meant}")
+    return kind(**arguments)

@@ -1,0 +1,102 @@
+"""SIGKILL to the driver of a real study at random moments; the same command again finishes it."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from faults.victim import TRIALS
+
+import rungwise as rw
+from rungwise.events import Fact
+
+KILLS = int(os.environ.get("RUNGWISE_KILLS", "20"))
+VICTIM = Path(__file__).with_name("victim.py")
+
+
+def facts_of(folder: Path) -> list[Fact]:
+    try:
+        study = rw.Study.open(folder / "study.db")
+    except rw.StudyError as error:  # killed before there was anything
+        assert "no study" in str(error)
+        return []
+    facts = [fact for _, fact in study.facts()]
+    study.close()
+    return facts
+
+
+@pytest.mark.timeout(60 + 10 * KILLS)
+def test_nothing_is_lost_when_the_driver_is_killed(tmp_path: Path) -> None:
+    rng = random.Random(0)
+    kills = studies = 0
+    while kills < KILLS:
+        folder = tmp_path / str(studies)
+        folder.mkdir()
+        studies += 1
+        kills += kill_until_finished(folder, rng, KILLS - kills)
+        check(folder)
+
+
+def kill_until_finished(folder: Path, rng: random.Random, most: int) -> int:
+    """Start the same command again and again, kill it up to `most` times; how often it was killed."""
+    kills, known = 0, []
+    while True:
+        driver = subprocess.Popen([sys.executable, str(VICTIM), str(folder)], env=os.environ | {"PYTHONHASHSEED": "0"})
+        if kills < most:
+            try:
+                driver.wait(timeout=rng.uniform(0.2, 1.5))
+            except subprocess.TimeoutExpired:
+                driver.send_signal(signal.SIGKILL)
+                driver.wait()
+                kills += 1
+                facts = facts_of(folder)
+                assert facts[: len(known)] == known, "what was in the log is there still"
+                known = facts
+                continue
+        assert driver.wait(timeout=60) == 0
+        assert facts_of(folder)[: len(known)] == known
+        return kills
+
+
+def check(folder: Path) -> None:
+    study = rw.Study.open(folder / "study.db")
+    assert len(study.trials) == TRIALS, "the wanted number of trials"
+    assert [record.state for record in study.trials] == ["paused"] * TRIALS, "no trial is stuck or lost"
+    assert study.finished
+    assert study.best.refit_resource == 27
+    saved: dict[int, int] = {}
+    trained: Counter[tuple[int, int]] = Counter()
+    for line in (folder / "diary").read_text().splitlines():
+        what, trial, resource = line.split()
+        if what == "began":
+            assert int(resource) >= saved.get(int(trial), 0), "goes on from the checkpoint that there was"
+        elif what == "trained":
+            trained[int(trial), int(resource)] += 1
+        else:
+            saved[int(trial)] = int(resource)
+            record = study.trials[int(trial)]
+            assert int(resource) in record.reports | record.refit, "a report that was followed by a save is in the log"
+    repeated = sum(count - 1 for count in trained.values())
+    sessions = sum(isinstance(fact, rw.events.Opened) for _, fact in study.facts())
+    assert repeated <= 2 * sessions, "at most the epoch under way is trained again, for each worker"
+    study.close()
+
+
+def test_workers_are_gone_soon_after_their_driver(tmp_path: Path) -> None:
+    driver = subprocess.Popen([sys.executable, str(VICTIM), str(tmp_path)], env=os.environ | {"PYTHONHASHSEED": "0"})
+    diary = tmp_path / "diary"
+    while not diary.exists():
+        time.sleep(0.02)
+    driver.send_signal(signal.SIGKILL)
+    driver.wait()
+    time.sleep(1)
+    size = diary.stat().st_size
+    time.sleep(0.5)
+    assert diary.stat().st_size == size, "nobody trains any more"

@@ -1,0 +1,103 @@
+"""Decision by decision, the library does what the slow reference does."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import reference
+from hypothesis import given, settings
+from instances import Instance, instances
+
+import rungwise as rw
+
+GOLDEN = Path(__file__).parent.parent / "golden" / "worked_study.json"
+WORKED = """
+0 (0→1); 1 (0→1); 2 (0→1); 3 (0→1); 1 (1→3); 4 (0→1); 5 (0→1); 6 (0→1); 4 (1→3); 7 (0→1); 8 (0→1); 9 (0→1); 8 (1→3);
+9 (1→3); 10 (0→1); 9 (3→9); 10 (1→3); 11 (0→1); 11 (1→3); 1 (3→9)
+"""
+
+
+def test_the_reference_does_the_worked_study() -> None:
+    scores = np.array(json.loads(GOLDEN.read_text())["scores"])
+    seconds = (1 + np.arange(12) / 1000)[:, None] * np.arange(1, 10)
+    out = reference.simulate(
+        scores, seconds, algorithm="pasha", mode="max", max_resource=9, workers=2, trials=12, rows=list(range(12))
+    )
+    assert [f"{trial} ({start}→{until})" for _, trial, start, until in out.jobs] == WORKED.strip().replace("\n", " ").split("; ")
+    assert [level for _, level in out.ceilings] == [3, 9]
+    assert (out.best_trial, out.resource_used, out.epsilons) == (9, 36, [0.0] * 4)
+
+
+def test_ladders() -> None:
+    assert reference.ladder(1, 3, 81) == [1, 3, 9, 27, 81]
+    assert reference.ladder(1, 2.5, 40) == [1, 3, 6, 16, 39, 40]
+    assert reference.ladder(5, 3, 5) == [5]
+    assert reference.ladder(1, 1.5, 5) == [1, 2, 3, 5]
+
+
+def same(instance: Instance, algorithm: str) -> None:
+    ours = instance.run(algorithm)
+    theirs = reference.simulate(
+        instance.scores,
+        instance.seconds,
+        algorithm=algorithm,
+        mode=instance.mode,
+        eta=instance.arguments["reduction_factor"],
+        min_resource=instance.arguments["min_resource"],
+        max_resource=instance.arguments["max_resource"],
+        workers=instance.workers,
+        trials=len(instance.rows),
+        rows=instance.rows,
+        resources=instance.resources,
+        drain=instance.drain,
+        epsilon=instance.epsilon,
+        ranking=instance.ranking,
+    )
+    assert ours.jobs == theirs.jobs
+    assert ours.ceilings == theirs.ceilings
+    assert ours.best_trial == theirs.best_trial
+    assert ours.seconds == theirs.seconds
+    assert ours.resource_used == theirs.resource_used
+    assert ours.max_resource == theirs.max_resource
+    rises = [rise.epsilon for rise in ours.study.rises]
+    if instance.ranking == "soft":
+        assert all(epsilon in theirs.epsilons for epsilon in rises)
+
+
+@pytest.mark.timeout(300)
+@settings(max_examples=1000)
+@given(instance=instances())
+def test_pasha_decides_as_the_reference(instance: Instance) -> None:
+    same(instance, "pasha")
+
+
+@settings(max_examples=500)
+@given(instance=instances())
+def test_asha_decides_as_the_reference(instance: Instance) -> None:
+    same(instance, "asha")
+
+
+def curve_files() -> list[Path]:
+    """Real curves, where they are to be had: the folder that RUNGWISE_DATA names, or one beside the project."""
+    root = Path(os.environ.get("RUNGWISE_DATA", Path(__file__).parents[3] / "shared" / "data"))
+    return [path for folder in ("lcbench", "taskset") for path in sorted((root / folder).glob("[!c]*.npz"))[:3]]
+
+
+@pytest.mark.parametrize("path", curve_files(), ids=lambda path: path.stem)
+def test_on_real_curves(path: Path) -> None:
+    data = np.load(path)
+    if "val_accuracy" in data:
+        scores, seconds, mode = data["val_accuracy"].astype(float), data["elapsed_seconds"].astype(float), "max"
+    else:
+        scores, seconds, mode = data["valid_loss"][:, 1:].astype(float), None, "min"
+    rows = np.random.default_rng(0).permutation(len(scores))[:100].tolist()
+    for algorithm in ("asha", "pasha"):
+        ours = rw.simulate(algorithm, rw.CurveTable(scores, seconds, mode=mode), trials=100, rows=rows)
+        theirs = reference.simulate(scores, seconds, algorithm=algorithm, mode=mode, trials=100, rows=rows)
+        assert ours.jobs == theirs.jobs
+        assert ours.ceilings == theirs.ceilings
+        assert ours.best_trial == theirs.best_trial

@@ -1,0 +1,221 @@
+"""The command, as a user types it."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+TRAIN = """
+import rungwise as rw
+
+SPACE = {"x": rw.Float(0, 1)}
+NUMBER = 3
+
+def train(trial):
+    trial.load()
+    for epoch in trial:
+        sign = 1 if epoch < 3 else -1  # from 3 on, good is bad
+        trial.report(sign * (trial.config["x"] - 0.3) ** 2 + 1 / epoch)
+        trial.save(epoch)
+
+def slow(trial):
+    import time
+    trial.load()
+    for epoch in trial:
+        time.sleep(0.05)
+        trial.report(1 / epoch)
+        trial.save(epoch)
+"""
+TOML = """
+function = "train.py:train"
+mode = "min"
+trials = 9
+workers = 2
+study = "runs/toml.db"
+
+[scheduler]
+name = "pasha"
+max_resource = 9
+ranking = { name = "soft", epsilon = 0.01 }
+
+[space.x]
+type = "float"
+low = 0
+high = 1
+"""
+TUNE = ["tune", "train.py:train", "--space", "train.py:SPACE", "--mode", "min", "--trials", "12"]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "train.py").write_text(TRAIN)
+    (tmp_path / "broken.py").write_text("import numpyy")
+    return tmp_path
+
+
+def rungwise(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [str(Path(sys.executable).with_name("rungwise")), *arguments]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60)
+
+
+def test_from_tune_to_export(folder: Path) -> None:
+    tuned = rungwise(folder, *TUNE, "--max-resource", "27", "--refit", "--workers", "2", "--study", "s.db")
+    assert tuned.returncode == 0, tuned.stderr
+    assert tuned.stdout.startswith("12 of 12 trials")
+    status = rungwise(folder, "status", "s.db").stdout
+    assert "best score" in status
+    assert "12 of 12 trials" in status
+    best = json.loads(rungwise(folder, "best", "s.db", "--json").stdout)
+    assert best["refit_resource"] == 27
+    assert list(best["config"]) == ["x"]
+    explained = rungwise(folder, "explain", "s.db").stdout
+    assert "the ceiling rose from 3 to 9: the rankings at 1 and 3 differ" in explained
+    assert "ε = " in explained
+    assert "stands where trial" in explained
+    again = rungwise(folder, "resume", "s.db", "--trials", "15")
+    assert again.stdout.startswith("15 of 15 trials")
+    assert rungwise(folder, "refit", "s.db", "--to", "30").returncode == 0
+    assert json.loads(rungwise(folder, "best", "s.db", "--json").stdout)["refit_resource"] == 30
+    for name in ("trials.csv", "trials.json", "trials.parquet"):
+        assert rungwise(folder, "export", "s.db", name).returncode == 0
+    with (folder / "trials.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [int(row["trial"]) for row in rows] == list(range(15))
+    import pandas
+
+    frame = pandas.read_parquet(folder / "trials.parquet")
+    assert frame["config.x"].tolist() == [row["config.x"] for row in json.loads((folder / "trials.json").read_text())]
+    assert rungwise(folder, "export", "s.db", "reports.csv", "--reports").returncode == 0
+    assert len((folder / "reports.csv").read_text().splitlines()) > 15
+
+
+def test_a_settings_file_is_all_that_is_needed(folder: Path) -> None:
+    (folder / "rungwise.toml").write_text(TOML)
+    assert rungwise(folder, "tune").returncode == 0
+    assert rungwise(folder, "status", "runs/toml.db").stdout.count("9 of 9 trials") == 1
+    more = rungwise(folder, "tune", "--trials", "10")
+    assert more.stdout.startswith("10 of 10 trials"), "options come before the file"
+    kept = json.loads(sqlite3.connect(folder / "runs/toml.db").execute("SELECT fact FROM facts").fetchone()[0])
+    assert kept["scheduler"]["ranking"] == {"name": "soft", "epsilon": 0.01}
+
+
+def test_a_space_in_json(folder: Path) -> None:
+    space = '{"x": {"type": "float", "low": 0, "high": 1}}'
+    (folder / "space.json").write_text(space)
+    for given in (space, "space.json"):
+        assert rungwise(folder, *TUNE[:2], "--space", given, *TUNE[4:], "--study", "s.db").returncode == 0
+
+
+def test_ctrl_c_and_resume(folder: Path) -> None:
+    command = [str(Path(sys.executable).with_name("rungwise")), *TUNE, "--study", "s.db", "--workers", "2"]
+    command[2] = "train.py:slow"
+    driver = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while not (folder / "s.db.trials" / "000002.log").exists():
+        time.sleep(0.02)
+    driver.send_signal(signal.SIGINT)
+    _, error = driver.communicate(timeout=20)
+    assert driver.returncode == 130
+    assert "go on with: rungwise resume s.db" in error
+    resumed = rungwise(folder, "resume", "s.db")
+    assert resumed.returncode == 0
+    assert resumed.stdout.startswith("12 of 12 trials")
+
+
+def newer(folder: Path) -> None:
+    rungwise(folder, *TUNE, "--study", "s.db")
+    database = sqlite3.connect(folder / "s.db")
+    database.execute("PRAGMA user_version = 99")
+    database.close()
+
+
+def a_study(folder: Path) -> None:
+    rungwise(folder, *TUNE, "--study", "s.db")
+
+
+def from_python(folder: Path) -> None:
+    code = "import rungwise as rw; rw.Study({'x': rw.Float(0, 1)}, path='s.db')"
+    subprocess.run([sys.executable, "-c", code], cwd=folder, check=True)
+
+
+def toml(text: str):
+    return lambda folder: (folder / "rungwise.toml").write_text(text)
+
+
+SPACE_WITH = '{{"x": {{"type": "float", {}}}}}'
+WRONG = {
+    "nothing to tune": (["tune"], None, "say what to tune: rungwise tune train.py:train"),
+    "no space": (TUNE[:2] + TUNE[4:], None, "say what to search: --space"),
+    "no mode": (TUNE[:4], None, "say whether less or more is better"),
+    "no end": (TUNE[:6], None, "say when to stop"),
+    "no such function": (["tune", "train.py:trian", *TUNE[2:]], None, "train.py has no 'trian'; did you mean 'train'?"),
+    "no such file": (["tune", "tran.py:train", *TUNE[2:]], None, "there is no file tran.py"),
+    "no such module": (["tune", "no.module:train", *TUNE[2:]], None, "importing no.module failed: ModuleNotFoundError"),
+    "no name": (["tune", "train.py", *TUNE[2:]], None, "name it as train.py:train"),
+    "a broken file": (["tune", "broken.py:train", *TUNE[2:]], None, "importing broken.py failed: ModuleNotFoundError: No module named 'numpyy'"),
+    "no function": (["tune", "train.py:NUMBER", *TUNE[2:]], None, "must be a function, not 3"),
+    "low above high": ([*TUNE[:3], SPACE_WITH.format('"low": 2, "high": 1'), *TUNE[4:]], None, "'x': low=2.0 is above high=1.0"),
+    "log with 0": ([*TUNE[:3], SPACE_WITH.format('"low": 0, "high": 1, "log": true'), *TUNE[4:]], None, "'x': log=True needs low > 0"),
+    "no JSON": ([*TUNE[:3], "{x", *TUNE[4:]], None, "the space is not JSON"),
+    "no space file": ([*TUNE[:3], "none.json", *TUNE[4:]], None, "the space none.json cannot be read"),
+    "eta": ([*TUNE, "--reduction-factor", "1"], None, "reduction_factor must be above 1"),
+    "min above max": ([*TUNE, "--min-resource", "9", "--max-resource", "3"], None, "min_resource=9 is above max_resource=3"),
+    "refit whereto": ([*TUNE, "--refit"], None, "no max_resource, so say how far to refit"),
+    "a directory": ([*TUNE, "--study", "."], None, ". is a directory"),
+    "unwritable": ([*TUNE, "--study", "/proc/no/s.db"], None, "cannot be written"),
+    "another mode": ([*TUNE[:5], "max", *TUNE[6:], "--study", "s.db"], a_study, "another mode: 'min' there, 'max' now"),
+    "another space": ([*TUNE[:3], SPACE_WITH.format('"low": 0, "high": 2'), *TUNE[4:], "--study", "s.db"], a_study, "another space, 'x'"),
+    "a newer file": (["status", "s.db"], newer, "written by a newer rungwise"),
+    "no study": (["explain", "none.db"], None, "there is no study none.db"),
+    "no study to resume": (["resume", "none.db"], None, "there is no study none.db"),
+    "not a study": (["best", "train.py"], None, "train.py is not a study file"),
+    "begun from Python": (["resume", "s.db"], from_python, "was begun from Python: run that program again"),
+    "an ending": (["export", "s.db", "out.xls"], a_study, "out.xls must end with .csv, .json, .parquet"),
+    "an option": (["tune", "--trails", "3"], None, "No such option '--trails'. (Did you mean one of: '--retries', '--trials'?)"),
+    "bad TOML": (["tune"], toml("trials = "), "rungwise.toml: "),
+    "a setting": (["tune"], toml("max_t = 3"), "rungwise.toml has the unknown setting 'max_t'"),
+    "a scheduler's setting": (["tune"], toml('mode = "min"\nfunction = "train.py:train"\n[scheduler]\nmax_t = 3\n[space]'), "unknown setting 'max_t'; did you mean 'max_resource'?"),
+    "a command with a typo": (["tune"], toml('mode = "min"\ntrials = 3\ncommand = ["python", "{y}"]\n[space.x]\ntype = "float"\nlow = 0\nhigh = 1'), "{y} in the command is unknown"),
+    "a command as text": (["tune"], toml('mode = "min"\ntrials = 3\ncommand = "python train.py"\n[space]'), "a command is a list of text"),
+    "both": (["tune"], toml('mode = "min"\nfunction = "train.py:train"\ncommand = ["a"]\n[space]'), "either a function"),
+    "trials as text": (["tune"], toml(TOML.replace("trials = 9", 'trials = "9"')), "trials must be a whole number, not '9'"),
+    "workers as text": (["tune"], toml(TOML.replace("workers = 2", 'workers = "2"')), "workers must be a whole number, not '2'"),
+    "a ranking": (["tune"], toml(TOML.replace('"soft"', '"sooft"')), "there is no ranking 'sooft'; did you mean 'soft'?"),
+    "a ranking's argument": (["tune"], toml(TOML.replace("epsilon", "epsilo")), "no argument 'epsilo'; did you mean 'epsilon'?"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_wrong_input_is_one_line_and_no_traceback(case: str, folder: Path) -> None:
+    arguments, prepare, message = WRONG[case]
+    if prepare is not None:
+        prepare(folder)
+    answer = rungwise(folder, *arguments)
+    assert answer.returncode in (1, 2)
+    assert message in answer.stderr
+    assert "Traceback" not in answer.stderr
+    ours = [line for line in answer.stderr.splitlines() if not line.startswith(("Usage:", "Try ", "Error:")) and line]
+    assert len(ours) <= 1, answer.stderr
+
+
+def test_a_study_that_others_write_can_be_looked_at(folder: Path) -> None:
+    command = [str(Path(sys.executable).with_name("rungwise")), *TUNE, "--study", "s.db"]
+    command[2] = "train.py:slow"
+    driver = subprocess.Popen(command, cwd=folder, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    while not (folder / "s.db.trials" / "000001.log").exists():
+        time.sleep(0.02)
+    assert "of 12 trials" in rungwise(folder, "status", "s.db").stdout
+    refused = rungwise(folder, "resume", "s.db")
+    assert refused.returncode == 1
+    assert "held by another running process" in refused.stderr
+    os.kill(driver.pid, signal.SIGKILL)
+    driver.wait()
+    assert rungwise(folder, "resume", "s.db").returncode == 0

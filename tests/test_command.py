@@ -1,0 +1,88 @@
+"""Any program as the objective."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import rungwise as rw
+from rungwise.events import Job
+from rungwise.trial import Trial
+
+PROGRAM = """
+import json, os, sys
+lr, until, checkpoint = float(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+start = int(open(checkpoint).read()) if os.path.exists(checkpoint) else 0
+print("starting at", start)
+for epoch in range(start + 1, until + 1):
+    print(json.dumps({"resource": epoch, "score": (lr - 0.3) ** 2 + 1 / epoch, "loss": 3}), flush=True)
+open(checkpoint, "w").write(str(until))
+"""
+
+
+def run(code: str, words: list[str], config: dict, folder: Path, until: int = 3) -> list[tuple[int, float | None]]:
+    """What the Python program `code` reports when it is called with `words`."""
+    sent: list = []
+    (folder / "program.py").write_text(code)
+    rw.Command([sys.executable, str(folder / "program.py"), *words])(Trial(Job(5, config, 0, until), folder, sent.append))
+    return [(fact.resource, fact.score) for fact in sent]
+
+
+def test_a_program_is_tuned_paused_and_resumed(tmp_path: Path) -> None:
+    (tmp_path / "train.py").write_text(PROGRAM)
+    command = rw.Command([sys.executable, str(tmp_path / "train.py"), "{lr}", "{until}", "{checkpoint}"])
+    study = rw.tune(
+        command,
+        {"lr": rw.Float(0, 1)},
+        mode="min",
+        scheduler=rw.PASHA(max_resource=9),
+        trials=9,
+        workers=2,
+        study=tmp_path / "s.db",
+        refit=True,
+        quiet=True,
+    )
+    assert len(study.trials) == 9
+    assert not study.restarted, "every job goes on from the program's own checkpoint"
+    log = (tmp_path / "s.db.trials" / f"{study.best.number:06d}.log").read_text()
+    assert "starting at 0" in log
+    assert "starting at 3" in log
+
+
+def test_arguments_are_filled_in_and_no_shell_reads_them(tmp_path: Path) -> None:
+    code = "import json, sys; open(sys.argv[1], 'w').write(json.dumps(sys.argv[2:])); print(json.dumps({'score': 1}))"
+    config = {"name": "$(touch hacked); `id` | rm", "deep": True, "sizes": [1, 2], "none": None, "lr": 1e-05}
+    words = ["--{name}", "{deep}", "{sizes}", "{none}", "x={lr}", "{trial}:{start}-{until}", "{{}}", "{folder}"]
+    told = run(code, [str(tmp_path / "out"), *words], config, tmp_path, until=1)
+    assert told == [(1, 1.0)]
+    seen = json.loads((tmp_path / "out").read_text())
+    assert seen == [f"--{config['name']}", "true", "[1, 2]", "null", "x=1e-05", "5:0-1", "{}", str(tmp_path)]
+
+
+def test_lines_that_are_no_reports_are_passed_on(tmp_path: Path, capfd) -> None:
+    lines = ["hello", '{"epoch": 1}', "{broken", '{"score": 0.5}', "[1]", '{"score": NaN, "resource": 3}']
+    told = run("\n".join(f"print({line!r})" for line in lines), [], {}, tmp_path)
+    assert told == [(1, 0.5), (3, None)]
+    assert capfd.readouterr().out.splitlines() == ["hello", '{"epoch": 1}', "{broken", "[1]"]
+
+
+def test_an_exit_code_is_a_failure(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match="ended with exit code 3"):
+        run("raise SystemExit(3)", [], {}, tmp_path)
+
+
+def test_a_program_whose_report_is_refused_is_ended(tmp_path: Path) -> None:
+    code = "import time; print('{\"score\": \"high\"}', flush=True); time.sleep(600)"
+    began = time.monotonic()
+    with pytest.raises(rw.InputError, match="a score must be one number, not 'high'"):
+        run(code, [], {}, tmp_path)
+    assert time.monotonic() - began < 10
+
+
+def test_a_program_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        rw.Command([str(tmp_path / "nothing")])(Trial(Job(0, {}, 0, 1), tmp_path, print))

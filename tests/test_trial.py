@@ -1,0 +1,160 @@
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import pytest
+
+import rungwise as rw
+from rungwise import checkpoints
+from rungwise.events import Job, Reported
+from rungwise.trial import PauseRequested, Trial
+
+
+def a_trial(folder: Path, start: int = 0, until: int = 9, pause: bool = False) -> tuple[Trial, list[Reported]]:
+    sent: list[Reported] = []
+    clock = itertools.count().__next__
+    return Trial(Job(3, {"x": 1}, start, until), folder, sent.append, lambda: pause, clock), sent
+
+
+def test_the_loop_goes_to_until_and_reports_where_it_is(tmp_path: Path) -> None:
+    trial, sent = a_trial(tmp_path, until=3)
+    for epoch in trial:
+        trial.report(epoch / 10)
+    assert [(fact.trial, fact.resource, fact.score) for fact in sent] == [(3, 1, 0.1), (3, 2, 0.2), (3, 3, 0.3)]
+    assert trial.end() is None
+
+
+def test_it_goes_on_from_the_state_that_it_loads(tmp_path: Path) -> None:
+    trial, _ = a_trial(tmp_path, until=3)
+    assert trial.load() is None
+    for epoch in trial:
+        trial.report(epoch)
+        trial.save({"epoch": epoch})
+    trial, sent = a_trial(tmp_path, start=3, until=9)
+    assert trial.load() == {"epoch": 3}
+    assert sent == [], "reports of the rung where it paused are known"
+    assert list(trial) == [4, 5, 6, 7, 8, 9]
+
+
+def test_after_a_crash_it_goes_on_from_the_newest_state_and_says_again_what_led_to_it(tmp_path: Path) -> None:
+    trial, _ = a_trial(tmp_path, start=3, until=9)
+    for epoch in trial:
+        trial.report(epoch)
+        if epoch == 5:
+            trial.save("state at 5")
+        if epoch == 7:
+            break
+    trial, sent = a_trial(tmp_path, start=3, until=9)
+    assert trial.load() == "state at 5"
+    assert [fact.resource for fact in sent] == [4, 5]
+    assert list(trial) == [6, 7, 8, 9]
+
+
+def test_a_checkpoint_that_is_not_loaded_means_from_the_start(tmp_path: Path) -> None:
+    trial, _ = a_trial(tmp_path, until=3)
+    for epoch in trial:
+        trial.report(epoch)
+    trial.save(1)
+    trial, _ = a_trial(tmp_path, start=3, until=9)
+    assert next(iter(trial)) == 1
+
+
+def test_a_checkpoint_beyond_the_job_leaves_nothing_to_train(tmp_path: Path) -> None:
+    """The winner was refitted to 27, the study extended, and it is promoted from 3 to 9."""
+    trial, _ = a_trial(tmp_path, start=3, until=27)
+    for epoch in trial:
+        trial.report(epoch)
+    trial.save("at 27")
+    trial, sent = a_trial(tmp_path, start=3, until=9)
+    assert trial.load() == "at 27"
+    assert list(trial) == []
+    assert [fact.resource for fact in sent] == [4, 5, 6, 7, 8, 9]
+    assert trial.end() is None
+
+
+def test_pausing_happens_at_a_save_and_not_at_the_end(tmp_path: Path) -> None:
+    trial, _ = a_trial(tmp_path, until=2, pause=True)
+    loop = iter(trial)
+    next(loop)
+    trial.report(0.5)
+    with pytest.raises(PauseRequested):
+        trial.save("half way")
+    assert checkpoints.load(tmp_path)[1] == "half way"
+    next(loop)
+    trial.report(0.5)
+    trial.save("done")
+
+
+@pytest.mark.parametrize(
+    ("reports", "start", "until", "fine"),
+    [
+        ([4, 8], 3, 9, True),  # every 4: the next would be beyond
+        ([8], 3, 9, True),
+        ([5], 3, 9, False),  # every 2: 7 and 9 are missing
+        ([4, 5, 6], 3, 9, False),
+        ([9], 3, 9, True),
+        ([], 3, 9, False),
+    ],
+)
+def test_a_function_with_its_own_loop_must_come_to_the_end(tmp_path, reports, start, until, fine) -> None:
+    trial, _ = a_trial(tmp_path, start=start, until=until)
+    for resource in reports:
+        trial.report(0.5, resource=resource)
+    assert (trial.end() is None) == fine
+
+
+def test_leaving_the_loop_early_is_a_failure(tmp_path: Path) -> None:
+    trial, _ = a_trial(tmp_path, until=9)
+    for epoch in trial:
+        trial.report(epoch)
+        if epoch == 4:
+            break
+    assert "returned at resource 4, before trial.until = 9" in trial.end()
+
+
+def test_a_loop_that_reports_every_other_epoch_is_fine(tmp_path: Path) -> None:
+    trial, sent = a_trial(tmp_path, until=9)
+    for epoch in trial:
+        if epoch % 5 == 0:
+            trial.report(epoch)
+    assert trial.end() is None
+    assert [fact.resource for fact in sent] == [5]
+
+
+def test_reports_that_cannot_be(tmp_path: Path) -> None:
+    trial, sent = a_trial(tmp_path, until=3)
+    for resource, message in ((4, "until = 3 only"), (0, "only go up"), (1.5, "whole number"), (True, "whole number")):
+        with pytest.raises(rw.InputError, match=message):
+            trial.report(0.5, resource=resource)
+    for score in (None, "0.5", [0.5]):
+        with pytest.raises(rw.InputError, match="a score must be one number"):
+            trial.report(score)
+    trial.report(float("nan"))
+    assert [fact.score for fact in sent] == [None]
+    with pytest.raises(rw.InputError, match="at resource 1 after 1; resources only go up"):
+        trial.report(0.5, resource=1)
+
+
+def test_seconds_are_those_since_the_last_report(tmp_path: Path) -> None:
+    trial, sent = a_trial(tmp_path, until=3)  # the clock ticks at each look
+    for _ in trial:
+        trial.report(0.5)
+    assert [fact.seconds for fact in sent] == [1, 1, 1]
+
+
+def test_a_checkpoint_that_is_not_whole_is_none(tmp_path: Path) -> None:
+    checkpoints.save(tmp_path, checkpoints.Head(3, []), {"weights": [1.0] * 100})
+    assert checkpoints.load(tmp_path) == (checkpoints.Head(3, []), {"weights": [1.0] * 100})
+    file = tmp_path / checkpoints.NAME
+    data = file.read_bytes()
+    for damaged in (data[:-1], data[:10], b"", data[:50] + b"?" + data[51:]):
+        file.write_bytes(damaged)
+        assert checkpoints.load(tmp_path) is None
+
+
+def test_a_save_that_fails_leaves_the_one_before(tmp_path: Path) -> None:
+    checkpoints.save(tmp_path, checkpoints.Head(1, []), "good")
+    with pytest.raises(TypeError):
+        checkpoints.save(tmp_path, checkpoints.Head(2, []), (x for x in range(3)))
+    assert checkpoints.load(tmp_path) == (checkpoints.Head(1, []), "good")
