@@ -1,6 +1,6 @@
 """What Rungwise itself costs. `make bench` prints every figure with the machine and the versions.
 
-    python benchmarks/bench.py [deciding] [experiment] [jobs] [import] [size]     (all of them by default)
+python benchmarks/bench.py [deciding] [experiment] [jobs] [import] [size]     (all of them by default)
 """
 
 from __future__ import annotations
@@ -55,15 +55,15 @@ class Deciding:
         self.spent, self.reports, self.started = 0.0, 0, 0
 
     def run(self) -> Deciding:
+        """To the end."""
         clock, tell, ask = time.perf_counter, self.scheduler.tell, self.scheduler.ask
         slots: list[tuple[int, int, int, list[float]] | None] = [None] * WORKERS
         while True:
             busy = False
             for slot in range(WORKERS):
                 job = slots[slot]
-                if job is None:
-                    if (job := self.begin(ask, tell)) is None:
-                        continue
+                if job is None and (job := self.begin(ask, tell)) is None:
+                    continue
                 busy = True
                 trial, done, until, losses = job
                 fact = Reported(trial, done + 1, losses[done])
@@ -81,6 +81,7 @@ class Deciding:
                 return self
 
     def begin(self, ask: Callable, tell: Callable) -> tuple[int, int, int, list[float]] | None:
+        """The next job as (trial, start, until, losses)."""
         began = time.perf_counter()
         answer = ask()
         if isinstance(answer, Promote):
@@ -98,6 +99,7 @@ class Deciding:
         return trial, 0, answer.until, (-self.table[trial]).tolist()
 
     def levels(self) -> list[int]:
+        """The levels of its ladder."""
         asha = self.scheduler if isinstance(self.scheduler, rw.ASHA) else self.scheduler.asha
         return asha.ladder.levels(99)
 
@@ -148,8 +150,9 @@ def experiment() -> None:
         times.append(time.perf_counter() - began)
     reports = sum(len(trial.reports) for trial in run.study.trials)
     print(
-        f"\none simulated PASHA experiment (256 trials, R = 200, 4 workers, noise 0.03): {statistics.median(times):.4f} s "
-        f"(of 15: {min(times):.4f} to {max(times):.4f}); {reports} reports, ceiling {run.ceilings[-1][1]}"
+        "\none simulated PASHA experiment (256 trials, R = 200, 4 workers, noise 0.03): "
+        f"{statistics.median(times):.4f} s (of 15: {min(times):.4f} to {max(times):.4f}); "
+        f"{reports} reports, ceiling {run.ceilings[-1][1]}"
     )
 
 
@@ -175,7 +178,8 @@ def jobs() -> None:
             spent = time.perf_counter() - began
         print(
             f"local executor, {workers} worker(s), study in a file, an objective that does nothing: "
-            f"{len(study.trials) / spent:.0f} jobs/s ({spent:.1f} s for {len(study.trials)}, starting the workers included)"
+            f"{len(study.trials) / spent:.0f} jobs/s "
+            f"({spent:.1f} s for {len(study.trials)}, starting the workers included)"
         )
 
 
@@ -222,7 +226,10 @@ def main() -> None:
     unknown = [name for name in sys.argv[1:] if name not in parts]
     if unknown:
         sys.exit(f"there is no benchmark {unknown[0]!r}; there are {', '.join(parts)}")
-    cpu = next((line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line), "")
+    cpu = next(
+        (line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line),
+        "",
+    )
     print(
         f"rungwise {rw.__version__}, Python {platform.python_version()}, numpy {np.__version__}, "
         f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, {cpu}, {time.strftime('%Y-%m-%d')}"

@@ -83,7 +83,7 @@ def main() -> None:
     print(
         f"\nspent: {study.resource_used} epochs to choose, {epochs - best.resource} to refit; "
         f"ceiling {study.scheduler.open_level}; {time.monotonic() - began:.0f} s in all\n"
-        f"ASHA up to {EPOCHS} epochs on the same configurations would have spent {asha.resource_used} epochs to choose\n"
+        f"ASHA up to {EPOCHS} epochs on the same configurations would have spent {asha.resource_used} to choose\n"
         "(simulated; where a curve was not trained further, it is held at its last score)"
     )
     print(f"ask again at any time: rungwise explain {STUDY}")

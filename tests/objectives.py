@@ -67,7 +67,7 @@ def hangs_once(trial: rw.Trial) -> None:
 
 
 def diverges(trial: rw.Trial) -> None:
-    for epoch in trial:
+    for _ in trial:
         trial.report(float("nan") if trial.number == 0 else trial.config["x"])
 
 
@@ -76,7 +76,7 @@ def reports_text(trial: rw.Trial) -> None:
 
 
 def returns_early(trial: rw.Trial) -> None:
-    for epoch in trial:
+    for _ in trial:
         trial.report(0.5)
         if trial.start:
             return

@@ -28,7 +28,9 @@ def run(code: str, words: list[str], config: dict, folder: Path, until: int = 3)
     """What the Python program `code` reports when it is called with `words`."""
     sent: list = []
     (folder / "program.py").write_text(code)
-    rw.Command([sys.executable, str(folder / "program.py"), *words])(Trial(Job(5, config, 0, until), folder, sent.append))
+    rw.Command([sys.executable, str(folder / "program.py"), *words])(
+        Trial(Job(5, config, 0, until), folder, sent.append)
+    )
     return [(fact.resource, fact.score) for fact in sent]
 
 
@@ -76,7 +78,7 @@ def test_an_exit_code_is_a_failure(tmp_path: Path) -> None:
 
 
 def test_a_program_whose_report_is_refused_is_ended(tmp_path: Path) -> None:
-    code = "import time; print('{\"score\": \"high\"}', flush=True); time.sleep(600)"
+    code = 'import time; print(\'{"score": "high"}\', flush=True); time.sleep(600)'
     began = time.monotonic()
     with pytest.raises(rw.InputError, match="a score must be one number, not 'high'"):
         run(code, [], {}, tmp_path)

@@ -29,7 +29,18 @@ FLOORS = [
 ]
 STRANGERS = [("core", "search"), ("search", "core")]
 PURE = {"core", "search", "events", "space", "explain"}
-FORBIDDEN_IN_PURE = {"time", "datetime", "random", "logging", "os", "pathlib", "sqlite3", "subprocess", "threading", "io"}
+FORBIDDEN_IN_PURE = {
+    "time",
+    "datetime",
+    "random",
+    "logging",
+    "os",
+    "pathlib",
+    "sqlite3",
+    "subprocess",
+    "threading",
+    "io",
+}
 MODULES = sorted(path.relative_to(SOURCE).with_suffix("").as_posix() for path in SOURCE.rglob("*.py"))
 
 
@@ -85,7 +96,11 @@ def test_decisions_do_no_io_and_use_no_chance(module: str) -> None:
 
 
 def test_only_run_and_what_it_is_made_of_read_the_clock() -> None:
-    readers = {m for m in MODULES if re.search(r"\btime\.(time|monotonic|perf_counter|sleep)\b", (SOURCE / f"{m}.py").read_text())}
+    readers = {
+        m
+        for m in MODULES
+        if re.search(r"\btime\.(time|monotonic|perf_counter|sleep)\b", (SOURCE / f"{m}.py").read_text())
+    }
     assert readers == {"run", "trial", "executors/local", "report/live"}
 
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
-import objectives
 import pytest
-from objectives import SPACE
 
+import objectives
 import rungwise as rw
+from objectives import SPACE
 from rungwise import checkpoints
 from rungwise.events import Completed, Failed, Opened, Promoted, Raised, Refitted, Retried, Started
 
@@ -90,7 +91,9 @@ def test_a_hang_is_ended(tmp_path: Path) -> None:
 
 
 def test_a_function_that_always_fails_stops_the_study(tmp_path: Path) -> None:
-    with pytest.raises(rw.StudyError, match=r"the first 10 trials all failed, the last with: ValueError: no such layer"):
+    with pytest.raises(
+        rw.StudyError, match=r"the first 10 trials all failed, the last with: ValueError: no such layer"
+    ):
         tune(objectives.fails, trials=50, retries=0, study=tmp_path / "s.db")
     assert "about to fail" in (tmp_path / "s.db.trials" / "000000.log").read_text()
     assert "Traceback" in (tmp_path / "s.db.trials" / "000000.log").read_text()
@@ -155,7 +158,6 @@ def test_lambdas_closures_and_methods_work() -> None:
 
 
 UNGUARDED = """
-import functools
 import rungwise as rw
 
 @functools.cache
@@ -187,6 +189,11 @@ def test_functions_of_the_main_script_work(how: str, tmp_path: Path) -> None:
         done = subprocess.run([sys.executable, "-"], input=UNGUARDED, cwd=tmp_path, capture_output=True, text=True)
     assert done.stderr == ""
     assert done.stdout == "9 9\n"
+
+
+def holds_a_lock():
+    lock = threading.Lock()
+    return lambda trial: lock.acquire()
 
 
 DRIVER = """
@@ -255,7 +262,7 @@ WRONG = {
     "a limit": (lambda: tune(objectives.train, job_seconds=0), "job_seconds must be above 0"),
     "refit whereto": (lambda: tune(objectives.train, refit=True, scheduler="pasha"), "no max_resource, so say how far to refit"),
     "refit to nothing": (lambda: tune(objectives.train, refit=-3), "refit must be True, False or a resource"),
-    "what cannot be sent": (lambda: tune(lambda trial, lock=__import__("threading").Lock(): None), "cannot be sent to a worker process"),
+    "what cannot be sent": (lambda: tune(holds_a_lock()), "cannot be sent to a worker process"),
     "a command with a typo": (lambda: tune(rw.Command(["train", "{xx}"])), "{xx} in the command is unknown; did you mean 'x'?"),
     "a command with a brace": (lambda: rw.Command(["train", "{x"]), "write {{ and }} for braces"),
     "a command as text": (lambda: rw.Command("python train.py"), "a command is a list of text"),

@@ -26,3 +26,31 @@ from rungwise.space import Categorical, Float, Integer, Ordinal, Space
 from rungwise.study import Best, Study, TrialRecord
 from rungwise.trial import Trial
 from rungwise.version import __version__
+
+__all__ = [
+    "ASHA",
+    "PASHA",
+    "Best",
+    "Categorical",
+    "Command",
+    "CurveTable",
+    "DirectRanking",
+    "Float",
+    "InputError",
+    "Integer",
+    "Job",
+    "Ordinal",
+    "RandomSearch",
+    "Scheduler",
+    "Searcher",
+    "Simulation",
+    "SoftRanking",
+    "Space",
+    "Study",
+    "StudyError",
+    "Trial",
+    "TrialRecord",
+    "__version__",
+    "simulate",
+    "tune",
+]

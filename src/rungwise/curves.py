@@ -72,9 +72,8 @@ class CurveTable:
         for record in study.trials:
             pace = record.seconds[record.resource] / record.resource if record.resource else 0.0
             score, time = np.nan, 0.0
-            known = {r: s for r, s in record.reports.items()}
             for resource in range(1, up_to + 1):
-                score = known.get(resource, score)
+                score = record.reports.get(resource, score)
                 time = max(record.seconds.get(resource, time + pace), time)
                 scores[record.number, resource - 1], seconds[record.number, resource - 1] = score, time
         return CurveTable(scores, seconds, mode=study.mode)

@@ -197,6 +197,4 @@ class Refitted(Fact, frozen=True):
     until: int
 
 
-AnyFact = (
-    Created | Opened | Extended | Started | Promoted | Raised | Reported | Completed | Retried | Failed | Refitted
-)
+AnyFact = Created | Opened | Extended | Started | Promoted | Raised | Reported | Completed | Retried | Failed | Refitted

@@ -8,6 +8,7 @@ import inspect
 from collections.abc import Callable, Iterable
 from typing import ParamSpec, TypeVar
 
+
 class InputError(ValueError, TypeError):
     """Something the user gave is wrong; the message says what was given, what is wanted, what was meant.
 

@@ -66,6 +66,7 @@ class NamedFunction:
         self._function: Callable[[Trial], object] = load_attribute(target)
 
     def __call__(self, trial: Trial) -> object:
+        """Call the function."""
         return self._function(trial)
 
     def __reduce__(self) -> tuple[type[NamedFunction], tuple[str]]:

@@ -73,10 +73,11 @@ def tune(
     The first Ctrl-C gives out no more work and lets running jobs reach a checkpoint; then the study is
     returned as it stands, and can be taken up again. The second stops at once with `KeyboardInterrupt`.
 
+    >>> import rungwise as rw
     >>> def train(trial):
     ...     for epoch in trial:
     ...         trial.report((trial.config["x"] - 0.3) ** 2 + 1 / epoch)
-    >>> study = tune(train, {"x": Float(0, 1)}, mode="min", trials=9, quiet=True)
+    >>> study = rw.tune(train, {"x": rw.Float(0, 1)}, mode="min", trials=9, quiet=True)
     >>> len(study.trials)
     9
 
@@ -103,8 +104,14 @@ def tune(
     opened = Study(space, scheduler, searcher, mode=mode, seed=seed, path=study, run=how)
     opened.extend(trials=trials, resource=resource, seconds=seconds, target=target)
     run(
-        opened, function, workers=workers, refit=refit, job_seconds=job_seconds, retries=retries,
-        keep_checkpoints=keep_checkpoints, quiet=quiet,
+        opened,
+        function,
+        workers=workers,
+        refit=refit,
+        job_seconds=job_seconds,
+        retries=retries,
+        keep_checkpoints=keep_checkpoints,
+        quiet=quiet,
     )
     return opened
 
@@ -122,10 +129,13 @@ def check_function(function: object) -> None:
     ):
         raise InputError(f"{function!r} is a coroutine or a generator; write {wanted}")
     try:
-        inspect.signature(function).bind(object())
+        signature = inspect.signature(function)
+    except ValueError:
+        return  # written in C, without a signature: it will say itself what is wrong
+    try:
+        signature.bind(object())
     except TypeError as error:
-        name = getattr(function, "__name__", repr(function))
-        shown = f"{name}{inspect.signature(function)}"
+        shown = f"{getattr(function, '__name__', repr(function))}{signature}"
         raise InputError(f"{shown} cannot be called with one argument, the trial ({error}); write {wanted}") from None
 
 
@@ -151,7 +161,9 @@ def run(
 ) -> None:
     """Run an open `study` to the end of its budget (unless not `tune`), refit the best, and close it."""
     # here, since rich would be a quarter of the time of every import, those of the workers too
-    from rungwise.report.live import Console, Display
+    from rich.console import Console
+
+    from rungwise.report.live import Display
 
     with contextlib.ExitStack() as stack:
         stack.callback(study.close)

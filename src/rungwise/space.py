@@ -27,8 +27,28 @@ Rng = Sequence[int] | np.random.Generator
 LARGEST = 2**53  # integers above this have no exact place in the unit interval
 
 
-class _Parameter(msgspec.Struct, frozen=True, tag_field="type", tag=str.lower, omit_defaults=True):
-    """What all parameters share: `when`, the values of other parameters under which this one exists."""
+class Parameter(msgspec.Struct, frozen=True, tag_field="type", tag=str.lower, omit_defaults=True):
+    """What all parameters are: a map from [0, 1] to values and back.
+
+    `when` holds the values of other parameters under which this one exists; None if it always does.
+    """
+
+    @property
+    def condition(self) -> dict[str, list[Any]]:
+        """`when` as lists of values; empty if there is no condition."""
+        return getattr(self, "when", None) or {}
+
+    def decode(self, u: float) -> Any:
+        """The value at `u` in [0, 1]."""
+        raise AssertionError("abstract")
+
+    def encode(self, value: Any) -> float:
+        """The place of `value` in [0, 1]."""
+        raise AssertionError("abstract")
+
+    def wrong(self, value: object) -> str | None:
+        """What is wrong with `value`, or None."""
+        raise AssertionError("abstract")
 
     def _set(self, **fields: object) -> None:
         """Normalise fields while the struct is being made; it is frozen from then on."""
@@ -54,7 +74,7 @@ def _check_bounds(low: float, high: float, log: bool) -> None:
         raise InputError(f"log=True needs low > 0, not low={low!r}; use a small positive number or log=False")
 
 
-class Float(_Parameter, frozen=True):
+class Float(Parameter, frozen=True):
     """A real number in [low, high], uniform, or uniform in its logarithm with `log=True`.
 
     With `step` only low, low + step, … ≤ high are drawn (not together with `log`). `when` makes it
@@ -110,7 +130,7 @@ class Float(_Parameter, frozen=True):
         return None
 
 
-class Integer(_Parameter, frozen=True):
+class Integer(Parameter, frozen=True):
     """A whole number in [low, high], both included; `log`, `step` and `when` as for `Float`.
 
     >>> [Integer(1, 4).decode(u) for u in (0.0, 0.3, 0.6, 1.0)]
@@ -158,7 +178,7 @@ class Integer(_Parameter, frozen=True):
         return None
 
 
-class _Choice(_Parameter, frozen=True):
+class _Choice(Parameter, frozen=True):
     """What `Categorical` and `Ordinal` share."""
 
     choices: Sequence[Any]
@@ -180,7 +200,7 @@ class _Choice(_Parameter, frozen=True):
         """The choice at `u` in [0, 1]."""
         return self.choices[min(int(u * len(self.choices)), len(self.choices) - 1)]
 
-    def encode(self, value: object) -> float:
+    def encode(self, value: Any) -> float:
         """The middle of the cell of `value` in [0, 1]."""
         place = next(i for i, choice in enumerate(self.choices) if same(choice, value))
         return (place + 0.5) / len(self.choices)
@@ -208,9 +228,6 @@ class Ordinal(_Choice, frozen=True):
     """
 
 
-Parameter = Float | Integer | Categorical | Ordinal
-
-
 class Space(Mapping[str, Parameter]):
     """Named parameters, some of which may exist only for certain values of others (`when=`).
 
@@ -224,7 +241,7 @@ class Space(Mapping[str, Parameter]):
     or a value that does not exist, and conditions in a circle.
     """
 
-    KINDS: ClassVar = (Float, Integer, Categorical, Ordinal)
+    KINDS: ClassVar[tuple[type[Parameter], ...]] = (Float, Integer, Categorical, Ordinal)
 
     def __init__(self, parameters: Mapping[str, Parameter]) -> None:
         if isinstance(parameters, Space):
@@ -235,7 +252,7 @@ class Space(Mapping[str, Parameter]):
         for name, parameter in self._parameters.items():
             self._check(name, parameter)
         try:
-            parents = {name: list(p.when or ()) for name, p in self._parameters.items()}
+            parents = {name: list(p.condition) for name, p in self._parameters.items()}
             self._order = list(graphlib.TopologicalSorter(parents).static_order())
         except graphlib.CycleError as error:
             raise InputError(f"the conditions run in a circle: {' -> '.join(error.args[1])}") from None
@@ -248,7 +265,7 @@ class Space(Mapping[str, Parameter]):
                 f"{name!r} must be a Float, Integer, Categorical or Ordinal, not {parameter!r:.80}"
                 + ("; did you mean rw.Categorical([...])?" if isinstance(parameter, (list, tuple)) else "")
             )
-        for parent, values in (parameter.when or {}).items():
+        for parent, values in parameter.condition.items():
             if parent not in self._parameters:
                 raise InputError(f"{name!r} depends on {parent!r}, which is unknown{suggestion(parent, self)}")
             above = self._parameters[parent]
@@ -271,10 +288,9 @@ class Space(Mapping[str, Parameter]):
         return f"Space({self._parameters!r})"
 
     def _exists(self, name: str, config: Mapping[str, Any]) -> bool:
-        when = self._parameters[name].when or {}
+        when = self._parameters[name].condition
         return all(
-            parent in config and any(same(config[parent], value) for value in values)
-            for parent, values in when.items()
+            parent in config and any(same(config[parent], value) for value in values) for parent, values in when.items()
         )
 
     def decode(self, point: ArrayLike) -> Values:
@@ -306,7 +322,7 @@ class Space(Mapping[str, Parameter]):
         for name in self._order:
             if not self._exists(name, values):
                 if name in values:
-                    raise InputError(f"{name!r} does not exist under these values: {self[name].when}")
+                    raise InputError(f"{name!r} does not exist under these values: {self[name].condition}")
             elif name not in values:
                 raise InputError(f"the configuration lacks {name!r}")
             elif (wrong := self[name].wrong(values[name])) is not None:

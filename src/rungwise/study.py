@@ -71,7 +71,7 @@ class TrialRecord(msgspec.Struct):
 
     @property
     def state(self) -> str:
-        """"running", "failed" or "paused" (at a rung, from where it may be promoted)."""
+        """One of "running", "failed" and "paused" (at a rung, from where it may be promoted)."""
         return "running" if self.job is not None else "failed" if self.failure is not None else "paused"
 
 
@@ -114,7 +114,7 @@ class Budget(msgspec.Struct, frozen=True):
         seconds: float | None = None,
         target: float | None = None,
     ) -> Budget:
-        """This budget with the totals that are given."""
+        """The same budget with the totals that are given."""
         for name, value in (("trials", trials), ("resource", resource)):
             if value is not None and whole(value, name) < 1:
                 raise InputError(f"{name} must be 1 or more, not {value!r}; it is a total")
@@ -136,7 +136,8 @@ class Study:
     study lives in that file and is taken up from it if it is there: jobs that were running are given out
     again. A report is durable when `report` returns. `run` is noted in the log for whoever resumes it.
 
-    >>> study = Study({"x": Float(0, 1)}, "asha", mode="min")
+    >>> import rungwise as rw
+    >>> study = rw.Study({"x": rw.Float(0, 1)}, "asha", mode="min")
     >>> job = study.ask()
     >>> study.report(job.trial, job.until, (job.config["x"] - 0.3) ** 2)
     True
@@ -291,7 +292,9 @@ class Study:
         if job is None:
             raise InputError(f"trial {trial} is not running; ask() for a job first")
         if not 0 < (resource := whole(resource, "resource")) <= job.until:
-            raise InputError(f"trial {trial} reported at resource {resource}, its job goes from {job.start} to {job.until}")
+            raise InputError(
+                f"trial {trial} reported at resource {resource}, its job goes from {job.start} to {job.until}"
+            )
         new = self.take(Reported(trial, resource, as_score(score)))
         if resource == job.until:
             self.take(Completed(trial))
@@ -367,7 +370,10 @@ class Study:
                 return False
             self._note(fact)
             return True
-        if isinstance(fact, Completed) and (max(record.refit, default=0) if job.refit else record.resource) <= job.start:
+        if (
+            isinstance(fact, Completed)
+            and (max(record.refit, default=0) if job.refit else record.resource) <= job.start
+        ):
             fact = Failed(fact.trial, f"its job from {job.start} to {job.until} ended without a report")
         self._note(fact)
         if not isinstance(fact, Retried) and not job.refit and isinstance(answer := self._next(), Raise):
@@ -423,14 +429,15 @@ class Study:
 
         broken = tuple(
             Broken(
-                b.position, b.trial, b.expected,
-                (score(b.below[0]), score(b.below[1])), (score(b.top[0]), score(b.top[1])),
+                b.position,
+                b.trial,
+                b.expected,
+                (score(b.below[0]), score(b.below[1])),
+                (score(b.top[0]), score(b.top[1])),
             )
             for b in answer.broken
         )
-        return Raised(
-            answer.until, answer.level, answer.compared, answer.gap, answer.epsilon, answer.positions, broken
-        )
+        return Raised(answer.until, answer.level, answer.compared, answer.gap, answer.epsilon, answer.positions, broken)
 
     # -- facts -------------------------------------------------------------------------------------
 
@@ -554,8 +561,12 @@ class Study:
         record = self.trials[number]
         refit = max(record.refit, default=None)
         return Best(
-            number, record.config, self._sign * loss, level,
-            None if refit is None else record.refit[refit], refit,
+            number,
+            record.config,
+            self._sign * loss,
+            level,
+            None if refit is None else record.refit[refit],
+            refit,
             None if self._folder is None else checkpoints.trial_folder(self._folder, number),
         )
 
@@ -586,7 +597,14 @@ class Study:
         rows = []
         for level in sorted({*self._completed, *towards}, reverse=True):
             best = self._results.get(level)
-            rows.append((level, self._completed.get(level, 0), towards.get(level, 0), None if best is None else self._sign * best[0]))
+            rows.append(
+                (
+                    level,
+                    self._completed.get(level, 0),
+                    towards.get(level, 0),
+                    None if best is None else self._sign * best[0],
+                )
+            )
         return rows
 
     def rows(self, *, reports: bool = False) -> list[dict[str, Any]]:
@@ -624,7 +642,10 @@ class Study:
         lines.append(explain.ceiling(self.scheduler.open_level, len(self.rises), self.scheduler.name))
         failed = [record for record in self.trials if record.failure is not None]
         if failed:
-            lines.append(f"{len(failed)} of {len(self.trials)} trials failed, the last (trial {failed[-1].number}): {failed[-1].failure}")
+            lines.append(
+                f"{len(failed)} of {len(self.trials)} trials failed, "
+                f"the last (trial {failed[-1].number}): {failed[-1].failure}"
+            )
         if self.has_best:
             best = self.best
             lines.append(

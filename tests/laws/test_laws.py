@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from hypothesis import given, settings
-from instances import Instance, instances
 
 import rungwise as rw
+from instances import Instance, instances
 from rungwise.core import SCHEDULERS
 from rungwise.events import (
     Completed,

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import reference
 from hypothesis import given, settings
-from instances import Instance, instances
 
+import reference
 import rungwise as rw
+from instances import Instance, instances
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "worked_study.json"
 WORKED = """
@@ -27,7 +27,9 @@ def test_the_reference_does_the_worked_study() -> None:
     out = reference.simulate(
         scores, seconds, algorithm="pasha", mode="max", max_resource=9, workers=2, trials=12, rows=list(range(12))
     )
-    assert [f"{trial} ({start}→{until})" for _, trial, start, until in out.jobs] == WORKED.strip().replace("\n", " ").split("; ")
+    assert [f"{trial} ({start}→{until})" for _, trial, start, until in out.jobs] == WORKED.strip().replace(
+        "\n", " "
+    ).split("; ")
     assert [level for _, level in out.ceilings] == [3, 9]
     assert (out.best_trial, out.resource_used, out.epsilons) == (9, 36, [0.0] * 4)
 

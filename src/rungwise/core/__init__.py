@@ -5,6 +5,7 @@ Read `rungs`, `asha`, `pasha`, `ranking`, `noise`, in this order.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from rungwise.core.asha import ASHA
@@ -55,7 +56,9 @@ class Scheduler(Protocol):
         ...
 
 
-SCHEDULERS = {"asha": ASHA, "pasha": PASHA}
+SCHEDULERS: dict[str, Callable[..., Scheduler]] = {"asha": ASHA, "pasha": PASHA}
+
+__all__ = ["ASHA", "PASHA", "SCHEDULERS", "Scheduler", "as_scheduler"]
 
 
 def as_scheduler(scheduler: Scheduler | str | dict[str, Any]) -> Scheduler:

@@ -45,9 +45,7 @@ class PASHA:
         max_resource: int | None = None,
         ranking: Ranking | str | dict[str, Any] = "soft",
     ) -> None:
-        self.asha = ASHA(
-            min_resource=min_resource, reduction_factor=reduction_factor, max_resource=max_resource
-        )
+        self.asha = ASHA(min_resource=min_resource, reduction_factor=reduction_factor, max_resource=max_resource)
         self.ranking = as_ranking(ranking)
         top = 0 if self.asha.ladder.last == 0 else 1
         self.asha.ceiling = top
@@ -120,9 +118,10 @@ class PASHA:
         return (ladder.level(top - 1), ladder.level(top)) if top else (0, ladder.level(0))
 
     def _check(self) -> Raise | None:
-        """Lines 13 to 19 of Algorithm 1: do the top two rungs agree on the trials that completed both?"""
+        """Lines 13 to 19 of Algorithm 1: the rise, if the top two rungs do not agree on the trials in both."""
         top = self.asha.ceiling
-        assert top is not None and self._rungs is not None
+        assert top is not None
+        assert self._rungs is not None
         found = self.ranking.disagreement(self._rungs, self._noise)
         if found is None:
             self._unchecked = False  # remembered, so that asking again costs nothing

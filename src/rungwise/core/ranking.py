@@ -126,7 +126,7 @@ class Disagreement(msgspec.Struct, frozen=True):
 
 
 class Ranking(Protocol):
-    """A criterion: when do two rungs agree?"""
+    """A criterion: when two rungs agree."""
 
     def disagreement(self, rungs: TwoRungs, noise: Noise) -> Disagreement | None:
         """None if the two rankings are consistent."""
@@ -185,7 +185,7 @@ class DirectRanking(msgspec.Struct, frozen=True):
         return {"name": "direct"}
 
 
-RANKINGS = {"soft": SoftRanking, "direct": DirectRanking}
+RANKINGS: dict[str, type[SoftRanking] | type[DirectRanking]] = {"soft": SoftRanking, "direct": DirectRanking}
 
 
 def as_ranking(ranking: Ranking | str | dict[str, Any]) -> Ranking:

@@ -11,7 +11,7 @@ import json
 import string
 import subprocess
 from collections.abc import Iterable, Sequence
-from typing import final
+from typing import Any, final
 
 from rungwise.names import InputError, suggestion
 from rungwise.trial import Trial
@@ -93,7 +93,7 @@ def _plain_text(value: object) -> str:
     return json.dumps(value) if isinstance(value, (bool, list, dict, type(None))) else str(value)
 
 
-def _report(line: str) -> dict[str, object] | None:
+def _report(line: str) -> dict[str, Any] | None:
     if not line.lstrip().startswith("{"):
         return None
     try:

@@ -8,6 +8,7 @@ an end of file, and what was said before it is not lost.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import io
 import os
@@ -16,14 +17,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from multiprocessing.connection import Connection, Pipe, wait
+from multiprocessing.connection import Pipe, wait
 from pathlib import Path
 from typing import Any, final
 
 import cloudpickle
 import msgspec
 
-from rungwise.events import Completed, Job, Reported
+from rungwise.events import Completed, Job
 from rungwise.executors import Broke, Message, Paused
 from rungwise.executors.worker import PAUSE, FromWorker, Hello, Ready
 from rungwise.log import StudyError
@@ -43,7 +44,8 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # untyped
 
 
 def _cached(function: Callable[..., object], parameters: dict[str, Any]) -> Callable[..., object]:
-    return functools.lru_cache(**parameters)(function)
+    cached: Callable[..., object] = functools.lru_cache(**parameters)(function)
+    return cached
 
 
 def _pickled(function: Callable[[Trial], object]) -> bytes:
@@ -79,10 +81,8 @@ class _Worker:
 
     def kill(self) -> None:
         """End the process and all that it started."""
-        try:
+        with contextlib.suppress(ProcessLookupError):  # gone already, and its children with it
             os.killpg(self.process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass  # gone already, and its children with it
         self.process.wait()
         self.line.close()
 
@@ -127,10 +127,8 @@ class LocalWorkers:
         worker.job = job
         worker.deadline = None if self._job_seconds is None else time.monotonic() + self._job_seconds
         self._busy.append(worker)
-        try:
+        with contextlib.suppress(OSError):  # it died while it was idle: `poll` finds the line broken and says so
             worker.line.send_bytes(msgspec.json.encode(job))
-        except OSError:
-            pass  # it died while it was idle: `poll` finds the line broken and says so
 
     def poll(self) -> list[Message]:
         """Wait until a worker says something, dies or overruns, at most `TICK`; what happened."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from rungwise.events import Config, Fact
@@ -26,7 +27,9 @@ class Searcher(Protocol):
         ...
 
 
-SEARCHERS = {"random": RandomSearch}
+SEARCHERS: dict[str, Callable[..., Searcher]] = {"random": RandomSearch}
+
+__all__ = ["SEARCHERS", "RandomSearch", "Searcher", "as_searcher"]
 
 
 def as_searcher(searcher: Searcher | str | dict[str, Any], space: Space) -> Searcher:

@@ -1,0 +1,30 @@
+"""What users write, for the type checker: `make lint` runs mypy in strict mode over it."""
+
+from typing import assert_type
+
+import numpy as np
+
+import rungwise as rw
+
+
+def train(trial: rw.Trial) -> None:
+    weights = trial.load()
+    if weights is None:
+        weights = np.zeros(3)
+    for epoch in trial:
+        assert_type(epoch, int)
+        trial.report(np.float64(1 / epoch))
+    trial.save(weights)
+
+
+space = {"lr": rw.Float(1e-4, 1e-1, log=True), "act": rw.Categorical(["relu", "gelu"])}
+scheduler = rw.PASHA(max_resource=81, ranking=rw.SoftRanking(epsilon="auto"))
+study = rw.tune(train, space, mode="max", scheduler=scheduler, trials=9, workers=2, refit=True)
+assert_type(study, rw.Study)
+assert_type(study.best.score, float)
+assert_type(study.explain(), str)
+job = study.ask()
+if job is not None:
+    assert_type(study.report(job.trial, job.until, 0.5), bool)
+table = rw.CurveTable(np.zeros((4, 9)), mode="min")
+assert_type(rw.simulate("asha", table, trials=4).jobs, list[tuple[float, int, int, int]])
