@@ -3,41 +3,44 @@
 Written from the papers (ASHA: Li et al., MLSys 2020; PASHA: Bohdal et al., ICLR 2023) and from nothing else:
 it shares no line with the library, keeps nothing up to date, and works everything out anew from the list of
 what has happened, each time it is asked.
+
+The § beside the lines number the rules: §1 the ladder, §2 ASHA of promotion type (Li et al., Algorithm 2),
+§3 PASHA (Bohdal et al., Algorithm 1), §4 when two rankings are consistent and how ε is estimated (Bohdal et al.),
+§8 what was settled where the papers leave it open (ties, events at the same time, jobs without a report).
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 
 Job = tuple[float, int, int, int]  # (time, trial, start, until)
+Table = Sequence[Sequence[float]] | np.ndarray  # configurations × resources
 
 
 @dataclass
 class Outcome:
     """How a simulated study went."""
 
-    jobs: list[Job] = field(default_factory=list)
-    ceilings: list[tuple[float, int]] = field(default_factory=list)
-    epsilons: list[float] = field(default_factory=list)  # at each check below the last rung
+    jobs: list[Job] = field(default_factory=list)  # in the order given out
+    ceilings: list[tuple[float, int]] = field(default_factory=list)  # (time, level), the first at time 0
+    epsilons: list[float] = field(default_factory=list)  # at each check below the last rung, whatever n
     best_trial: int | None = None
-    seconds: float = 0.0
-    resource_used: int = 0
+    seconds: float = 0.0  # the time of the last event handled
+    resource_used: int = 0  # the highest resource that each trial reported, summed
     max_resource: int = 0
 
 
-def ladder(r: int, eta: float, top: int) -> list[int]:
-    """r, r·η, r·η², … rounded (a half goes up), repeats dropped, those at or above R dropped, then R."""
+def ladder(r: int, eta: float, R: int) -> list[int]:
+    """§1: r, r·η, r·η², … rounded (a half goes up), repeats dropped, those at or above R dropped, then R."""
     levels: list[int] = []
-    exact = float(r)
-    for power in range(10_000):
-        exact = r * eta**power
-        if math.floor(exact + 0.5) >= top:
-            break
-        levels.append(math.floor(exact + 0.5))
-    return [*dict.fromkeys(levels), top]
+    while (level := math.floor(r * eta ** len(levels) + 0.5)) < R:
+        levels.append(level)
+    return [*dict.fromkeys(levels), R]
 
 
 @dataclass
@@ -52,7 +55,7 @@ class World:
     started: int = 0
 
     def ranked(self, rung: int, among: list[int] | None = None) -> list[int]:
-        """The trials that completed `rung`: better first, the earlier completion first among equals."""
+        """§2, §8: the trials that completed `rung`: better first, the earlier completion first among equals."""
         done = [(trial, loss) for trial, k, loss in self.completions if k == rung]
         if among is not None:
             done = [(trial, loss) for trial, loss in done if trial in among]
@@ -63,11 +66,11 @@ class World:
         return next(loss for t, k, loss in self.completions if (t, k) == (trial, rung))
 
     def promotion(self, top: int) -> tuple[int, int] | None:
-        """Which trial goes on, from which rung: the highest rung first, then the best that has not gone on."""
+        """§2, step 1: which trial goes on, from which rung: highest rung first, then the best not yet gone on."""
         for k in range(top - 1, -1, -1):
             order = self.ranked(k)
-            for trial in order[: math.floor(len(order) / self.eta)]:
-                if (trial, k) not in self.promoted and self.loss(trial, k) < math.inf:
+            for trial in order[: math.floor(len(order) / self.eta)]:  # n_k: all that completed it, promoted or not
+                if (trial, k) not in self.promoted and self.loss(trial, k) < math.inf:  # inf is never promoted
                     return trial, k
         return None
 
@@ -76,7 +79,7 @@ class World:
         return {r: loss for t, r, loss in self.reports if t == trial and math.isfinite(loss)}
 
     def epsilon(self, top: int, last: float) -> float:
-        """The 90th percentile of the distances between curves that criss-cross; `last` if none do."""
+        """§4, auto: the 90th percentile of the distances between curves that criss-cross; `last` if none do."""
         low, high = self.levels[top - 1], self.levels[top]
         curves = {trial: self.curve(trial) for trial in range(self.started)}
         distances = []
@@ -86,27 +89,30 @@ class World:
                 window = [r for r in common if low < r <= high]
                 if not window:
                     continue
-                e = window[-1]
+                e = window[-1]  # the largest resource above level K−1 that both have reported
                 above = {r: curves[c][r] > curves[other][r] for r in common if r <= e}
                 opposite = [r for r in above if above[r] != above[e]]
+                # opposite at some earlier resource, and at a still earlier one as at e again
                 if any(above[r] == above[e] and r < later for later in opposite for r in above):
                     distances.append(abs(curves[c][e] - curves[other][e]))
         return float(np.percentile(distances, 90)) if distances else last
 
     def consistent(self, top: int, ranking: str, epsilon: float) -> bool:
-        """Do rungs `top` and `top` - 1 agree on the trials that completed `top`?"""
-        now = self.ranked(top)
-        before = self.ranked(top - 1, among=now)
+        """§3, step 1, and §4: do rungs `top` and `top` - 1 agree on the trials that completed `top`?"""
+        now = self.ranked(top)  # T
+        before = self.ranked(top - 1, among=now)  # P
         if ranking == "direct":
             return now == before
         for here, there in zip(now, before, strict=True):
             a, b = self.loss(here, top - 1), self.loss(there, top - 1)
-            if not (a == b or abs(a - b) <= epsilon):
+            if math.isinf(a) and math.isinf(b):
+                continue  # two infinite losses are equivalent
+            if math.isinf(a) or math.isinf(b) or abs(a - b) > epsilon:  # a finite and an infinite one never are
                 return False
         return True
 
     def best(self) -> int | None:
-        """The best finite score at the highest rung that has one."""
+        """§3, selection: the best finite score at the highest rung that has one."""
         for k in range(len(self.levels) - 1, -1, -1):
             finite = [trial for trial in self.ranked(k) if self.loss(trial, k) < math.inf]
             if finite:
@@ -114,9 +120,19 @@ class World:
         return None
 
 
+@dataclass
+class Running:
+    """A job under way."""
+
+    trial: int
+    rung: int  # the one it is to complete
+    time: float  # when its next event is due
+    ahead: list[tuple[float, int, float]]  # the reports to come: (time, resource, loss)
+
+
 def simulate(
-    scores: np.ndarray,
-    seconds: np.ndarray | None = None,
+    scores: Table,
+    seconds: Table | None = None,
     *,
     algorithm: str,
     mode: str,
@@ -129,71 +145,71 @@ def simulate(
     resources: list[int] | None = None,
     drain: bool = True,
     epsilon: float | str = "auto",
-    ranking: str = "soft",
+    ranking: Literal["soft", "direct"] = "soft",
 ) -> Outcome:
-    """Run `algorithm` over the curves; arguments as those of `rungwise.simulate`."""
-    columns = resources or list(range(1, len(scores[0]) + 1))
+    """Run `algorithm`, "asha" or "pasha", over curves; `seconds` are cumulative, trial i takes row `rows[i]`."""
+    columns = list(range(1, len(scores[0]) + 1)) if resources is None else resources
     times = [[float(column) for column in columns] for _ in scores] if seconds is None else seconds
-    levels = ladder(min_resource, eta, columns[-1] if max_resource is None else max_resource)
+    levels = ladder(min_resource, eta, columns[-1] if max_resource is None else max_resource)  # §8: the table's last
     world = World(levels, eta)
     last_rung = len(levels) - 1
-    top = last_rung if algorithm == "asha" else min(1, last_rung)
-    noise = 0.0
+    top = last_rung if algorithm == "asha" else min(1, last_rung)  # §3: K starts at 1, 0 if there is one rung
+    noise = 0.0  # §4: ε starts at 0
     out = Outcome(ceilings=[(0.0, levels[top])])
     now = 0.0
-    running: list[dict] = []  # in the order given out
+    running: list[Running] = []  # in the order given out
 
     def loss_of(score: float) -> float:
         return (-score if mode == "max" else score) if math.isfinite(score) else math.inf
 
     def give_out() -> bool:
-        """Give one job to a free worker, if there are both; whether it did."""
+        """§2: give one job to a free worker, if there are both; whether it did."""
         if len(running) == workers or (not drain and world.started == trials):
             return False
-        if (found := world.promotion(top)) is not None:
+        if (found := world.promotion(top)) is not None:  # step 1
             trial, rung = found
             world.promoted.append(found)
             start, target = levels[rung], rung + 1
-        elif world.started < trials:
+        elif world.started < trials:  # step 2
             trial, start, target = world.started, 0, 0
             world.started += 1
-        else:
+        else:  # step 3
             return False
         until = levels[target]
         out.jobs.append((now, trial, start, until))
         row = rows[trial]
         known = [j for j, r in enumerate(columns) if r <= start]
-        base = times[row][known[-1]] if start and known else 0.0
+        base = float(times[row][known[-1]]) if known else 0.0
         ahead = [
-            (now + (times[row][j] - base), r, loss_of(float(scores[row][j])))
+            (now + (float(times[row][j]) - base), r, loss_of(float(scores[row][j])))
             for j, r in enumerate(columns)
             if start < r <= until
         ]
-        running.append({"trial": trial, "rung": target, "ahead": ahead, "time": ahead[0][0] if ahead else now})
+        running.append(Running(trial, target, ahead[0][0] if ahead else now, ahead))  # §8: no report, failed at once
         return True
 
     while give_out():
         pass
     while running and not (not drain and world.started == trials):
-        job = min(running, key=lambda job: job["time"])  # the first of them: jobs stand in the order given out
-        now = job["time"]
-        loss = math.inf
-        if job["ahead"]:
-            _, resource, loss = job["ahead"].pop(0)
-            world.reports.append((job["trial"], resource, loss))
-        if job["ahead"]:
-            job["time"] = job["ahead"][0][0]
+        job = min(running, key=lambda job: job.time)  # §8: the first of them; jobs stand in the order given out
+        now = job.time
+        loss = math.inf  # of a job that fails
+        if job.ahead:
+            _, resource, loss = job.ahead.pop(0)
+            world.reports.append((job.trial, resource, loss))
+        if job.ahead:
+            job.time = job.ahead[0][0]
             continue
         running.remove(job)
-        world.completions.append((job["trial"], job["rung"], loss))
-        if algorithm == "pasha" and job["rung"] == top and 0 < top < last_rung:
+        world.completions.append((job.trial, job.rung, loss))  # §8: the rung's score is the last report
+        if algorithm == "pasha" and job.rung == top and 0 < top < last_rung:  # §3
             if epsilon == "auto":
                 noise = world.epsilon(top, noise)
             out.epsilons.append(noise if epsilon == "auto" else float(epsilon))
             if not world.consistent(top, ranking, out.epsilons[-1]):
                 top += 1
                 out.ceilings.append((now, levels[top]))
-        while give_out():
+        while give_out():  # §8: after each job that ends, not once the instant is over
             pass
     out.seconds = now
     out.best_trial = world.best()

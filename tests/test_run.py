@@ -158,6 +158,7 @@ def test_lambdas_closures_and_methods_work() -> None:
 
 
 UNGUARDED = """
+import functools
 import rungwise as rw
 
 @functools.cache
@@ -204,6 +205,14 @@ study = rw.tune(objectives.slow, objectives.SPACE, mode="min", trials=40, worker
                 scheduler=rw.PASHA(max_resource=27))
 print("returned", study.interrupted, len(study.trials))
 """
+
+
+def test_a_file_that_begins_a_study_when_it_is_imported_does_not_multiply(tmp_path: Path) -> None:
+    (tmp_path / "unguarded.py").write_text(UNGUARDED)
+    code = "import unguarded"  # not the main script: workers import it to find the function
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=30)
+    assert "tune() was called while the file of a training function was being imported" in done.stderr
+    assert done.returncode == 1
 
 
 def start_driver(folder: Path) -> subprocess.Popen:

@@ -17,14 +17,19 @@ def train(trial: rw.Trial) -> None:
     trial.save(weights)
 
 
-space = {"lr": rw.Float(1e-4, 1e-1, log=True), "act": rw.Categorical(["relu", "gelu"])}
-scheduler = rw.PASHA(max_resource=81, ranking=rw.SoftRanking(epsilon="auto"))
-study = rw.tune(train, space, mode="max", scheduler=scheduler, trials=9, workers=2, refit=True)
-assert_type(study, rw.Study)
-assert_type(study.best.score, float)
-assert_type(study.explain(), str)
-job = study.ask()
-if job is not None:
-    assert_type(study.report(job.trial, job.until, 0.5), bool)
-table = rw.CurveTable(np.zeros((4, 9)), mode="min")
-assert_type(rw.simulate("asha", table, trials=4).jobs, list[tuple[float, int, int, int]])
+def main() -> None:
+    space = {"lr": rw.Float(1e-4, 1e-1, log=True), "act": rw.Categorical(["relu", "gelu"])}
+    scheduler = rw.PASHA(max_resource=81, ranking=rw.SoftRanking(epsilon="auto"))
+    study = rw.tune(train, space, mode="max", scheduler=scheduler, trials=9, workers=2, refit=True)
+    assert_type(study, rw.Study)
+    assert_type(study.best.score, float)
+    assert_type(study.explain(), str)
+    job = study.ask()
+    if job is not None:
+        assert_type(study.report(job.trial, job.until, 0.5), bool)
+    table = rw.CurveTable(np.zeros((4, 9)), mode="min")
+    assert_type(rw.simulate("asha", table, trials=4).jobs, list[tuple[float, int, int, int]])
+
+
+if __name__ == "__main__":
+    main()

@@ -12,7 +12,7 @@ from typing import Any, final
 
 from rungwise.executors.worker import reason
 from rungwise.names import InputError, suggestion
-from rungwise.trial import Trial
+from rungwise.trial import IMPORTING, Trial
 
 
 def load_attribute(target: str) -> Any:
@@ -23,7 +23,11 @@ def load_attribute(target: str) -> Any:
     place, colon, name = target.rpartition(":")
     if not colon or not place or not name:
         raise InputError(f"name it as train.py:train or package.module:train, not {target!r}")
-    module = _load_file(Path(place)) if place.endswith(".py") else _load_module(place)
+    IMPORTING.set()
+    try:
+        module = _load_file(Path(place)) if place.endswith(".py") else _load_module(place)
+    finally:
+        IMPORTING.clear()
     if not hasattr(module, name):
         names = [known for known in vars(module) if not known.startswith("_")]
         raise InputError(f"{place} has no {name!r}{suggestion(name, names)}")

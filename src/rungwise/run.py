@@ -26,7 +26,7 @@ from rungwise.objective import NamedFunction
 from rungwise.search import Searcher
 from rungwise.space import Parameter, Space, as_space
 from rungwise.study import Budget, Study
-from rungwise.trial import Trial
+from rungwise.trial import IMPORTING, Trial
 from rungwise.values import real, whole
 
 if TYPE_CHECKING:
@@ -84,6 +84,11 @@ def tune(
     Raises `InputError` for arguments that cannot be, before any training; `StudyError` if the file cannot be
     used, or if the first 10 trials all fail.
     """
+    if IMPORTING.is_set():
+        raise InputError(
+            "tune() was called while the file of a training function was being imported; put the call under "
+            'if __name__ == "__main__":'
+        )
     check_function(function)
     for name, value, least in (("workers", workers, 1), ("retries", retries, 0)):
         if whole(value, name) < least:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,6 +12,10 @@ from rungwise import checkpoints
 from rungwise.events import Config, Job, Reported
 from rungwise.names import InputError
 from rungwise.values import as_score, whole
+
+IMPORTING = threading.Event()
+"""Set while the file of a training function is being imported, when no study may be begun: it would begin
+another one in each of its workers, and so on."""
 
 
 class PauseRequested(BaseException):

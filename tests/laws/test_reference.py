@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 
@@ -13,32 +12,6 @@ from hypothesis import given, settings
 import reference
 import rungwise as rw
 from instances import Instance, instances
-
-GOLDEN = Path(__file__).parent.parent / "golden" / "worked_study.json"
-WORKED = """
-0 (0→1); 1 (0→1); 2 (0→1); 3 (0→1); 1 (1→3); 4 (0→1); 5 (0→1); 6 (0→1); 4 (1→3); 7 (0→1); 8 (0→1); 9 (0→1); 8 (1→3);
-9 (1→3); 10 (0→1); 9 (3→9); 10 (1→3); 11 (0→1); 11 (1→3); 1 (3→9)
-"""
-
-
-def test_the_reference_does_the_worked_study() -> None:
-    scores = np.array(json.loads(GOLDEN.read_text())["scores"])
-    seconds = (1 + np.arange(12) / 1000)[:, None] * np.arange(1, 10)
-    out = reference.simulate(
-        scores, seconds, algorithm="pasha", mode="max", max_resource=9, workers=2, trials=12, rows=list(range(12))
-    )
-    assert [f"{trial} ({start}→{until})" for _, trial, start, until in out.jobs] == WORKED.strip().replace(
-        "\n", " "
-    ).split("; ")
-    assert [level for _, level in out.ceilings] == [3, 9]
-    assert (out.best_trial, out.resource_used, out.epsilons) == (9, 36, [0.0] * 4)
-
-
-def test_ladders() -> None:
-    assert reference.ladder(1, 3, 81) == [1, 3, 9, 27, 81]
-    assert reference.ladder(1, 2.5, 40) == [1, 3, 6, 16, 39, 40]
-    assert reference.ladder(5, 3, 5) == [5]
-    assert reference.ladder(1, 1.5, 5) == [1, 2, 3, 5]
 
 
 def same(instance: Instance, algorithm: str) -> None:

@@ -25,7 +25,7 @@ import msgspec
 from rungwise import checkpoints
 from rungwise.events import Completed, Job, Reported
 from rungwise.executors import Broke, Message, Paused
-from rungwise.trial import PauseRequested, Trial
+from rungwise.trial import IMPORTING, PauseRequested, Trial
 
 
 class Hello(msgspec.Struct, frozen=True):
@@ -108,11 +108,13 @@ def main(fd: int) -> None:
     threading.Thread(target=line.listen, daemon=True).start()
     hello = msgspec.json.decode(line.jobs.get(), type=Hello)
     sys.path[:] = hello.path
+    IMPORTING.set()
     try:
         function = cloudpickle.loads(line.jobs.get())
     except BaseException as error:
         line.say(Ready(reason(error)))
         return
+    IMPORTING.clear()
     line.say(Ready())
     decoder = msgspec.json.Decoder(Job)
     while True:
