@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import platform
-import shutil
 import statistics
 import subprocess
 import sys
@@ -211,9 +210,8 @@ def size() -> None:
         subprocess.run(pip, check=True, stderr=subprocess.DEVNULL)
         added = [entry for entry in site.iterdir() if entry.name not in before]
         total = sum(file.stat().st_size for entry in added for file in _files(entry))
-        packages = sorted(entry.name.rsplit("-", 1)[0] for entry in added if entry.suffix == ".dist-info")
+        packages = sorted(entry.stem.rsplit("-", 1)[0] for entry in added if entry.suffix == ".dist-info")
     print(f"core install: {total / 2**20:.0f} MB, {len(packages)} packages: {', '.join(packages)}")
-    shutil.rmtree(project / "build", ignore_errors=True)
 
 
 def _files(entry: Path) -> list[Path]:

@@ -637,7 +637,7 @@ class Study:
         return pandas.DataFrame(self.rows(reports=reports))
 
     def explain(self) -> str:
-        """Why the study stands where it stands: each rise of the ceiling, the budget, the best trial."""
+        """Why the study stands where it stands: each rise of the ceiling, failures, the best trial."""
         lines = [explain.rise(fact) for fact in self.rises]
         lines.append(explain.ceiling(self.scheduler.open_level, len(self.rises), self.scheduler.name))
         failed = [record for record in self.trials if record.failure is not None]

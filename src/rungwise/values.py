@@ -39,6 +39,8 @@ def same(a: object, b: object) -> bool:
 
 def whole(value: object, what: str) -> int:
     """`value` as an integer (3.0 is one, True is not), or an error naming `what`."""
+    if type(value) is int:  # nearly always
+        return value
     number = plain(value, what)
     if isinstance(number, float) and number.is_integer():
         number = int(number)
@@ -63,6 +65,8 @@ def as_score(value: object) -> float | None:
     >>> as_score(np.float32(0.5)), as_score(float("nan"))
     (0.5, None)
     """
+    if type(value) is float:  # nearly always
+        return value if math.isfinite(value) else None
     number = value
     if not isinstance(number, numbers.Real) and callable(getattr(number, "item", None)):
         try:
