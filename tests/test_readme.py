@@ -1,0 +1,62 @@
+"""What the README shows, runs."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import rungwise as rw
+from rungwise.cli import IN_SETTINGS
+
+README = (Path(__file__).parent.parent / "README.md").read_text()
+PRELUDE = """
+class Model:
+    def __init__(self, lr, width):
+        self.lr, self.epochs = lr, 0
+    def train_one_epoch(self):
+        self.epochs += 1
+    def accuracy(self):
+        return 1 - abs(self.lr - 0.01) - 1 / self.epochs
+
+def my_training(trial, config, epoch):
+    return 1 - abs(config["lr"] - 0.01) - 1 / epoch
+"""
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+
+
+@pytest.mark.parametrize("number", range(len(blocks("python"))))
+def test_python_examples(number: int, tmp_path: Path) -> None:
+    code = ("" if "import rungwise" in blocks("python")[number] else "import rungwise as rw\n") + PRELUDE
+    (tmp_path / "script.py").write_text(code + blocks("python")[number])
+    done = subprocess.run([sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True, timeout=50)
+    assert done.returncode == 0, done.stderr
+    assert list(tmp_path.rglob("*.db"))
+
+
+def test_the_settings_example() -> None:
+    (settings,) = (tomllib.loads(block) for block in blocks("toml"))
+    assert set(settings) <= set(IN_SETTINGS)
+    assert rw.Space.from_dict(settings["space"])["lr"] == rw.Float(1e-4, 1e-1, log=True)
+    rw.Command(settings["command"]).check(settings["space"])
+
+
+def test_every_command_that_is_named_exists() -> None:
+    from rungwise.cli import commands
+
+    named = set(re.findall(r"^rungwise (\w+)", "\n".join(blocks("sh")), flags=re.MULTILINE))
+    assert named >= {"tune", "status", "explain", "resume", "export"}
+    assert named <= set(commands.commands)
+
+
+def test_the_two_commands_are_those_of_the_makefile() -> None:
+    makefile = (Path(__file__).parent.parent / "Makefile").read_text()
+    for target in re.findall(r"^make (\w+)", "\n".join(blocks("sh")), flags=re.MULTILINE):
+        assert f"\n{target}:" in makefile
