@@ -153,6 +153,15 @@ def test_a_checkpoint_that_is_not_whole_is_none(tmp_path: Path) -> None:
         assert checkpoints.load(tmp_path) is None
 
 
+def test_a_save_takes_the_place_of_the_one_before_at_once(tmp_path: Path) -> None:
+    checkpoints.save(tmp_path, checkpoints.Head(1, []), "first")
+    before = (tmp_path / checkpoints.NAME).read_bytes()
+    with (tmp_path / checkpoints.NAME).open("rb") as reader:  # who reads the old one, reads it to its end
+        checkpoints.save(tmp_path, checkpoints.Head(2, []), "second")
+        assert reader.read() == before
+    assert [file.name for file in tmp_path.iterdir()] == [checkpoints.NAME]
+
+
 def test_a_save_that_fails_leaves_the_one_before(tmp_path: Path) -> None:
     checkpoints.save(tmp_path, checkpoints.Head(1, []), "good")
     with pytest.raises(TypeError):

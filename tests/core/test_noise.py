@@ -89,6 +89,31 @@ def test_covers_is_right_while_thousands_of_pairs_come_in(columns: int) -> None:
             assert kept.epsilon == epsilon
 
 
+def test_covers_notices_when_epsilon_falls() -> None:
+    """The noise dies down: what ε covered once, it covers no longer."""
+    rng = np.random.default_rng(0)
+    kept, curves, answers = Noise(1, 3), {}, []
+    for trial in range(120):
+        curves[trial] = dict(enumerate((rng.normal(0, 1, 3) * 0.9**trial).tolist(), start=1))
+        for resource, loss in curves[trial].items():
+            kept.report(trial, resource, loss)
+        kept.arrive(trial)
+        found = distances(curves, 1, 3)
+        epsilon = float(np.percentile(found, 90)) if found else 0.0
+        answers.append(kept.covers(0.8))
+        assert answers[-1] == (epsilon >= 0.8)
+    assert True in answers
+    assert not answers[-1]
+
+
+def test_a_pair_whose_last_common_score_is_below_the_window_does_not_count() -> None:
+    kept = Noise(3, 9)
+    for resource, pair in enumerate([(0.1, 0.2), (0.2, 0.1), (0.1, 0.2), (0.1, math.nan)], start=1):
+        for trial, loss in enumerate(pair):
+            kept.report(trial, resource, loss)
+    assert kept.epsilon == 0.0
+
+
 def test_a_new_window_keeps_the_last_value_until_a_pair_criss_crosses() -> None:
     kept = Noise(0, 3)
     for resource, pair in enumerate([(0.1, 0.2), (0.2, 0.1), (0.1, 0.15)], start=1):
@@ -110,7 +135,7 @@ def test_only_the_first_trials_to_report_in_a_window_count(monkeypatch) -> None:
     order = rng.permutation(12).tolist()
     kept = Noise(1, 3)
     for resource in (1, 2, 3):
-        for trial in order:
+        for trial in order if resource > 1 else sorted(order):  # 1 is not in the window
             kept.report(trial, resource, losses[trial, resource - 1])
     curves = {trial: dict(enumerate(losses[trial], start=1)) for trial in order[:5]}
     assert kept.epsilon == float(np.percentile(distances(curves, 1, 3), 90))

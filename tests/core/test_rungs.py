@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 import rungwise as rw
 from rungwise.core.rungs import Ladder, Rung
+from rungwise.events import Completed, Promote, Promoted, Reported, Started
 
 
 @pytest.mark.parametrize(
@@ -55,11 +56,20 @@ def test_candidate_is_the_first_paused_one_of_the_best(losses: list[float], eta:
             promoted.add(wanted)
 
 
+def test_a_job_without_a_report_does_not_take_the_score_of_the_one_before() -> None:
+    asha = rw.ASHA(max_resource=9, reduction_factor=2)
+    for trial in range(2):
+        asha.tell(Started(trial, {}, 1))
+        asha.tell(Reported(trial, 1, float(trial)))
+        asha.tell(Completed(trial))
+    asha.tell(Promoted(0, 2, 1, 2))
+    asha.tell(Completed(0))
+    assert asha.rungs[1].entries[0][0] == math.inf
+
+
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=60), st.integers(0, 30), st.sampled_from([2, 3]))
 def test_whoever_may_not_be_promoted_never_is(losses: list[float], when: int, eta: int) -> None:
     """At any moment: all promotions that are still to come are among `may_promote`."""
-    from rungwise.events import Completed, Promote, Promoted, Reported, Started
-
     asha, started, facts = rw.ASHA(reduction_factor=eta, max_resource=eta**3), 0, 0
     may: set[int] | None = None
     known: set[int] = set()
