@@ -121,6 +121,17 @@ def test_a_study_goes_on_in_its_file(tmp_path: Path) -> None:
     assert rows == ('{"fact":"reported","trial":1,"resource":1,"score":0.5,"seconds":0.0}',)
 
 
+def test_a_job_that_ends_before_it_is_given_out_again_is_not_given_out_again(tmp_path: Path) -> None:
+    path = tmp_path / "study.db"
+    study = rw.Study(SPACE, "pasha", path=path)
+    study.ask()
+    study.close()
+    again = rw.Study(SPACE, "pasha", path=path)
+    again.report(0, 1, 0.5)
+    assert not again.waiting
+    assert again.ask().trial == 1
+
+
 def test_every_rise_is_logged_with_its_reason() -> None:
     study = rw.Study(SPACE, rw.PASHA(max_resource=9), mode="max")
     study.extend(trials=9)

@@ -43,8 +43,8 @@ class Promote(msgspec.Struct, frozen=True):
 
     trial: int
     until: int
-    rank: int
-    size: int
+    rank: int = 0
+    size: int = 0
 
 
 class Broken(msgspec.Struct, frozen=True):
@@ -135,8 +135,8 @@ class Promoted(Fact, frozen=True):
 
     trial: int
     until: int
-    rank: int
-    size: int
+    rank: int = 0
+    size: int = 0
 
 
 class Raised(Fact, frozen=True):

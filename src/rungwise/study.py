@@ -187,7 +187,7 @@ class Study:
             else:
                 self._set_up(self._compared(created, first[1]), space, scheduler, searcher)
                 self._replay(facts)
-                self._log.append(Opened(__version__))
+                self._note(Opened(__version__))
             self._log.flush()
         except BaseException:
             self._log.close()
@@ -209,7 +209,7 @@ class Study:
             study._set_up(created, space, as_scheduler(created.scheduler), as_searcher(created.searcher, space))
             study._replay(facts)
             if writable:
-                study._log.append(Opened(__version__))
+                study._note(Opened(__version__))
                 study._log.flush()
         except BaseException:
             study._log.close()
@@ -270,7 +270,6 @@ class Study:
                 self.running_seconds += max(0.0, time - before)
             before = time
             self._apply(fact)
-        self._again.extend(job for job in self._running.values())
 
     # -- asking and telling -------------------------------------------------------------------------
 
@@ -412,10 +411,12 @@ class Study:
 
     def close(self) -> None:
         """Let go of the file. The study can still be read, no longer changed."""
-        if self._writable:
-            self._log.flush()
-        self._writable = False
-        self._log.close()
+        try:
+            if self._writable:
+                self._log.flush()
+        finally:
+            self._writable = False
+            self._log.close()
 
     def _spent(self) -> bool:
         budget = self.budget
@@ -476,7 +477,8 @@ class Study:
                 self._reaches_target(score) for record in self.trials for score in record.reports.values()
             )
         elif type(fact) is Opened:
-            self._again.clear()  # those that run still are given out again at the end of the replay
+            self._again = deque(self._running.values())  # their driver is gone
+            self._tell(fact)
 
     def _run(self, record: TrialRecord, job: Job, fact: Fact) -> None:
         record.job = self._running[job.trial] = job
@@ -507,6 +509,8 @@ class Study:
         record = self.trials[fact.trial]
         job = self._running.pop(fact.trial)
         record.job = None
+        if job in self._again:  # it ended though it had not been taken up again
+            self._again.remove(job)
         if job.refit:
             return
         self._completed[job.until] = self._completed.get(job.until, 0) + 1
