@@ -54,6 +54,12 @@ def dies_once(trial: rw.Trial) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
+def dies_once_late(trial: rw.Trial) -> None:
+    if trial.number == 11 and attempt(trial) == 1:
+        raise ValueError("one divergent")
+    train(trial)
+
+
 def dies_always(trial: rw.Trial) -> None:
     if trial.number == 1:
         os._exit(7)

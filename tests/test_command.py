@@ -72,6 +72,32 @@ def test_lines_that_are_no_reports_are_passed_on(tmp_path: Path, capfd) -> None:
     assert capfd.readouterr().out.splitlines() == ["hello", '{"epoch": 1}', "{broken", "[1]"]
 
 
+def test_a_job_whose_program_is_at_its_end_already_is_done(tmp_path: Path) -> None:
+    """The driver died after the program had saved: it prints nothing now, and its reports are sent again."""
+    lines = [json.dumps({"resource": r, "score": 1 / r}) for r in (1, 2, 3)]
+    first = "\n".join(f"print({line!r})" for line in lines)
+    assert [r for r, _ in run(first, [], {}, tmp_path)] == [1, 2, 3]
+    assert [r for r, _ in run("pass", [], {}, tmp_path)] == [1, 2, 3]
+    older = "\n".join(f"print({line!r})" for line in lines[1:])  # it goes on from an older checkpoint
+    assert [r for r, _ in run(older, [], {}, tmp_path)] == [1, 2, 3]
+
+
+def test_reports_without_a_resource_count_from_the_start_of_the_job(tmp_path: Path) -> None:
+    (tmp_path / "program.py").write_text("print('{\"score\": 1}')\n" * 6)
+    sent: list = []
+    rw.Command([sys.executable, str(tmp_path / "program.py")])(Trial(Job(0, {}, 3, 9), tmp_path, sent.append))
+    assert [fact.resource for fact in sent] == [4, 5, 6, 7, 8, 9]
+
+
+def test_the_program_has_the_users_own_python_path(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    code = f"import json, os; open({str(tmp_path / 'out')!r}, 'w').write(os.environ['PYTHONPATH']); print(json.dumps(dict(score=1)))"
+    (tmp_path / "program.py").write_text(code)
+    command = rw.Command([sys.executable, str(tmp_path / "program.py")])
+    rw.tune(command, {"x": rw.Float(0, 1)}, mode="min", trials=1, quiet=True)
+    assert (tmp_path / "out").read_text() == str(tmp_path)
+
+
 def test_an_exit_code_is_a_failure(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="ended with exit code 3"):
         run("raise SystemExit(3)", [], {}, tmp_path)

@@ -13,6 +13,8 @@ SCORES = [[0.1, 0.2, 0.3], [0.3, 0.2, 0.1]]
     [
         ({"scores": [1, 2]}, "configurations × resources"),
         ({"scores": [[]]}, "configurations × resources"),
+        ({"scores": "x"}, "scores must be numbers"),
+        ({"scores": [[1], [1, 2]]}, "scores must be numbers"),
         ({"mode": "up"}, "mode must be"),
         ({"resources": [1, 2]}, "3 increasing whole numbers"),
         ({"resources": [1, 1, 2]}, "3 increasing whole numbers"),
@@ -33,13 +35,15 @@ def test_tables_that_cannot_be(arguments: dict, message: str) -> None:
     [
         ({"trials": 3}, "2 rows for 3 trials"),
         ({"rows": [0, 2]}, "rows must be from 0 to 1"),
+        ({"scheduler": rw.ASHA(max_resource=9)}, "max_resource=9 is beyond the table, which ends at 3"),
+        ({"table": SCORES}, "table must be a CurveTable"),
         ({"workers": 0}, "workers must be 1 or more"),
         ({"num_samples": 2}, "did you mean 'trials'?"),
     ],
 )
 def test_simulations_that_cannot_be(arguments: dict, message: str) -> None:
     with pytest.raises(rw.InputError, match=message):
-        rw.simulate("asha", rw.CurveTable(SCORES, mode="max"), **{"trials": 2} | arguments)
+        rw.simulate(**{"scheduler": "asha", "table": rw.CurveTable(SCORES, mode="max"), "trials": 2} | arguments)
 
 
 def test_a_scheduler_is_not_used_up() -> None:

@@ -16,6 +16,8 @@ import rungwise as rw
 from objectives import SPACE
 from rungwise import checkpoints
 from rungwise.events import Completed, Failed, Opened, Promoted, Raised, Refitted, Retried, Started
+from rungwise.executors import Broke, Paused
+from rungwise.executors.local import LocalWorkers
 
 
 def tune(function, **arguments) -> rw.Study:
@@ -143,6 +145,60 @@ def test_budgets_of_time_and_target(tmp_path: Path) -> None:
     assert 1 < time.monotonic() - began < 5
     assert 0 < len(study.trials) < 60
     assert tune(objectives.train, trials=400, target=0.5).finished
+
+
+def test_a_refit_that_broke_off_is_finished_though_the_time_is_up(tmp_path: Path) -> None:
+    path = tmp_path / "s.db"
+    study = rw.Study(SPACE, rw.PASHA(max_resource=27), path=path)
+    study.extend(trials=3, seconds=0.001)
+    while (job := study.ask()) is not None:
+        for resource in range(job.start + 1, job.until + 1):
+            study.report(job.trial, resource, job.trial + 1 / resource)
+    study.refit()
+    assert study.ask().refit, "and now the driver dies"
+    study.close()
+    study = tune(
+        objectives.train, trials=None, seconds=0.001, scheduler=rw.PASHA(max_resource=27), study=path, refit=True
+    )
+    assert study.best.refit_resource == 27
+    assert study.running == []
+
+
+def test_totals_are_those_of_the_last_call(tmp_path: Path) -> None:
+    assert len(tune(objectives.train, trials=3, target=0.0, study=tmp_path / "s.db").trials) == 3
+    assert tune(objectives.train, trials=5, study=tmp_path / "s.db").budget == rw.study.Budget(trials=5)
+
+
+def test_failures_of_an_earlier_session_do_not_count_against_this_one(tmp_path: Path) -> None:
+    with pytest.raises(rw.StudyError, match="the first 10 trials all failed"):
+        tune(objectives.fails, trials=12, retries=0, workers=1, study=tmp_path / "s.db")
+    study = tune(objectives.dies_once_late, trials=14, study=tmp_path / "s.db")
+    assert len(study.trials) == 14
+
+
+def test_whoever_is_begun_while_stopping_is_asked_to_pause(tmp_path: Path) -> None:
+    workers = LocalWorkers(objectives.slow, 1, tmp_path)
+    workers.pause()
+    workers.submit(rw.Job(0, {"x": 0.5}, 0, 9))
+    said: list = []
+    while not any(isinstance(message, Paused) for message in said):
+        said += workers.poll()
+    workers.close()
+    assert len(said) < 9
+
+
+def test_a_worker_that_died_while_idle_costs_nothing(tmp_path: Path) -> None:
+    workers = LocalWorkers(objectives.train, 1, tmp_path)
+    for trial in range(2):
+        workers.submit(rw.Job(trial, {"x": 0.5}, 0, 1))
+        said: list = []
+        while not any(isinstance(message, Completed | Broke) for message in said):
+            said += workers.poll()
+        assert isinstance(said[-1], Completed)
+        (idle,) = workers._idle
+        idle.process.kill()
+        idle.process.wait()
+    workers.close()
 
 
 def test_lambdas_closures_and_methods_work() -> None:
@@ -274,6 +330,12 @@ WRONG = {
     "what cannot be sent": (lambda: tune(holds_a_lock()), "cannot be sent to a worker process"),
     "a command with a typo": (lambda: tune(rw.Command(["train", "{xx}"])), "{xx} in the command is unknown; did you mean 'x'?"),
     "a command with a brace": (lambda: rw.Command(["train", "{x"]), "write {{ and }} for braces"),
+    "a parameter with our name": (
+        lambda: tune(rw.Command(["train", "{until}"]), space={"until": rw.Float(0, 1)}),
+        "the parameter 'until' has the name of a placeholder",
+    ),
+    "a format": (lambda: rw.Command(["train", "{x:.2f}"]), "without a format"),
+    "quiet as text": (lambda: tune(objectives.train, quiet="no"), "quiet must be true or false"),
     "a command as text": (lambda: rw.Command("python train.py"), "a command is a list of text"),
 }  # fmt: skip
 

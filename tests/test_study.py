@@ -132,6 +132,13 @@ def test_a_job_that_ends_before_it_is_given_out_again_is_not_given_out_again(tmp
     assert again.ask().trial == 1
 
 
+def test_the_order_of_parameters_is_that_of_the_log(tmp_path: Path) -> None:
+    a, b = {"a": rw.Float(0, 1)}, {"b": rw.Float(0, 1)}
+    rw.Study(a | b, path=tmp_path / "s.db").close()
+    again = rw.Study(b | a, path=tmp_path / "s.db")
+    assert again.ask().config == rw.Study(a | b).ask().config
+
+
 def test_every_rise_is_logged_with_its_reason() -> None:
     study = rw.Study(SPACE, rw.PASHA(max_resource=9), mode="max")
     study.extend(trials=9)

@@ -73,6 +73,40 @@ def test_a_checkpoint_beyond_the_job_leaves_nothing_to_train(tmp_path: Path) -> 
     assert trial.end() is None
 
 
+def test_a_save_before_the_report_is_the_state_after_this_epoch(tmp_path: Path) -> None:
+    trial, _ = a_trial(tmp_path, until=9)
+    for epoch in trial:
+        trial.save(epoch)
+        if epoch == 4:
+            break
+        trial.report(epoch)
+    trial, _ = a_trial(tmp_path, until=9)
+    assert trial.load() == 4
+    assert next(iter(trial)) == 5
+
+
+def test_a_state_at_the_end_whose_report_is_lost_is_trained_again(tmp_path: Path) -> None:
+    trial, _ = a_trial(tmp_path, until=1)
+    for _ in trial:
+        trial.save("trained, and not reported")
+        break
+    trial, sent = a_trial(tmp_path, until=1)
+    assert trial.load() is None
+    for epoch in trial:
+        trial.report(epoch)
+    assert [fact.resource for fact in sent] == [1]
+    assert trial.end() is None
+
+
+def test_a_function_that_reports_nothing_by_the_rung_is_told_what_to_do(tmp_path: Path) -> None:
+    trial, _ = a_trial(tmp_path, until=3)
+    assert list(trial) == [1, 2, 3]
+    assert trial.end() == (
+        "the function reported nothing between 0 and 3; report at least once by then, "
+        "or let min_resource be how often it reports"
+    )
+
+
 def test_pausing_happens_at_a_save_and_not_at_the_end(tmp_path: Path) -> None:
     trial, _ = a_trial(tmp_path, until=2, pause=True)
     loop = iter(trial)

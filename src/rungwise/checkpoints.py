@@ -1,7 +1,7 @@
 """A folder a trial, and in it the newest state of its training, written so that it is whole or not there.
 
 A checkpoint is one file: a digest, the length of the head, the head (JSON: the resource of the state, and
-the reports made in the job that saved it), and the user's state as cloudpickle wrote it. It is the user's
+the reports that led to it), and the user's state as cloudpickle wrote it. It is the user's
 own file: loading one runs what it says, so load only checkpoints of studies that you trust.
 """
 
@@ -23,7 +23,7 @@ _DIGEST = 16
 class Head(msgspec.Struct, frozen=True):
     """What a checkpoint says of itself: the state is that after `resource`; `reports` led to it.
 
-    The reports are (resource, score, seconds) of the job that saved, so that those which its driver did
+    The reports, (resource, score, seconds), are those of the whole trial, so that those which a driver did
     not live to note can be sent again.
     """
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import sys
 import tomllib
 from collections.abc import Callable, Mapping
@@ -109,6 +110,8 @@ def tune_command(
     """
     settings = _settings(config, wanted=function is None)
     settings |= {name: value for name, value in options.items() if value is not None}
+    given, command = settings.pop("function", None), settings.pop("command", None)
+    objective = _objective(function or given, None if function else command)
     if refit_to is not None:
         settings["refit"] = refit_to
     if space is not None:
@@ -125,8 +128,6 @@ def tune_command(
         "ranking": ranking,
     }
     settings["scheduler"] = _scheduler(settings.get("scheduler", "pasha"), chosen)
-    given, command = settings.pop("function", None), settings.pop("command", None)
-    objective = _objective(function or given, None if function else command)
     if "mode" not in settings:
         raise InputError("say whether less or more is better: --mode min or --mode max")
     settings.setdefault("study", "rungwise.db")
@@ -134,7 +135,7 @@ def tune_command(
 
 
 def _settings(path: Path | None, *, wanted: bool) -> dict[str, Any]:
-    """What the settings file says; the default one is read only if it is wanted and there."""
+    """What the settings file says; without the default one it goes on, unless it is `wanted`."""
     if path is None:
         path = Path(SETTINGS)
         if not path.exists():
@@ -198,7 +199,9 @@ def _show_end(study: Study) -> None:
         click.echo(f"go on with: rungwise resume {study.path}", err=True)
         raise click.exceptions.Exit(130)
     if not study.has_best:
-        raise StudyError("no trial has completed a rung with a finite score")
+        failures = [record for record in study.trials if record.failure is not None]
+        why = f"; the last failure (trial {failures[-1].number}): {failures[-1].failure}" if failures else ""
+        raise StudyError(f"no trial has completed a rung with a finite score{why}")
 
 
 def _show_best(study: Study) -> None:
@@ -219,7 +222,7 @@ study_argument = click.argument("study", type=click.Path(path_type=Path))
 def resume(study: Path, function: str | None, refit_to: int | None, **options: Any) -> None:
     """Go on with STUDY where it stands, as it was run before; options change that."""
     with _opened(study) as opened:
-        how = opened.created.run | {name: value for name, value in options.items() if value is not None}
+        how = opened.how | {name: value for name, value in options.items() if value is not None}
         if refit_to is not None:
             how["refit"] = refit_to
         refit = how.get("refit", False)
@@ -241,7 +244,7 @@ def refit(study: Path, until: int | None, function: str | None, quiet: bool | No
         refit_to: bool | int = True if until is None else until
         check_refit(refit_to, opened.scheduler)
         objective = _objective_of(opened, function)
-        arguments = _run_arguments(opened.created.run | ({"quiet": quiet} if quiet else {}))
+        arguments = _run_arguments(opened.how | ({"quiet": quiet} if quiet else {}))
         run(opened, objective, refit=refit_to, tune=False, **arguments | {"workers": 1})
         _show_end(opened)
 
@@ -251,7 +254,7 @@ def _opened(path: Path) -> contextlib.closing[Study]:
 
 
 def _objective_of(study: Study, function: str | None) -> Function:
-    how = study.created.run
+    how = study.how
     if function is None and "function" not in how and "command" not in how:
         raise InputError(
             f"{study.path} was begun from Python: run that program again, or say --function train.py:train"
@@ -285,9 +288,12 @@ def best(study: Path, as_json: bool) -> None:
     if not as_json:
         _show_best(opened)
         return
+    refit_score = found.refit_score
+    if refit_score is not None and not math.isfinite(refit_score):
+        refit_score = None  # NaN is no JSON
     told = {
         "trial": found.number, "config": found.config, "score": found.score, "resource": found.resource,
-        "refit_score": found.refit_score, "refit_resource": found.refit_resource,
+        "refit_score": refit_score, "refit_resource": found.refit_resource,
         "folder": None if found.folder is None else str(found.folder),
     }  # fmt: skip
     click.echo(json.dumps(told, ensure_ascii=False))

@@ -37,20 +37,20 @@ class CurveTable:
         mode: str,
         resources: ArrayLike | None = None,
     ) -> None:
-        self.scores: NDArray[np.float64] = np.array(scores, dtype=float)
+        self.scores = _array(scores, "scores")
         if self.scores.ndim != 2 or 0 in self.scores.shape:
             raise InputError(f"scores must be configurations × resources, not of shape {self.scores.shape}")
         if mode not in ("min", "max"):
             raise InputError(f"mode must be 'min' or 'max', not {mode!r}")
         self.mode = mode
         columns = self.scores.shape[1]
-        given = range(1, columns + 1) if resources is None else np.asarray(resources).tolist()
+        given = range(1, columns + 1) if resources is None else np.atleast_1d(resources).tolist()
         self.resources: NDArray[np.int64] = np.array([whole(r, "a resource") for r in given])
         if self.resources.shape != (columns,) or self.resources[0] < 1 or (np.diff(self.resources) <= 0).any():
             raise InputError(f"resources must be {columns} increasing whole numbers from 1, not {resources!r}")
         if seconds is None:
             seconds = np.broadcast_to(self.resources, self.scores.shape)
-        self.seconds: NDArray[np.float64] = np.array(seconds, dtype=float)
+        self.seconds = _array(seconds, "seconds")
         if self.seconds.shape != self.scores.shape:
             raise InputError(f"seconds have the shape {self.seconds.shape}, scores {self.scores.shape}")
         if not (np.diff(self.seconds, axis=1, prepend=0.0) >= 0).all():
@@ -77,3 +77,10 @@ class CurveTable:
                 time = max(record.seconds.get(resource, time + pace), time)
                 scores[record.number, resource - 1], seconds[record.number, resource - 1] = score, time
         return CurveTable(scores, seconds, mode=study.mode)
+
+
+def _array(values: ArrayLike, what: str) -> NDArray[np.float64]:
+    try:
+        return np.array(values, dtype=float)
+    except (ValueError, TypeError) as error:
+        raise InputError(f"{what} must be numbers, configurations × resources: {error}") from None

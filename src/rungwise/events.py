@@ -20,13 +20,17 @@ Config = dict[str, Any]
 
 
 class Job(msgspec.Struct, frozen=True):
-    """Train `trial` from resource `start` to `until`; `start` is 0 for a new trial."""
+    """Train `trial` from resource `start` to `until`; `start` is 0 for a new trial.
+
+    `reported` is the highest resource that is known already, where the job was given out before.
+    """
 
     trial: int
     config: Config
     start: int
     until: int
     refit: bool = False
+    reported: int = 0
 
 
 # -- answers: what a scheduler says when it is asked ------------------------------------------------
@@ -108,9 +112,13 @@ class Created(Fact, frozen=True):
 
 
 class Opened(Fact, frozen=True):
-    """A driver took the study up (again). Jobs that were running then are given out once more."""
+    """A driver took the study up (again). Jobs that were running then are given out once more.
+
+    `run` is how it is run from now on; empty if that stays as it was.
+    """
 
     version: str
+    run: dict[str, Any] = {}
 
 
 class Extended(Fact, frozen=True):

@@ -27,7 +27,7 @@ from rungwise.search import Searcher
 from rungwise.space import Parameter, Space, as_space
 from rungwise.study import Budget, Study
 from rungwise.trial import IMPORTING, Trial
-from rungwise.values import real, whole
+from rungwise.values import flag, real, whole
 
 if TYPE_CHECKING:
     from rungwise.report.live import Display
@@ -90,24 +90,28 @@ def tune(
             'if __name__ == "__main__":'
         )
     check_function(function)
-    for name, value, least in (("workers", workers, 1), ("retries", retries, 0)):
-        if whole(value, name) < least:
-            raise InputError(f"{name} must be {least} or more, not {value!r}")
-    if job_seconds is not None and real(job_seconds, "job_seconds") <= 0:
-        raise InputError(f"job_seconds must be above 0, not {job_seconds!r}")
-    if Budget().changed(trials, resource, seconds, target) == Budget():
+    how: dict[str, Any] = {
+        "workers": workers,
+        "refit": refit,
+        "job_seconds": job_seconds,
+        "retries": retries,
+        "keep_checkpoints": keep_checkpoints,
+        "quiet": quiet,
+    }
+    check_run(workers, job_seconds, retries, keep_checkpoints, quiet)
+    budget = Budget().changed(trials, resource, seconds, target)
+    if budget == Budget():
         raise InputError("say when to stop: trials=64 (or resource=, seconds=, target=)")
     space = as_space(space)
     scheduler = as_scheduler(scheduler)
     check_refit(refit, scheduler)
-    how: dict[str, Any] = {"workers": workers, "refit": refit, "job_seconds": job_seconds, "retries": retries}
     if isinstance(function, Command):
         function.check(space)
         how["command"] = function.arguments
     elif isinstance(function, NamedFunction):
         how["function"] = function.target
     opened = Study(space, scheduler, searcher, mode=mode, seed=seed, path=study, run=how)
-    opened.extend(trials=trials, resource=resource, seconds=seconds, target=target)
+    opened.set_budget(budget)
     run(
         opened,
         function,
@@ -144,6 +148,17 @@ def check_function(function: object) -> None:
         raise InputError(f"{shown} cannot be called with one argument, the trial ({error}); write {wanted}") from None
 
 
+def check_run(workers: int, job_seconds: float | None, retries: int, keep_checkpoints: bool, quiet: bool) -> None:
+    """Whether a run can be had with these."""
+    for name, value, least in (("workers", workers, 1), ("retries", retries, 0)):
+        if whole(value, name) < least:
+            raise InputError(f"{name} must be {least} or more, not {value!r}")
+    if job_seconds is not None and real(job_seconds, "job_seconds") <= 0:
+        raise InputError(f"job_seconds must be above 0, not {job_seconds!r}")
+    flag(keep_checkpoints, "keep_checkpoints")
+    flag(quiet, "quiet")
+
+
 def check_refit(refit: bool | int, scheduler: Scheduler) -> None:
     """Whether it is known how far to refit."""
     if refit is True and scheduler.max_resource is None:
@@ -165,6 +180,7 @@ def run(
     tune: bool = True,
 ) -> None:
     """Run an open `study` to the end of its budget (unless not `tune`), refit the best, and close it."""
+    check_run(workers, job_seconds, retries, keep_checkpoints, quiet)
     # here, since rich would be a quarter of the time of every import, those of the workers too
     from rich.console import Console
 
@@ -184,13 +200,18 @@ def run(
         if tune:
             drive(study, local, retries=retries, may_give_out=session.may_give_out, watch=session.watch)
         if refit and not session.interrupted and study.has_best:
+            # jobs that broke off after the time was up, or a refit that did, come first
+            drive(study, local, retries=retries, may_give_out=session.may_refit, watch=session.watch)
             if study.refit(None if refit is True else refit):
-                display.say(f"refit: training trial {study.best.number} on from {study.best.resource}")
+                display.say(f"refit: training trial {study.best.number} on")
+            elif not tune:
+                display.say(f"trial {study.best.number} has been trained that far already")
             drive(study, local, retries=retries, may_give_out=session.may_refit, watch=session.watch)
         session.clean()
         study.interrupted = bool(session.interrupted)
         if study.interrupted:
-            display.say("stopped; the study can be taken up again where it stands")
+            again = "" if study.path is None else "; the study can be taken up again where it stands"
+            display.say(f"stopped{again}")
 
 
 class _Session:
@@ -200,6 +221,7 @@ class _Session:
         self.study, self.workers, self.display = study, workers, display
         self.interrupted = 0
         self._paused = False
+        self._first = len(study.trials)  # those of earlier sessions do not count against this one
         self._began = time.monotonic()
         self._keep = keep_checkpoints
         self._ended = 0  # jobs since the folders were last looked through
@@ -252,7 +274,7 @@ class _Session:
         if isinstance(message, Broke):
             what = "failed" if record.job is None else "is given out again"
             self.display.say(f"trial {message.trial} {what}: {message.reason}")
-            first = self.study.trials[:HOPELESS]
+            first = self.study.trials[self._first : self._first + HOPELESS]
             if len(first) == HOPELESS and all(trial.failure is not None for trial in first):
                 log = checkpoints.trial_folder(self.workers.folder, message.trial).with_suffix(".log")
                 raise StudyError(

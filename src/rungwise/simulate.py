@@ -64,12 +64,14 @@ def simulate(
     >>> simulate("asha", table, workers=1, trials=3).best_trial is None
     False
 
-    Raises `InputError` for more trials than rows, for rows that the table does not have, and for fewer
-    than one worker or trial.
+    Raises `InputError` for more trials than rows, for rows that the table does not have, for a
+    `max_resource` beyond the table, and for fewer than one worker or trial.
     """
     for name, value in (("workers", workers), ("trials", trials)):
         if whole(value, name) < 1:
             raise InputError(f"{name} must be 1 or more, not {value!r}")
+    if not isinstance(table, CurveTable):
+        raise InputError(f"table must be a CurveTable, not {type(table).__name__}; rw.CurveTable(scores, mode=…)")
     if rows is None:
         rows = np.random.default_rng(seed).permutation(len(table)).tolist()
     rows = [whole(row, "a row") for row in rows]
@@ -78,8 +80,11 @@ def simulate(
     if rows and not (min(rows) >= 0 and max(rows) < len(table)):
         raise InputError(f"rows must be from 0 to {len(table) - 1}, not {min(rows)} to {max(rows)}")
     scheduler = as_scheduler(scheduler)
+    last = int(table.resources[-1])
     if scheduler.max_resource is None:
-        scheduler = scheduler.up_to(int(table.resources[-1]))
+        scheduler = scheduler.up_to(last)
+    elif scheduler.max_resource > last:
+        raise InputError(f"max_resource={scheduler.max_resource} is beyond the table, which ends at {last}")
     space = Space({"row": Integer(0, len(table) - 1)})
     study = Study(space, scheduler, _Rows(rows), mode=table.mode, seed=seed)
     study.extend(trials=trials)

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from rungwise.names import InputError, suggestion
-from rungwise.values import plain, real, same, whole
+from rungwise.values import flag, plain, real, same, whole
 
 Values = dict[str, Any]
 Rng = Sequence[int] | np.random.Generator
@@ -68,6 +68,7 @@ class Parameter(msgspec.Struct, frozen=True, tag_field="type", tag=str.lower, om
 
 
 def _check_bounds(low: float, high: float, log: bool) -> None:
+    flag(log, "log")
     if low > high:
         raise InputError(f"low={low!r} is above high={high!r}; swap them?")
     if log and low <= 0:
@@ -249,6 +250,8 @@ class Space(Mapping[str, Parameter]):
         if not isinstance(parameters, Mapping):
             raise InputError(f"a space is a dict of names and parameters, not {parameters!r}")
         self._parameters: dict[str, Parameter] = dict(parameters)
+        if not self._parameters:
+            raise InputError("the space is empty; give it at least one parameter")
         for name, parameter in self._parameters.items():
             self._check(name, parameter)
         try:

@@ -54,7 +54,10 @@ class SQLiteLog:
                 self._lock.acquire()
             self._connection = self._connect(writable)
         except filelock.Timeout:
-            raise StudyError(f"{path} is held by another running process; wait for it or stop it") from None
+            raise StudyError(
+                f"{path} is held by another running process, or by an open Study in this one: wait for it, stop it, "
+                "or let go with study.close()"
+            ) from None
         except (OSError, sqlite3.OperationalError) as error:
             self._unlock()
             raise StudyError(f"{path} cannot be {'written' if writable else 'read'}: {error}") from None

@@ -43,7 +43,7 @@ from rungwise.names import InputError, our_names, suggestion
 from rungwise.search import Searcher, as_searcher
 from rungwise.space import Parameter, Space, as_space
 from rungwise.sqlite import SQLiteLog
-from rungwise.values import as_score, real, whole
+from rungwise.values import as_score, real, same, whole
 from rungwise.version import __version__
 
 
@@ -68,6 +68,7 @@ class TrialRecord(msgspec.Struct):
     attempts: int = 0
     """How often that job broke off."""
     failure: str | None = None
+    refit_failure: str | None = None
 
     @property
     def state(self) -> str:
@@ -166,7 +167,7 @@ class Study:
             raise InputError(f"seed must be 0 or more, not {seed!r}")
         space = as_space(space)
         scheduler = as_scheduler(scheduler)
-        searcher = as_searcher(searcher, space)
+        searcher_given, searcher = searcher, as_searcher(searcher, space)
         created = Created(
             space.to_dict(),
             {"name": scheduler.name, **scheduler.settings()},
@@ -176,6 +177,8 @@ class Study:
             __version__,
             run or {},
         )
+        if path is not None and not isinstance(path, (str, Path)):
+            raise InputError(f"the study's file must be a path, not {path!r}")
         self._path = None if path is None else Path(path)
         self._begin(MemoryLog() if self._path is None else SQLiteLog(self._path, writable=True), writable=True)
         try:
@@ -185,9 +188,13 @@ class Study:
                 self._set_up(created, space, scheduler, searcher)
                 self._log.append(created)
             else:
-                self._set_up(self._compared(created, first[1]), space, scheduler, searcher)
+                found = self._compared(created, first[1])
+                if not isinstance(searcher_given, Searcher):  # the log's order of parameters is the one that counts
+                    space = Space.from_dict(found.space)
+                    searcher = as_searcher(found.searcher, space)
+                self._set_up(found, space, scheduler, searcher)
                 self._replay(facts)
-                self._note(Opened(__version__))
+                self._note(Opened(__version__, created.run))
             self._log.flush()
         except BaseException:
             self._log.close()
@@ -224,7 +231,7 @@ class Study:
 
     def _set_up(self, created: Created, space: Space, scheduler: Scheduler, searcher: Searcher) -> None:
         self.space, self.scheduler, self.searcher = space, scheduler, searcher
-        self.created = created
+        self.how = created.run  # how it was run last
         self.mode, self.seed = created.mode, created.seed
         self._sign = -1.0 if self.mode == "max" else 1.0
         self.trials: list[TrialRecord] = []
@@ -253,13 +260,20 @@ class Study:
             raise StudyError(f"{self._path} does not begin as a study does; name another file")
         for what in ("space", "mode", "seed", "searcher", "scheduler"):
             new, old = getattr(wanted, what), getattr(found, what)
-            if new != old:
+            if not same(new, old):
                 if isinstance(new, dict):
-                    name = next(key for key in [*new, *old] if new.get(key) != old.get(key))
+                    name = next(key for key in [*new, *old] if not same(new.get(key), old.get(key)))
                     what, new, old = f"{what}, {name!r}", new.get(name), old.get(name)
                 raise InputError(
                     f"{self._path} is a study of another {what}: {old!r} there, {new!r} now; "
                     "give it the same, or begin another file"
+                )
+        for what in ("function", "command"):
+            new, old = wanted.run.get(what), found.run.get(what)
+            if new is not None and old is not None and new != old:
+                raise InputError(
+                    f"{self._path} is a study of another {what}: {old!r} there, {new!r} now; begin another file, or, "
+                    f"if it has only moved, say: rungwise resume {self._path} --function FILE.py:NAME"
                 )
         return found
 
@@ -286,10 +300,7 @@ class Study:
         that is not finite counts as the worst. Raises `InputError` if the trial is not running, if the
         resource is not within its job, or if the score is not one number.
         """
-        record = self._record(trial)
-        job = record.job
-        if job is None:
-            raise InputError(f"trial {trial} is not running; ask() for a job first")
+        job = self._job(trial)
         if not 0 < (resource := whole(resource, "resource")) <= job.until:
             raise InputError(
                 f"trial {trial} reported at resource {resource}, its job goes from {job.start} to {job.until}"
@@ -305,13 +316,13 @@ class Study:
 
         The last report is the score of the rung; with no report in this job, the job has failed.
         """
-        self._record(trial)
+        self._job(trial)
         self.take(Completed(trial))
         self.flush()
 
     def fail(self, trial: int, reason: str = "failed") -> None:
         """Give up the job of `trial`: it completes its rung with the worst score."""
-        self._record(trial)
+        self._job(trial)
         self.take(Failed(trial, str(reason)))
         self.flush()
 
@@ -324,26 +335,38 @@ class Study:
         seconds: float | None = None,
         target: float | None = None,
     ) -> None:
-        """Set the totals at which no more work is given out; those left out stay as they are."""
-        budget = self.budget.changed(trials, resource, seconds, target)
+        """Set the totals at which no more work is given out; those left out stay as they are.
+
+        A study has no clock: `seconds` is kept by `tune` and `rungwise resume`, not by `ask`.
+        """
+        self.set_budget(self.budget.changed(trials, resource, seconds, target))
+
+    def set_budget(self, budget: Budget) -> None:
+        """Set all totals; None is no limit."""
         if budget != self.budget:
             self._note(Extended(budget.trials, budget.resource, budget.seconds, budget.target))
             self.flush()
 
-    def _record(self, trial: int) -> TrialRecord:
-        if isinstance(trial, bool) or not isinstance(trial, int) or not 0 <= trial < len(self.trials):
+    def _job(self, trial: int) -> Job:
+        """The job of `trial` that is under way, or an `InputError`."""
+        if not 0 <= whole(trial, "a trial's number") < len(self.trials):
             raise InputError(f"there is no trial {trial!r}; {len(self.trials)} have been started")
-        return self.trials[trial]
+        if (job := self.trials[trial].job) is None:
+            raise InputError(f"trial {trial} is not running; ask() for a job first")
+        return job
 
     # -- the same without a flush, for the loop ------------------------------------------------------
 
     def hand_out(self) -> Job | None:
         """As `ask`, but durable only after `flush`."""
         if self._again:
-            return self._again.popleft()
+            job = self._again.popleft()
+            record = self.trials[job.trial]
+            return msgspec.structs.replace(job, reported=max(record.refit, default=0) if job.refit else record.resource)
         if self._spent():
             return None
-        answer = self._next()
+        while isinstance(answer := self._next(), Raise):
+            self._note(self._raised(answer))
         if isinstance(answer, Promote):
             self._note(Promoted(answer.trial, answer.until, answer.rank, answer.size))
             return self._running[answer.trial]
@@ -364,7 +387,7 @@ class Study:
             return False
         if isinstance(fact, Reported):
             if fact.resource <= (max(record.refit, default=job.start) if job.refit else record.resource):
-                if fact.resource <= job.start:
+                if fact.resource <= job.start and not job.refit:
                     self.restarted[fact.trial] = job
                 return False
             self._note(fact)
@@ -391,7 +414,9 @@ class Study:
             raise InputError("this study has no max_resource, so say how far to refit: refit=81 (a resource)")
         record = self.trials[best.number]
         if record.job is not None:
-            raise InputError(f"trial {best.number} is running; refit when the study has ended")
+            if record.job.refit:
+                return True
+            raise InputError(f"trial {best.number} is running; let its job end before the refit")
         start = max(record.refit, default=record.paused_at)
         if until <= start:
             return False
@@ -478,6 +503,7 @@ class Study:
             )
         elif type(fact) is Opened:
             self._again = deque(self._running.values())  # their driver is gone
+            self.how = fact.run or self.how
             self._tell(fact)
 
     def _run(self, record: TrialRecord, job: Job, fact: Fact) -> None:
@@ -512,6 +538,7 @@ class Study:
         if job in self._again:  # it ended though it had not been taken up again
             self._again.remove(job)
         if job.refit:
+            record.refit_failure = fact.reason if isinstance(fact, Failed) else None
             return
         self._completed[job.until] = self._completed.get(job.until, 0) + 1
         if isinstance(fact, Failed):
@@ -643,7 +670,9 @@ class Study:
     def explain(self) -> str:
         """Why the study stands where it stands: each rise of the ceiling, failures, the best trial."""
         lines = [explain.rise(fact) for fact in self.rises]
-        lines.append(explain.ceiling(self.scheduler.open_level, len(self.rises), self.scheduler.name))
+        level = self.scheduler.open_level
+        compared = level is not None and self._completed.get(level, 0) > 1
+        lines.append(explain.ceiling(level, len(self.rises), compared, self.scheduler.name))
         failed = [record for record in self.trials if record.failure is not None]
         if failed:
             lines.append(
@@ -656,4 +685,6 @@ class Study:
                 f"trial {best.number} is the best: {explain.number(best.score)} at {best.resource}, "
                 "the highest rung with a result"
             )
+            if (failure := self.trials[best.number].refit_failure) is not None:
+                lines.append(f"its refit failed: {failure}")
         return "\n".join(lines)

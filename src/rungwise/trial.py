@@ -56,6 +56,7 @@ class Trial:
         self.folder: Path = folder
         """A folder of this trial's own, for whatever the function wants to keep."""
         self._send, self._pause, self._clock = send, pause, clock
+        self._known = job.reported  # what the driver has noted
         self._at = 0  # the resource that the model has been trained to
         self._reported = 0
         self._spacing = 0
@@ -91,12 +92,18 @@ class Trial:
         self._send(fact)
         self._since = self._clock()
 
+    @property
+    def reported(self) -> int:
+        """The highest resource reported in this job."""
+        return self._reported
+
     def save(self, state: object) -> None:
         """Store `state` together with the resource last reported; when it returns, it is durable.
 
-        It takes the place of the state before. `state` is anything that pickle can take.
+        In the loop it is the state after the epoch of this turn, whether that was reported or not. It takes
+        the place of the state before. `state` is anything that pickle can take.
         """
-        resource = max(self._reported, self._at)
+        resource = max(self._reported, self._at + 1 if self._iterating else self._at)
         checkpoints.save(self.folder, checkpoints.Head(resource, self._reports), state)
         if self._pause() and resource < self.until:
             raise PauseRequested
@@ -108,6 +115,9 @@ class Trial:
         if found is None:
             return None
         head, state = found
+        known = [self._known, *(resource for resource, _, _ in head.reports if resource <= self.until)]
+        if head.resource >= self.until and max(known) <= self.start:
+            return None  # trained to the end, but the report of it is lost: only training again brings it back
         self._at = self._reported = head.resource
         self._reports = list(head.reports)
         for report in head.reports:  # those that the driver may not have lived to note
@@ -118,8 +128,14 @@ class Trial:
 
     def end(self) -> str | None:
         """What is wrong with the function's having returned now; None if it did its job."""
-        through = self._at >= self.until and self._reported > self.start
-        if through or self._reported >= self.until or self._reported + self._spacing > self.until:
+        reported = max(self._reported, self._known)
+        through = self._at >= self.until
+        if through and reported <= self.start:
+            return (
+                f"the function reported nothing between {self.start} and {self.until}; "
+                "report at least once by then, or let min_resource be how often it reports"
+            )
+        if through or reported >= self.until or reported + self._spacing > self.until:
             return None  # the last: it reports every so often, and the next report would be beyond
         return (
             f"the function returned at resource {self._reported}, before trial.until = {self.until}; "

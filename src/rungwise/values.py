@@ -57,6 +57,13 @@ def real(value: object, what: str) -> float:
     return float(number)
 
 
+def flag(value: object, what: str) -> bool:
+    """`value` if it is True or False, or an error naming `what`."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise InputError(f"{what} must be true or false, not {value!r}")
+    return bool(value)
+
+
 def as_score(value: object) -> float | None:
     """A reported score as a float; None if it is not finite. Whatever is not one number is refused.
 
@@ -78,5 +85,8 @@ def as_score(value: object) -> float | None:
         if number is None:
             meant = "; does the function that computes it return it?"
         raise InputError(f"a score must be one number, not {value!r:.80}{meant}")
-    score = float(number)
+    try:
+        score = float(number)
+    except OverflowError:
+        return None  # a whole number beyond all floats
     return score if math.isfinite(score) else None

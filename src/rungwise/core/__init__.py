@@ -75,6 +75,6 @@ def as_scheduler(scheduler: Scheduler | str | dict[str, Any]) -> Scheduler:
         scheduler = {"name": scheduler.name, **scheduler.settings()}
     arguments = dict(scheduler)
     name = arguments.pop("name", None)
-    if name not in SCHEDULERS:
+    if not isinstance(name, str) or name not in SCHEDULERS:
         raise InputError(f"there is no scheduler {name!r}{suggestion(str(name), SCHEDULERS)}")
     return SCHEDULERS[name](**arguments)

@@ -197,10 +197,12 @@ def as_ranking(ranking: Ranking | str | dict[str, Any]) -> Ranking:
     if isinstance(ranking, str):
         ranking = {"name": ranking}
     if not isinstance(ranking, dict):
+        if isinstance(ranking, type) or not hasattr(ranking, "disagreement"):
+            raise InputError(f"ranking must be a name or an object like rw.SoftRanking(), not {ranking!r}")
         return ranking
     arguments = dict(ranking)
     name = arguments.pop("name", None)
-    if name not in RANKINGS:
+    if not isinstance(name, str) or name not in RANKINGS:
         raise InputError(f"there is no ranking {name!r}{suggestion(str(name), RANKINGS)}")
     kind = RANKINGS[name]
     for argument in arguments:

@@ -35,10 +35,10 @@ class Ladder:
         self.max_resource = None if max_resource is None else whole(max_resource, "max_resource")
         if self.min_resource < 1:
             raise InputError(f"min_resource must be 1 or more, not {min_resource!r}")
-        if self.reduction_factor <= 1:
+        if not 1.01 <= self.reduction_factor <= 1e6:
             raise InputError(
-                f"reduction_factor must be above 1 (3 and 4 are usual), not {reduction_factor!r}: "
-                "it is how many times fewer trials go on at each rung"
+                f"reduction_factor must be above 1 (3 and 4 are usual; from 1.01 to a million), not "
+                f"{reduction_factor!r}: it is how many times fewer trials go on at each rung"
             )
         if self.max_resource is not None and self.max_resource < self.min_resource:
             raise InputError(f"min_resource={min_resource} is above max_resource={max_resource}; swap them?")

@@ -115,7 +115,8 @@ class LocalWorkers:
         self._job_seconds = job_seconds
         self._function = _pickled(function)
         path = [os.path.abspath(entry) for entry in sys.path]  # '' is the current folder
-        self._hello = Hello(path, str(folder.resolve()))
+        self._hello = Hello(path, str(folder.resolve()), os.environ.get("PYTHONPATH"))
+        self._pausing = False
         self._threads = max(1, (os.cpu_count() or 1) // size)
         self._idle: list[_Worker] = []
         self._busy: list[_Worker] = []
@@ -123,12 +124,23 @@ class LocalWorkers:
 
     def submit(self, job: Job) -> None:
         """Begin a job, in a process that is idle or a new one."""
-        worker = self._idle.pop() if self._idle else _Worker(self._hello, self._function, self._threads)
+        worker = self._alive()
         worker.job = job
         worker.deadline = None if self._job_seconds is None else time.monotonic() + self._job_seconds
         self._busy.append(worker)
         with contextlib.suppress(OSError):  # it died while it was idle: `poll` finds the line broken and says so
             worker.line.send_bytes(msgspec.json.encode(job))
+            if self._pausing:
+                worker.line.send_bytes(PAUSE)
+
+    def _alive(self) -> _Worker:
+        """A process that was idle and lives, or a new one."""
+        while self._idle:
+            worker = self._idle.pop()
+            if worker.process.poll() is None:
+                return worker
+            worker.kill()
+        return _Worker(self._hello, self._function, self._threads)
 
     def poll(self) -> list[Message]:
         """Wait until a worker says something, dies or overruns, at most `TICK`; what happened."""
@@ -171,9 +183,11 @@ class LocalWorkers:
         worker.kill()
 
     def pause(self) -> None:
-        """Ask all that run to stop at their next checkpoint."""
+        """Ask all that run, and those that are begun from now on, to stop at their next checkpoint."""
+        self._pausing = True
         for worker in self._busy:
-            worker.line.send_bytes(PAUSE)
+            with contextlib.suppress(OSError):  # it just died: `poll` will say so
+                worker.line.send_bytes(PAUSE)
 
     def close(self) -> None:
         """End all processes, now."""

@@ -33,6 +33,7 @@ class Hello(msgspec.Struct, frozen=True):
 
     path: list[str]
     folder: str
+    pythonpath: str | None
 
 
 class Ready(msgspec.Struct, frozen=True, tag_field="fact", tag=str.lower):
@@ -108,6 +109,9 @@ def main(fd: int) -> None:
     threading.Thread(target=line.listen, daemon=True).start()
     hello = msgspec.json.decode(line.jobs.get(), type=Hello)
     sys.path[:] = hello.path
+    os.environ.pop("PYTHONPATH", None)  # what we were started with is not for the programs that we start
+    if hello.pythonpath is not None:
+        os.environ["PYTHONPATH"] = hello.pythonpath
     IMPORTING.set()
     try:
         function = cloudpickle.loads(line.jobs.get())

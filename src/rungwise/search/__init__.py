@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from rungwise.events import Config, Fact
 from rungwise.names import InputError, suggestion
@@ -11,6 +11,7 @@ from rungwise.search.random import RandomSearch
 from rungwise.space import Rng, Space
 
 
+@runtime_checkable
 class Searcher(Protocol):
     """What? The next configuration."""
 
@@ -37,9 +38,11 @@ def as_searcher(searcher: Searcher | str | dict[str, Any], space: Space) -> Sear
     if isinstance(searcher, str):
         searcher = {"name": searcher}
     if not isinstance(searcher, dict):
+        if isinstance(searcher, type) or not hasattr(searcher, "propose"):
+            raise InputError(f"searcher must be a name or an object like rw.RandomSearch(space), not {searcher!r}")
         return searcher
     arguments = dict(searcher)
-    name = arguments.pop("name")
-    if name not in SEARCHERS:
-        raise InputError(f"there is no searcher {name!r}{suggestion(name, SEARCHERS)}")
+    name = arguments.pop("name", None)
+    if not isinstance(name, str) or name not in SEARCHERS:
+        raise InputError(f"there is no searcher {name!r}{suggestion(str(name), SEARCHERS)}")
     return SEARCHERS[name](space, **arguments)
