@@ -104,6 +104,9 @@ def test_a_settings_file_is_all_that_is_needed(folder: Path) -> None:
     assert rungwise(folder, "status", "runs/toml.db").stdout.count("9 of 9 trials") == 1
     more = rungwise(folder, "tune", "--trials", "10")
     assert more.stdout.startswith("10 of 10 trials"), "options come before the file"
+    named = rungwise(folder, "tune", "train.py:train", "--trials", "11")
+    assert named.stdout.startswith("11 of 11 trials")
+    assert "what is not said here is taken from rungwise.toml" in named.stderr
     kept = json.loads(sqlite3.connect(folder / "runs/toml.db").execute("SELECT fact FROM facts").fetchone()[0])
     assert kept["scheduler"]["ranking"] == {"name": "soft", "epsilon": 0.01}
 

@@ -142,6 +142,8 @@ def _settings(path: Path | None, *, wanted: bool) -> dict[str, Any]:
             if wanted:
                 raise InputError(f"say what to tune: rungwise tune train.py:train …, or write a {SETTINGS}")
             return {}
+        if not wanted:
+            click.echo(f"what is not said here is taken from {SETTINGS}", err=True)
     try:
         settings = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
