@@ -68,7 +68,8 @@ def tune(
     resource. A job that takes longer than `job_seconds` is ended. A job that fails, overruns or loses its
     process is given out again from its last checkpoint, up to `retries` times; then its trial has failed.
     Checkpoints of trials that cannot be promoted any more under the `trials` given are deleted, unless
-    `keep_checkpoints`: set it if `trials` may be raised later, or such a trial trains from the start again. What the function prints goes to a log file beside each trial's folder.
+    `keep_checkpoints`: set it if `trials` may be raised later, or such a trial trains from the start again.
+    What the function prints goes to a log file beside each trial's folder.
 
     The first Ctrl-C gives out no more work and lets running jobs reach a checkpoint; then the study is
     returned as it stands, and can be taken up again. The second stops at once with `KeyboardInterrupt`.
