@@ -153,6 +153,20 @@ def test_every_rise_is_logged_with_its_reason() -> None:
     assert "ε = 0" in text
 
 
+def test_why_the_ceiling_is_where_it_is() -> None:
+    def told(top: int, trials: int, score) -> str:
+        study = rw.Study(SPACE, rw.PASHA(max_resource=top), mode="max")
+        study.extend(trials=trials)
+        finish(study, score)
+        return study.explain()
+
+    assert "there was nothing to compare there" in told(9, 2, lambda trial, resource: trial)
+    assert "the ceiling stayed at 3: the rankings" in told(9, 12, lambda trial, resource: trial)
+    turning = told(27, 12, lambda trial, resource: trial if resource == 1 else -trial)
+    assert "the ceiling rose from 3 to 9" in turning
+    assert "the max_resource: it can rise no further" in told(3, 12, lambda trial, resource: trial)
+
+
 def test_refit_stands_outside_rungs_and_selection() -> None:
     study = rw.Study(SPACE, rw.ASHA(max_resource=9), mode="max")
     study.extend(trials=3)
@@ -160,7 +174,7 @@ def test_refit_stands_outside_rungs_and_selection() -> None:
     before, rungs, used = study.best, study.rungs(), study.resource_used
     assert study.refit()
     job = study.ask()
-    assert job == rw.Job(2, study.trials[2].config, 3, 9, refit=True)
+    assert job == rw.Job(2, study.trials[2].config, 3, 9, refit=True, reported=3)
     for resource in range(4, 10):
         study.report(2, resource, 100 + resource)
     assert study.ask() is None

@@ -165,11 +165,11 @@ def _scheduler(given: object, chosen: Mapping[str, object]) -> Any:
     return {"name": "pasha", **scheduler} | {name: value for name, value in chosen.items() if value is not None}
 
 
-def _objective(function: object, command: object) -> Function:
+def _objective(function: object, command: Any) -> Function:
     if (function is None) == (command is None):
         raise InputError("give either a function (train.py:train) or a command, one of the two")
     if command is not None:
-        return Command(command)  # type: ignore[arg-type]  # checked in there
+        return Command(command)
     if not isinstance(function, str):
         raise InputError(f"function must be text like train.py:train, not {function!r}")
     return NamedFunction(function)

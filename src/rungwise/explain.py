@@ -40,14 +40,18 @@ def _broken(fact: Raised, broken: Broken) -> str:
     )
 
 
-def ceiling(level: int | None, raised: int, compared: bool, scheduler: str) -> str:
+def ceiling(level: int | None, last: int | None, raised: int, compared: bool, scheduler: str) -> str:
     """Where the ceiling is, and why it is not higher."""
     if scheduler != "pasha":
         return (
             f"every trial may go up to {'any resource' if level is None else level} ({scheduler} has a fixed ceiling)"
         )
+    if level == last:
+        return f"the ceiling is {level}, the max_resource: it can rise no further, and nothing is compared there"
     if not compared:
         return f"the ceiling is {level}: fewer than two trials have come so far, so there was nothing to compare there"
     if raised == 0:
-        return f"the ceiling stayed at {level}: the rankings of the top two rungs agreed each time, up to noise"
-    return f"the ceiling is {level} now: since its last rise the rankings of the top two rungs have agreed, up to noise"
+        return f"the ceiling stayed at {level}: the rankings of the top two rungs were consistent each time"
+    return (
+        f"the ceiling is {level} now: since its last rise the rankings of the top two rungs were consistent each time"
+    )

@@ -75,6 +75,10 @@ class TrialRecord(msgspec.Struct):
         """One of "running", "failed" and "paused" (at a rung, from where it may be promoted)."""
         return "running" if self.job is not None else "failed" if self.failure is not None else "paused"
 
+    def noted(self, job: Job) -> int:
+        """The highest resource reported for `job`, or for those before it; a refit counts apart."""
+        return max(self.refit, default=job.start) if job.refit else self.resource
+
 
 class Best(msgspec.Struct, frozen=True):
     """The answer of a study: the best finite score at the highest rung that has one.
@@ -362,7 +366,7 @@ class Study:
         if self._again:
             job = self._again.popleft()
             record = self.trials[job.trial]
-            return msgspec.structs.replace(job, reported=max(record.refit, default=0) if job.refit else record.resource)
+            return msgspec.structs.replace(job, reported=record.noted(job))
         if self._spent():
             return None
         while isinstance(answer := self._next(), Raise):
@@ -386,16 +390,13 @@ class Study:
         if job is None:
             return False
         if isinstance(fact, Reported):
-            if fact.resource <= (max(record.refit, default=job.start) if job.refit else record.resource):
+            if fact.resource <= record.noted(job):
                 if fact.resource <= job.start and not job.refit:
                     self.restarted[fact.trial] = job
                 return False
             self._note(fact)
             return True
-        if (
-            isinstance(fact, Completed)
-            and (max(record.refit, default=0) if job.refit else record.resource) <= job.start
-        ):
+        if isinstance(fact, Completed) and record.noted(job) <= job.start:
             fact = Failed(fact.trial, f"its job from {job.start} to {job.until} ended without a report")
         self._note(fact)
         if not isinstance(fact, Retried) and not job.refit and isinstance(answer := self._next(), Raise):
@@ -672,7 +673,9 @@ class Study:
         lines = [explain.rise(fact) for fact in self.rises]
         level = self.scheduler.open_level
         compared = level is not None and self._completed.get(level, 0) > 1
-        lines.append(explain.ceiling(level, len(self.rises), compared, self.scheduler.name))
+        lines.append(
+            explain.ceiling(level, self.scheduler.max_resource, len(self.rises), compared, self.scheduler.name)
+        )
         failed = [record for record in self.trials if record.failure is not None]
         if failed:
             lines.append(

@@ -75,8 +75,8 @@ class Trial:
         """Say how good the model is at `resource` (default: the resource of the loop, else the next one).
 
         `score` is one finite number, of Python, numpy or a tensor; nan and infinities count as the worst.
-        Resources that were reported before are ignored. Raises `InputError` if `score` is not a number, or
-        `resource` is beyond `until` or not above the last one.
+        What an earlier job of this trial has reported is ignored by the study. Raises `InputError` if `score`
+        is not a number, or `resource` is beyond `until` or not above the last one.
         """
         if resource is None:
             resource = self._at + 1 if self._iterating else self._reported + 1
@@ -98,10 +98,10 @@ class Trial:
         return self._reported
 
     def save(self, state: object) -> None:
-        """Store `state` together with the resource last reported; when it returns, it is durable.
+        """Store `state` as that after the resource last reported; when it returns, it is durable.
 
-        In the loop it is the state after the epoch of this turn, whether that was reported or not. It takes
-        the place of the state before. `state` is anything that pickle can take.
+        In the loop over the trial it is the state after the epoch of this turn, reported or not. It takes the
+        place of the state before. `state` is anything that pickle can take.
         """
         resource = max(self._reported, self._at + 1 if self._iterating else self._at)
         checkpoints.save(self.folder, checkpoints.Head(resource, self._reports), state)

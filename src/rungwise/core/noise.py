@@ -91,11 +91,8 @@ class Noise:
 
     def move(self, low: int, high: int) -> None:
         """Look at the window (low, high] from now on; ε keeps its value until a pair criss-crosses there."""
-        carried, curves = self.epsilon, self._curves
-        self._enter(low, high)
-        self._carried, self._curves = carried, {}
-        for trial, curve in curves.items():  # nobody is above the ceiling, so nobody is in the new window
-            self._curves[trial] = curve
+        self._carried = self.epsilon
+        self._enter(low, high)  # empty: nobody is above the ceiling, so nobody has reported in there
 
     def _write(self, slot: int, resource: int, loss: float) -> None:
         row = self._rows.get(resource)
