@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint bench peers evidence tables clean
 
 demo: $(VENV)/demo.installed
 	$(BIN)/python examples/digits.py
@@ -18,6 +18,16 @@ lint: $(VENV)/lint.installed
 
 bench: $(VENV)/test.installed
 	$(BIN)/python benchmarks/bench.py
+
+peers: $(VENV)/test.installed
+	$(BIN)/python benchmarks/peers/run.py
+
+evidence: $(VENV)/test.installed
+	$(BIN)/python benchmarks/evidence.py
+
+tables: $(VENV)/test.installed
+	$(BIN)/python benchmarks/tables/digits_mlp.py
+	$(BIN)/python benchmarks/tables/fashion_cells.py
 
 $(VENV)/%.installed: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

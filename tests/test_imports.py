@@ -24,7 +24,7 @@ FLOORS = [
     ["loop", "executors"],
     ["simulate", "objective"],
     ["report"],
-    ["run"],
+    ["run", "bench"],
     ["cli", "__init__"],
 ]
 STRANGERS = [("core", "search"), ("search", "core")]

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import click
 from rich.console import Console
 
+from rungwise.bench.command import bench
 from rungwise.core import SCHEDULERS
 from rungwise.core.ranking import RANKINGS
 from rungwise.executors.command import Command
@@ -58,6 +59,9 @@ def main() -> None:
 @click.version_option(__version__)
 def commands() -> None:
     """Hyperparameter optimisation that spends only as much training as the answer needs."""
+
+
+commands.add_command(bench)
 
 
 def budget_options(command: F) -> F:

@@ -183,6 +183,8 @@ class Study:
         )
         if path is not None and not isinstance(path, (str, Path)):
             raise InputError(f"the study's file must be a path, not {path!r}")
+        if path is not None:
+            as_scheduler(created.scheduler)  # a file that nobody could open again must not be begun
         self._path = None if path is None else Path(path)
         self._begin(MemoryLog() if self._path is None else SQLiteLog(self._path, writable=True), writable=True)
         try:

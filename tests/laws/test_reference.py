@@ -12,6 +12,10 @@ from hypothesis import given, settings
 import reference
 import rungwise as rw
 from instances import Instance, instances
+from rungwise.bench.experiment import experiment, paper_methods
+from rungwise.bench.suites import Task
+from rungwise.core import Scheduler
+from rungwise.core.rungs import Ladder
 
 
 def same(instance: Instance, algorithm: str) -> None:
@@ -59,20 +63,36 @@ def test_asha_decides_as_the_reference(instance: Instance) -> None:
 def curve_files() -> list[Path]:
     """Real curves, where they are to be had: the folder that RUNGWISE_DATA names, or one beside the project."""
     root = Path(os.environ.get("RUNGWISE_DATA", Path(__file__).parents[3] / "shared" / "data"))
-    return [path for folder in ("lcbench", "taskset") for path in sorted((root / folder).glob("[!c]*.npz"))[:3]]
+    return [path for folder in ("lcbench", "taskset") for path in sorted((root / folder).glob("[!c]*.npz"))]
+
+
+def asha_and_pasha(ladder: Ladder) -> dict[str, Scheduler | None]:
+    return {name: scheduler for name, scheduler in paper_methods(ladder).items() if name in ("asha", "pasha")}
 
 
 @pytest.mark.parametrize("path", curve_files(), ids=lambda path: path.stem)
 def test_on_real_curves(path: Path) -> None:
+    """Decision by decision, and what the experiment of the paper makes of it: resource and final score."""
     data = np.load(path)
     if "val_accuracy" in data:
         scores, seconds, mode = data["val_accuracy"].astype(float), data["elapsed_seconds"].astype(float), "max"
     else:
         scores, seconds, mode = data["valid_loss"][:, 1:].astype(float), None, "min"
-    rows = np.random.default_rng(0).permutation(len(scores))[:100].tolist()
-    for algorithm in ("asha", "pasha"):
-        ours = rw.simulate(algorithm, rw.CurveTable(scores, seconds, mode=mode), trials=100, rows=rows)
-        theirs = reference.simulate(scores, seconds, algorithm=algorithm, mode=mode, trials=100, rows=rows)
-        assert ours.jobs == theirs.jobs
-        assert ours.ceilings == theirs.ceilings
-        assert ours.best_trial == theirs.best_trial
+    rows = np.random.default_rng(0).permutation(len(scores))[:256].tolist()
+    table = rw.CurveTable(scores, seconds, mode=mode)
+    task = Task("any", path.stem, table, tuple({"row": row} for row in range(len(scores))))
+    for drain in (True, False):
+        runs = {run.method: run for run in experiment([task], methods=asha_and_pasha, repeats=1, drain=drain)}
+        for algorithm in ("asha", "pasha"):
+            ours = rw.simulate(algorithm, table, rows=rows, drain=drain)
+            theirs = reference.simulate(
+                scores, seconds, algorithm=algorithm, mode=mode, trials=256, rows=rows, drain=drain
+            )
+            assert ours.jobs == theirs.jobs
+            assert ours.ceilings == theirs.ceilings
+            run = runs[algorithm]
+            assert (run.resource, run.max_resource, run.seconds) == (
+                theirs.resource_used, theirs.max_resource, theirs.seconds,
+            )  # fmt: skip
+            curve = scores[rows[theirs.best_trial]]
+            assert run.score == (max if mode == "max" else min)(value for value in curve if np.isfinite(value))

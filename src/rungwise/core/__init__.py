@@ -72,7 +72,7 @@ def as_scheduler(scheduler: Scheduler | str | dict[str, Any]) -> Scheduler:
     elif not isinstance(scheduler, dict):
         if isinstance(scheduler, type) or not all(hasattr(scheduler, method) for method in ("ask", "tell")):
             raise InputError(f"scheduler must be a name or an object like rw.PASHA(), not {scheduler!r}")
-        scheduler = {"name": scheduler.name, **scheduler.settings()}
+        return type(scheduler)(**scheduler.settings())
     arguments = dict(scheduler)
     name = arguments.pop("name", None)
     if not isinstance(name, str) or name not in SCHEDULERS:

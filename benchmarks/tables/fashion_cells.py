@@ -1,0 +1,206 @@
+"""The table `fashion-cells`: learning curves of NAS-Bench-201 cells on Fashion-MNIST, trained for real.
+
+python benchmarks/tables/fashion_cells.py [--small] [--workers 2] [--images FOLDER] [--work …] [--out …]
+
+A cell is a directed acyclic graph of four nodes with one of five operations on each of its six edges (Dong & Yang,
+NAS-Bench-201, ICLR 2020, section 2). Each of 512 cells, no two of which compute the same after edges on no path from
+input to output are dropped, is built into the network of that paper made small (8, 16 and 32 channels, one cell a
+stage, a stem of stride 2) and trained on 512 images, brought to 14 × 14 pixels, for 54 epochs: SGD with Nesterov
+momentum 0.9, weight decay 5e-4, batches of 64, random flips, learning rate 0.1 falling to 0 as a cosine. Another 400
+images of the training set are for validation, the first 600 of the test set for the test.
+
+The images are those of Debian's package `dataset-fashion-mnist` or of the authors' repository
+(github.com/zalandoresearch/fashion-mnist): four files `*-ubyte.gz`. Needs torch (CPU). A run can be broken off and
+goes on where it was. Scores are the same whatever the number of processes (up to the machine's own arithmetic).
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ.update(OMP_NUM_THREADS="1", MKL_NUM_THREADS="1")  # before torch: one core a process
+
+import functools
+import gzip
+import itertools
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import packing
+import torch
+from torch import Tensor, nn
+
+OPERATIONS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
+EDGES = ((0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3))  # (from, to), in the order of the text form
+SIZES = {"configurations": 512, "epochs": 54, "seeds": 2}
+SMALL = {"configurations": 3, "epochs": 3, "seeds": 2}
+TRAINING, VALIDATION, TEST, BATCH = 512, 400, 600, 64
+CHANNELS = (8, 16, 32)
+LAYOUT = torch.channels_last  # convolutions of few channels are several times faster so
+IMAGES = Path("/usr/share/datasets/fashion-mnist")
+
+Cell = tuple[str, ...]  # the operation of each of EDGES
+
+
+def text(cell: Cell) -> str:
+    """As NAS-Bench-201 writes it: `|op~0|+|op~0|op~1|+|op~0|op~1|op~2|`."""
+    nodes = [
+        [f"{op}~{start}" for op, (start, end) in zip(cell, EDGES, strict=True) if end == node] for node in (1, 2, 3)
+    ]
+    return "+".join(f"|{'|'.join(edges)}|" for edges in nodes)
+
+
+def used(cell: Cell) -> Cell:
+    """The cell without the edges that lie on no path from input to output."""
+    given = [edge for op, edge in zip(cell, EDGES, strict=True) if op != "none"]
+    reached, leading = {0}, {3}
+    for start, end in given:  # edges come in the order of their ends
+        reached |= {end} if start in reached else set()
+    for start, end in reversed(given):
+        leading |= {start} if end in leading else set()
+    live = [start in reached and end in leading for start, end in EDGES]
+    return tuple(op if alive else "none" for op, alive in zip(cell, live, strict=True))
+
+
+@functools.cache
+def cells() -> list[Cell]:
+    """All cells that compute something, each once, in an order drawn from seed 0."""
+    every = list(itertools.product(OPERATIONS, repeat=len(EDGES)))
+    order = np.random.default_rng(0).permutation(len(every))
+    return [cell for cell in dict.fromkeys(used(every[place]) for place in order) if set(cell) != {"none"}]
+
+
+def convolution(before: int, after: int, size: int, stride: int = 1) -> nn.Sequential:
+    """ReLU, convolution, batch normalisation."""
+    convolve = nn.Conv2d(before, after, size, stride, padding=size // 2, bias=False)
+    return nn.Sequential(nn.ReLU(), convolve, nn.BatchNorm2d(after))
+
+
+class CellModule(nn.Module):
+    """A cell at one width: node j is the sum over i < j of operation (i, j) on node i."""
+
+    def __init__(self, cell: Cell, channels: int) -> None:
+        super().__init__()
+        self.edges = [(edge, op) for op, edge in zip(cell, EDGES, strict=True) if op != "none"]
+        makers = {
+            "skip_connect": nn.Identity,
+            "nor_conv_1x1": lambda: convolution(channels, channels, 1),
+            "nor_conv_3x3": lambda: convolution(channels, channels, 3),
+            "avg_pool_3x3": lambda: nn.AvgPool2d(3, stride=1, padding=1, count_include_pad=False),
+        }
+        self.operations = nn.ModuleList(makers[op]() for _, op in self.edges)
+
+    def forward(self, images: Tensor) -> Tensor:
+        nodes: dict[int, Tensor] = {0: images}
+        for ((start, end), _), operation in zip(self.edges, self.operations, strict=True):
+            output = operation(nodes[start])
+            nodes[end] = nodes[end] + output if end in nodes else output
+        return nodes[3]
+
+
+class Reduction(nn.Module):
+    """A residual block that halves the image and doubles the channels."""
+
+    def __init__(self, before: int, after: int) -> None:
+        super().__init__()
+        self.main = nn.Sequential(convolution(before, after, 3, 2), convolution(after, after, 3))
+        self.short = nn.Sequential(nn.AvgPool2d(2, 2, ceil_mode=True), nn.Conv2d(before, after, 1, bias=False))
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.main(images) + self.short(images)
+
+
+def network(cell: Cell) -> nn.Sequential:
+    """Stem, three stages of one cell with reductions between them, head."""
+    first, *others = CHANNELS
+    parts: list[nn.Module] = [
+        nn.Conv2d(1, first, 3, 2, padding=1, bias=False),
+        nn.BatchNorm2d(first),
+        CellModule(cell, first),
+    ]
+    for before, after in zip(CHANNELS, others, strict=False):
+        parts += [Reduction(before, after), CellModule(cell, after)]
+    return nn.Sequential(
+        *parts, nn.BatchNorm2d(after), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(after, 10)
+    )
+
+
+def _read(path: Path, header: int) -> np.ndarray:
+    return np.frombuffer(gzip.decompress(path.read_bytes()), np.uint8, offset=header)
+
+
+@functools.cache
+def data(folder: Path) -> tuple[Tensor, ...]:
+    """Images and labels for training, then for validation and test together."""
+    parts = []
+    for name, count in (("train", TRAINING + VALIDATION), ("t10k", TEST)):
+        images = _read(folder / f"{name}-images-idx3-ubyte.gz", 16)[: count * 784].reshape(count, 1, 14, 2, 14, 2)
+        labels = _read(folder / f"{name}-labels-idx1-ubyte.gz", 8)[:count]
+        halved = torch.tensor(images.mean(axis=(3, 5)) / 255, dtype=torch.float32)
+        parts += [(halved - 0.286) / 0.33, torch.tensor(labels.astype(np.int64))]
+    images, labels = torch.cat(parts[::2]).to(memory_format=LAYOUT), torch.cat(parts[1::2])
+    return images[:TRAINING], labels[:TRAINING], images[TRAINING:], labels[TRAINING:]
+
+
+def train(cell: Cell, epochs: int, seed: int, folder: Path) -> packing.Curves:
+    """Right answers on the validation and on the test images, and seconds of training, epoch by epoch."""
+    images, labels, others, truth = data(folder)
+    torch.manual_seed(seed)
+    model = network(cell).to(memory_format=LAYOUT)
+    optimiser = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, nesterov=True, weight_decay=5e-4, fused=True)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, SIZES["epochs"])
+    loss = nn.CrossEntropyLoss()
+    validation, test, seconds = (np.zeros(epochs, dtype) for dtype in (int, int, float))
+    for epoch in range(epochs):
+        began = time.perf_counter()
+        model.train()
+        for batch in torch.randperm(TRAINING).split(BATCH):
+            chosen = images[batch]
+            flipped = torch.rand(len(batch)) < 0.5
+            chosen[flipped] = chosen[flipped].flip(3)
+            optimiser.zero_grad()
+            loss(model(chosen), labels[batch]).backward()
+            optimiser.step()
+        schedule.step()
+        seconds[epoch] = time.perf_counter() - began
+        model.eval()
+        with torch.inference_mode():
+            right = (model(others).argmax(1) == truth).numpy()
+        validation[epoch], test[epoch] = right[:VALIDATION].sum(), right[VALIDATION:].sum()
+    return {"validation": validation, "test": test, "seconds": seconds}
+
+
+def curves(task: tuple[int, int, int, Path]) -> tuple[int, packing.Curves]:
+    """Cell `number` under all seeds; arrays are seeds × epochs."""
+    number, epochs, seeds, folder = task
+    torch.set_num_threads(1)
+    runs = [train(cells()[number], epochs, seed, folder) for seed in range(seeds)]
+    return number, {name: np.stack([run[name] for run in runs]) for name in runs[0]}
+
+
+def main() -> None:
+    options = packing.options(__doc__, "fashion-cells", images=IMAGES)
+    sizes = SMALL if options.small else SIZES
+    tasks = [(number, sizes["epochs"], sizes["seeds"], options.images) for number in range(sizes["configurations"])]
+    if not (options.images / "train-images-idx3-ubyte.gz").exists():
+        sys.exit(
+            f"there is no Fashion-MNIST in {options.images}: install Debian's dataset-fashion-mnist, or put the four "
+            "files *-ubyte.gz of github.com/zalandoresearch/fashion-mnist into a folder and name it with --images"
+        )
+    packing.pack(
+        options.out, "fashion-cells", packing.collect(curves, tasks, options),
+        [{"cell": text(cell)} for cell in cells()[: sizes["configurations"]]],
+        counts={"validation": VALIDATION, "test": TEST},
+        about={
+            "what": f"NAS-Bench-201 cells in small networks on {TRAINING} images of Fashion-MNIST at 14 × 14 pixels",
+            "script": "benchmarks/tables/fashion_cells.py" + (" --small" if options.small else ""),
+            "licence": "Apache-2.0; Fashion-MNIST is MIT (Zalando SE, 2017)",
+            "seconds": "training alone, on one core of the machine below, shared with other work",
+        },
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,111 @@
+"""What the scripts of the tables share: options, a run that can be broken off, and the packed file.
+
+A packed file is one seed of a table: `<name>-<seed>.npz` with the arrays
+
+* `validation`, `test` (configurations × epochs): by how many more right answers than in the epoch before, int16;
+  the number of questions is in `about`;
+* `seconds` (configurations × epochs): of each epoch, in units of 0.1 ms, uint32;
+* `configs`: the configurations, as JSON, in one text;
+* `about`: how it was made, as JSON.
+
+`rungwise.bench.suites` reads them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import platform
+import sys
+import time
+from collections.abc import Callable, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+Curves = dict[str, np.ndarray]
+TICK = 1e-4  # seconds
+
+
+def options(about: str | None, name: str, *, images: Path | None = None) -> argparse.Namespace:
+    """What the command line of a table's script says."""
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
+    tables = Path(__file__).parents[2] / "src" / "rungwise" / "bench" / "tables"
+    parser.add_argument("--small", action="store_true", help="a few configurations and epochs, in seconds")
+    parser.add_argument("--workers", type=int, default=2, help="processes (default 2)")
+    parser.add_argument("--work", type=Path, default=Path("runs") / name, help="where finished configurations are kept")
+    parser.add_argument("--out", type=Path, default=tables, help="where the packed files go (default: the package)")
+    if images is not None:
+        parser.add_argument("--images", type=Path, default=images, help=f"folder of the images (default {images})")
+    return parser.parse_args()
+
+
+def collect(
+    curves: Callable[[Any], tuple[int, Curves]], tasks: Sequence[Any], given: argparse.Namespace
+) -> list[Curves]:
+    """`curves` of every task, each a tuple that begins with its number; those in the work folder are taken from it."""
+    given.work.mkdir(parents=True, exist_ok=True)
+    files = {task[0]: given.work / f"{task[0]:04}.npz" for task in tasks}
+    missing = [task for task in tasks if not files[task[0]].exists()]
+    began = time.monotonic()
+    with multiprocessing.get_context("spawn").Pool(given.workers) as pool:
+        for done, (number, found) in enumerate(pool.imap_unordered(curves, missing), 1):
+            whole = files[number].with_suffix(".part.npz")
+            np.savez(whole, **found)  # type: ignore[arg-type]
+            whole.rename(files[number])  # a file is there whole or not at all
+            if done % 20 == 0 or done == len(missing):
+                print(f"{done} of {len(missing)} configurations, {time.monotonic() - began:.0f} s", flush=True)
+    found = []
+    for path in files.values():
+        with np.load(path) as arrays:
+            found.append(dict(arrays))
+    return found
+
+
+def pack(
+    folder: Path,
+    name: str,
+    found: Sequence[Curves],
+    configs: Sequence[dict[str, Any]],
+    *,
+    counts: dict[str, int],
+    about: dict[str, str],
+) -> None:
+    """Write one file a seed, and say how large they are."""
+    folder.mkdir(parents=True, exist_ok=True)
+    about |= {"made": time.strftime("%Y-%m-%d"), "machine": machine(), "versions": versions()}
+    for seed in range(len(found[0]["seconds"])):
+        path = folder / f"{name}-{seed}.npz"
+        seconds = np.stack([curves["seconds"][seed] for curves in found])
+        # rounded as a running sum, so that the error stays below one tick however long the curve
+        ticks = np.diff(np.rint(np.cumsum(seconds, axis=1) / TICK).astype(np.int64), axis=1, prepend=0)
+        right = {
+            score: np.diff(np.stack([curves[score][seed] for curves in found]), axis=1, prepend=0).astype(np.int16)
+            for score in counts
+        }
+        np.savez_compressed(
+            path, **right, seconds=ticks.astype(np.uint32), configs=np.array(json.dumps(configs)),
+            about=np.array(json.dumps(about | {"seed": seed, "questions": counts})),
+        )  # fmt: skip
+        print(
+            f"{path}: {seconds.shape[0]} configurations × {seconds.shape[1]} epochs, {path.stat().st_size / 1e6:.2f} MB"
+        )
+
+
+def machine() -> str:
+    """The processor, as the system names it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+def versions() -> str:
+    """Python and the libraries that did the work."""
+    used = {"numpy": "numpy", "sklearn": "scikit-learn", "torch": "torch"}
+    found = [f"{name} {metadata.version(name)}" for module, name in used.items() if module in sys.modules]
+    return ", ".join([f"Python {platform.python_version()}", *found])

@@ -1,0 +1,193 @@
+"""`rungwise bench`: the suites there are, and the paper's experiment on them."""
+
+from __future__ import annotations
+
+import csv
+import math
+import os
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import click
+from rich import box
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from rungwise.bench.experiment import Methods, Run, experiment, paper_methods
+from rungwise.bench.statistics import LEVEL, Interval, Line, hindsight, summarise
+from rungwise.bench.suites import SUITES, Task, load_suite, suite_folder, there_is
+from rungwise.core import Scheduler
+from rungwise.core.ranking import RANKINGS
+from rungwise.core.rungs import Ladder
+from rungwise.names import InputError, suggestion
+
+COLUMNS = ("task", "seed", "method", "score", "seconds", "resource", "max_resource")
+SEVERAL = "may be given several times"
+
+
+@click.group()
+def bench() -> None:
+    """Measure on learning curves what a scheduler saves."""
+
+
+@bench.command()
+def suites() -> None:
+    """Show the suites of learning curves, and which of them are there."""
+    table = Table("suite", "is", "what", "folder", box=box.SIMPLE)
+    for name, suite in SUITES.items():
+        table.add_row(name, "there" if there_is(name) else "missing", suite.about, str(suite_folder(name)))
+    Console().print(table)
+
+
+@bench.command()
+@click.option("--suite", "names", multiple=True, required=True, help=f"{', '.join(SUITES)}, or all; {SEVERAL}.")
+@click.option("--repeats", type=int, default=5, show_default=True, help="Seeds for each task.")
+@click.option("--csv", "file", type=click.Path(path_type=Path), help="Write every run to this file, a row a run.")
+@click.option("--figures", type=click.Path(path_type=Path), help="Draw figures into this folder (rungwise[bench]).")
+@click.option("--reduction-factor", type=float, default=3, show_default=True, help="η.")
+@click.option("--max-resource", type=int, help="R (default: the last resource of each table).")
+@click.option("--ranking", "rankings", multiple=True, type=click.Choice(sorted(RANKINGS)), help=f"PASHA's; {SEVERAL}.")
+@click.option("--method", "wanted", multiple=True, help=f"Only this one, and asha; {SEVERAL}.")
+@click.option("--trials", type=int, default=256, show_default=True, help="Configurations to start.")
+@click.option("--workers", type=int, default=4, show_default=True, help="Simulated workers.")
+@click.option("--drain", is_flag=True, help="Count what is still to train when the last configuration is started.")
+@click.option("--by-task", is_flag=True, help="A table for every task as well.")
+@click.option("--markdown", is_flag=True, help="Print the tables in Markdown.")
+@click.option("--processes", type=int, default=os.cpu_count() or 1, help="Default: as many as processors.")
+def paper(
+    names: Sequence[str],
+    repeats: int,
+    file: Path | None,
+    figures: Path | None,
+    reduction_factor: float,
+    max_resource: int | None,
+    rankings: Sequence[str],
+    wanted: Sequence[str],
+    trials: int,
+    workers: int,
+    drain: bool,
+    by_task: bool,
+    markdown: bool,
+    processes: int,
+) -> None:
+    """The experiment of the PASHA paper: ASHA, PASHA, k-epoch and random baselines, fixed ceilings.
+
+    A run ends when the last configuration is started, as in the paper, or with --drain when no more work can be
+    given out. The same seeds give the same numbers whatever the number of processes. With --csv it can be broken
+    off: the same command goes on where it was.
+    """
+    if figures is not None:
+        from rungwise.bench.figures import draw  # before the work, so that what is not installed is said at once
+    chosen = [name for name in SUITES if there_is(name)] if "all" in names else list(dict.fromkeys(names))
+    tasks = [task for name in chosen for task in load_suite(name)]
+    journal = None if file is None else file.with_name(f"{file.name}.part")
+    console = Console(stderr=True)
+    methods = partial(paper_methods, rankings=rankings or ("soft",))
+    columns = TextColumn("tasks × seeds"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn()
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        shown = bar.add_task("")
+        try:
+            runs = experiment(
+                tasks,
+                methods=_only(methods, wanted) if wanted else methods,
+                repeats=repeats,
+                reduction_factor=reduction_factor,
+                max_resource=max_resource,
+                trials=trials,
+                workers=workers,
+                drain=drain,
+                processes=processes,
+                journal=journal,
+                progress=lambda done, total: bar.update(shown, completed=done, total=total),
+            )
+        except KeyboardInterrupt:
+            console.print("stopped" if file is None else "stopped; the same command goes on from here")
+            raise click.exceptions.Exit(130) from None
+    if file is not None and journal is not None:
+        write_csv(file, runs)
+        journal.unlink()
+    _show(runs, tasks, by_task=by_task, markdown=markdown)
+    if figures is not None:
+        for path in draw(runs, tasks, figures):
+            click.echo(path, err=True)
+
+
+def _only(methods: Methods, wanted: Sequence[str]) -> Methods:
+    """Of `methods` ASHA and those that are wanted; not every ladder has the same ceilings."""
+
+    def chosen(ladder: Ladder) -> dict[str, Scheduler | None]:
+        found = methods(ladder)
+        for name in wanted:
+            if name not in found and not name.startswith("ceiling-"):
+                raise InputError(f"there is no method {name!r}{suggestion(name, found)}")
+        return {name: scheduler for name, scheduler in found.items() if name in ("asha", *wanted)}
+
+    return chosen
+
+
+def write_csv(file: Path, runs: Sequence[Run]) -> None:
+    """A row a run; where there are several suites, a task is named suite/task. No score is an empty cell."""
+    several = len({run.suite for run in runs}) > 1
+    with file.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(COLUMNS)
+        for run in runs:
+            task = f"{run.suite}/{run.task}" if several else run.task
+            writer.writerow((task, *(getattr(run, name) for name in COLUMNS[1:])))
+
+
+def _show(runs: Sequence[Run], tasks: Sequence[Task], *, by_task: bool, markdown: bool) -> None:
+    console = Console()
+    if markdown or not console.is_terminal:
+        console = Console(width=150)  # nobody wraps it
+    both = [*runs, *hindsight(runs, tasks)]
+    for suite in dict.fromkeys(task.suite for task in tasks):
+        here = [task for task in tasks if task.suite == suite]
+        for task in here if by_task and len(here) > 1 else ():
+            found = [run for run in both if (run.suite, run.task) == (suite, task.name)]
+            console.print(_table(f"{suite}: {task.name}", found, task.table.mode, markdown))
+        title = f"{suite}: {SUITES[suite].about}"
+        console.print(_table(title, [run for run in both if run.suite == suite], here[0].table.mode, markdown))
+
+
+def _table(title: str, runs: Sequence[Run], mode: str, markdown: bool) -> Table:
+    seeds = len({run.seed for run in runs})
+    size = f"{len({run.task for run in runs})} tasks × {seeds} seeds; {'more' if mode == 'max' else 'less'} is better"
+    table = Table(title=f"{title}\n{size}", box=box.MARKDOWN if markdown else box.SIMPLE_HEAD, title_justify="left")
+    lines = summarise(runs)
+    tested = not math.isnan(lines[0].test)
+    score, test = ["score", f"− ASHA's ({LEVEL} %)"], ["test score"] if tested else []
+    headings = ["method", *score, *test, "time", f"speed-up ({LEVEL} %)", "resource", "saving", "max resource"]
+    for place, heading in enumerate(headings):
+        table.add_column(heading, justify="right" if place else "left")
+    for line in lines:
+        table.add_row(*_cells(line, 2 if mode == "max" else 4, tested))
+    return table
+
+
+def _cells(line: Line, digits: int, tested: bool) -> list[str]:
+    itself, free = line.method == "asha", line.seconds == 0
+    return [
+        line.method,
+        f"{line.score:.{digits}f} ± {line.deviation:.{digits}f}",
+        "" if itself else f"{line.difference:+.{digits}f} {_interval(line.difference_interval, f'+.{digits}f')}",
+        *([f"{line.test:.{digits}f}"] if tested else []),
+        _time(line.seconds),
+        "" if itself or free else f"{line.speed_up:.2f}× {_interval(line.speed_up_interval, '.2f')}",
+        f"{line.resource:,.0f}",
+        "" if itself or free else f"{line.saving:.2f}×",
+        f"{line.max_resource:.1f}",
+    ]
+
+
+def _interval(interval: Interval, form: str) -> str:
+    return f"[{interval[0]:{form}}, {interval[1]:{form}}]"
+
+
+def _time(seconds: float) -> str:
+    for unit, name in ((3600, "h"), (60, "min")):
+        if seconds >= 2 * unit:
+            return f"{seconds / unit:.1f} {name}"
+    return f"{seconds:.1f} s"

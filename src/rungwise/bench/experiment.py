@@ -1,0 +1,222 @@
+"""Does it save what it promises? The experiment of the PASHA paper (Bohdal et al., ICLR 2023, section 5) on tables.
+
+Each seed draws, for each task, the configurations that are tried and their order; every method sees the same ones.
+A method is a scheduler; `paper_methods` gives those of the paper, with fixed ceilings beside them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import multiprocessing
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, final
+
+import msgspec
+import numpy as np
+
+from rungwise.bench.suites import Task
+from rungwise.core import ASHA, PASHA, Scheduler
+from rungwise.core.rungs import Ladder
+from rungwise.names import InputError, our_names
+from rungwise.simulate import simulate
+from rungwise.values import whole
+
+BASELINES = (1, 2, 3, 5)  # epochs that every configuration is trained for by the heuristic of the paper
+Methods = Callable[[Ladder], Mapping[str, Scheduler | None]]
+
+
+@final
+class Run(msgspec.Struct, frozen=True):
+    """One method on one task under one seed.
+
+    `row` is the configuration that it chose, `score` the best validation score on the whole curve of that row (the
+    paper trains the choice to the end), None if it chose none or the curve has none; `test` is the test score at the
+    same place, None if the task has none. `seconds` are simulated, `resource` is what was used, `max_resource` the
+    most that any trial had. `ceilings` holds (second, level).
+    """
+
+    suite: str
+    task: str
+    seed: int
+    method: str
+    row: int | None
+    score: float | None
+    test: float | None
+    seconds: float
+    resource: int
+    max_resource: int
+    ceilings: tuple[tuple[float, int], ...] = ()
+
+
+def paper_methods(ladder: Ladder, rankings: Sequence[str] = ("soft",)) -> dict[str, Scheduler | None]:
+    """ASHA; PASHA under each of `rankings`; the k-epoch baselines; a random choice (None); fixed ceilings.
+
+    A k-epoch baseline trains every configuration for k times the smallest resource. `ceiling-L` is ASHA that
+    stops at level L, for every level of the ladder between the first (which is the 1-epoch baseline) and the last
+    (which is ASHA).
+
+    >>> list(paper_methods(Ladder(1, 3, 27)))
+    ['asha', 'pasha', '1-epoch', '2-epoch', '3-epoch', '5-epoch', 'random', 'ceiling-3', 'ceiling-9']
+    """
+    first, eta, last = ladder.min_resource, ladder.reduction_factor, ladder.max_resource
+    assert last is not None
+    methods: dict[str, Scheduler | None] = {"asha": ASHA(min_resource=first, reduction_factor=eta, max_resource=last)}
+    for ranking in rankings:
+        name = "pasha" if ranking == "soft" else f"pasha-{ranking}"
+        methods[name] = PASHA(min_resource=first, reduction_factor=eta, max_resource=last, ranking=ranking)
+    for k in BASELINES:
+        if k * first < last:
+            methods[f"{k}-epoch"] = ASHA(min_resource=k * first, reduction_factor=eta, max_resource=k * first)
+    methods["random"] = None
+    for level in ladder.levels(10**6)[1:-1]:
+        methods[f"ceiling-{level}"] = ASHA(min_resource=first, reduction_factor=eta, max_resource=level)
+    return methods
+
+
+@our_names
+def experiment(
+    tasks: Sequence[Task],
+    *,
+    methods: Methods = paper_methods,
+    repeats: int = 5,
+    reduction_factor: float = 3,
+    max_resource: int | None = None,
+    trials: int = 256,
+    workers: int = 4,
+    drain: bool = False,
+    processes: int = 1,
+    journal: Path | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> list[Run]:
+    """Run every method on every task under the seeds 0 … `repeats` - 1; the runs in this order.
+
+    A task's ladder goes from its first resource to `max_resource` (default: its last). `trials` configurations are
+    started (fewer if the table has fewer rows), on `workers` simulated workers. It ends as in the paper when the last
+    one is started, or with `drain` when no more work can be given out, which is fairer. `methods` maps the ladder to
+    named schedulers, None meaning the first configuration untrained; give your own to compare it:
+
+    >>> from rungwise.curves import CurveTable
+    >>> curves = np.random.default_rng(0).random((20, 9))
+    >>> task = Task("mine", "noise", CurveTable(curves, mode="max"), tuple({"row": row} for row in range(20)))
+    >>> def mine(ladder):
+    ...     return paper_methods(ladder) | {"mine": PASHA(max_resource=ladder.max_resource, ranking="direct")}
+    >>> runs = experiment([task], methods=mine, repeats=1)
+    >>> [run.method for run in runs][-1], runs[0].max_resource
+    ('mine', 9)
+
+    Runs are the same for any number of `processes` (for more than one, guard the calling script with
+    `if __name__ == "__main__":`). With `journal`, a file, what is done is kept there, and the same call goes on
+    where it was broken off. `progress` is called with what is done of how many.
+
+    Raises `InputError` for counts below 1, a `max_resource` that a table does not have, and a journal that belongs
+    to another experiment.
+    """
+    for name, value in (("repeats", repeats), ("trials", trials), ("workers", workers), ("processes", processes)):
+        if whole(value, name) < 1:
+            raise InputError(f"{name} must be 1 or more, not {value!r}")
+    units: list[_Unit] = []
+    for task in tasks:
+        first, last = int(task.table.resources[0]), int(task.table.resources[-1])
+        ladder = Ladder(first, reduction_factor, last if max_resource is None else max_resource)
+        units += [_Unit(task, seed, methods(ladder), trials, workers, drain) for seed in range(repeats)]
+    done = {} if journal is None else _read_journal(journal, units)
+    progress(len(done), len(units))
+    missing = [place for place in range(len(units)) if place not in done]
+    with contextlib.nullcontext() if journal is None else journal.open("ab") as file:
+        for place, runs in _run_all(units, missing, processes):
+            done[place] = runs
+            if file is not None:
+                file.write(msgspec.json.encode((place, runs)) + b"\n")
+                file.flush()
+            progress(len(done), len(units))
+    return [run for place in range(len(units)) for run in done[place]]
+
+
+@final
+class _Unit(msgspec.Struct, frozen=True):
+    """All methods on one task under one seed."""
+
+    task: Task
+    seed: int
+    methods: Mapping[str, Scheduler | None]
+    trials: int
+    workers: int
+    drain: bool
+
+    def run(self) -> list[Run]:
+        task, table = self.task, self.task.table
+        rows = np.random.default_rng(self.seed).permutation(len(table))[: self.trials].tolist()
+        runs = []
+        for name, scheduler in self.methods.items():
+            row, spent = rows[0], (0.0, 0, 0)
+            ceilings: list[tuple[float, int]] = []
+            if scheduler is not None:
+                end = simulate(scheduler, table, workers=self.workers, trials=len(rows), rows=rows, drain=self.drain)
+                row = None if end.best_trial is None else rows[end.best_trial]
+                spent, ceilings = (end.seconds, end.resource_used, end.max_resource), end.ceilings
+            score, test = _at_best(task, row)
+            runs.append(Run(task.suite, task.name, self.seed, name, row, score, test, *spent, tuple(ceilings)))
+        return runs
+
+    def identity(self) -> Any:
+        """All that its runs depend on, as plain JSON."""
+        methods = {
+            name: scheduler and [type(scheduler).__qualname__, scheduler.settings()]
+            for name, scheduler in self.methods.items()
+        }
+        table = self.task.table
+        curves = zlib.crc32(np.stack([table.scores, table.seconds]).tobytes())
+        return [self.task.suite, self.task.name, curves, self.seed, methods, self.trials, self.workers, self.drain]
+
+
+def _at_best(task: Task, row: int | None) -> tuple[float | None, float | None]:
+    """The best score on the curve of `row`, and the test score at the same place."""
+    sign = 1 if task.table.mode == "min" else -1
+    if row is None or not np.isfinite(task.table.scores[row]).any():
+        return None, None
+    losses = sign * task.table.scores[row]
+    best = int(np.argmin(np.where(np.isfinite(losses), losses, math.inf)))
+    test = None if task.test is None or not np.isfinite(task.test[row, best]) else float(task.test[row, best])
+    return float(sign * losses[best]), test
+
+
+def _run_all(units: Sequence[_Unit], missing: Sequence[int], processes: int) -> Iterator[tuple[int, list[Run]]]:
+    """The runs of the units at the places `missing`, as they are done."""
+    if processes == 1:
+        yield from ((place, units[place].run()) for place in missing)
+        return
+    with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
+        try:
+            places = {pool.submit(_Unit.run, units[place]): place for place in missing}
+            for future in as_completed(places):
+                yield places[future], future.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _read_journal(path: Path, units: Sequence[_Unit]) -> dict[int, list[Run]]:
+    """What an earlier call has done of `units`; a line that was not written to its end is cut off."""
+    heading = json.dumps({"experiment": sha256(json.dumps([unit.identity() for unit in units]).encode()).hexdigest()})
+    heading_line = heading.encode() + b"\n"
+    if not path.exists():
+        path.write_bytes(heading_line)
+        return {}
+    content = path.read_bytes()
+    whole_lines = content[: content.rfind(b"\n") + 1]
+    if not whole_lines.startswith(heading_line):
+        raise InputError(
+            f"{path} is of another experiment (other suites, curves or settings): delete it or move it away"
+        )
+    if whole_lines != content:
+        path.write_bytes(whole_lines)
+    try:
+        lines = whole_lines.splitlines()[1:]
+        return dict(msgspec.json.decode(line, type=tuple[int, list[Run]]) for line in lines)
+    except msgspec.DecodeError as error:
+        raise InputError(f"{path} is damaged ({error}): delete it or move it away") from None

@@ -1,0 +1,129 @@
+"""What do the runs say? One line a method: score, time, speed-up, with bootstrap intervals (Efron, 1979)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import final
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from rungwise.bench.experiment import Run
+from rungwise.bench.suites import Task
+from rungwise.names import InputError
+
+RESAMPLES = 10_000
+LEVEL = 95  # per cent
+Interval = tuple[float, float]
+Array = NDArray[np.float64]
+
+
+@final
+class Line(msgspec.Struct, frozen=True):
+    """One method over some tasks and all their seeds.
+
+    `score` is the mean, `deviation` the standard deviation within a task (the root of the mean variance over the
+    tasks), `test` the mean of the test scores; NaN where a run has none. `seconds`, `resource` and `max_resource` are
+    means. `speed_up` is ASHA's time over the method's, each task counted in units of ASHA's mean time on it: on one
+    task the ratio of the mean times. `saving` is the same of the resource used. `difference` is the mean of
+    score − ASHA's score, pair by pair. The intervals resample pairs of (task, seed).
+    """
+
+    method: str
+    score: float
+    deviation: float
+    test: float
+    seconds: float
+    speed_up: float
+    speed_up_interval: Interval
+    difference: float
+    difference_interval: Interval
+    resource: float
+    saving: float
+    max_resource: float
+
+
+def summarise(runs: Sequence[Run], against: str = "asha") -> list[Line]:
+    """A line for each method that all tasks have, in the order of the runs; `runs` must be of one suite.
+
+    Raises `InputError` if there is no run of the method `against`.
+    """
+    methods = list(dict.fromkeys(run.method for run in runs))
+    if against not in methods:
+        raise InputError(f"there are no runs of {against!r} to compare with; there are {', '.join(methods)}")
+    grouped = {name: [run for run in runs if run.method == name] for name in methods}
+    base = grouped[against]
+    return [_line(found, base) for found in grouped.values() if len(found) == len(base)]
+
+
+def _line(runs: Sequence[Run], base: Sequence[Run]) -> Line:
+    places = {task: place for place, task in enumerate(dict.fromkeys(run.task for run in base))}
+    tasks = np.array([places[run.task] for run in base])
+    score, reference = _column(runs, "score"), _column(base, "score")
+    variances = [score[tasks == task].var() for task in places.values()]
+    differences = score - reference
+    rng = np.random.default_rng(0)
+    samples = rng.integers(0, len(base), (RESAMPLES, len(base)))
+    times = _in_units(_column(runs, "seconds"), _column(base, "seconds"), tasks)
+    resources = _in_units(_column(runs, "resource"), _column(base, "resource"), tasks)
+    return Line(
+        runs[0].method,
+        float(score.mean()),
+        float(np.sqrt(np.mean(variances))),
+        float(_column(runs, "test").mean()),
+        float(_column(runs, "seconds").mean()),
+        _ratio(*times),
+        _interval(times[1][samples].mean(axis=1), times[0][samples].mean(axis=1)),
+        float(differences.mean()),
+        _interval(differences[samples].mean(axis=1)),
+        float(_column(runs, "resource").mean()),
+        _ratio(*resources),
+        float(_column(runs, "max_resource").mean()),
+    )
+
+
+def _column(runs: Sequence[Run], name: str) -> Array:
+    return np.array([getattr(run, name) for run in runs], dtype=float)  # None becomes NaN
+
+
+def _in_units(spent: Array, base: Array, tasks: NDArray[np.int64]) -> tuple[Array, Array]:
+    """Both in units of the mean of `base` on the same task."""
+    means = (np.bincount(tasks, base) / np.bincount(tasks))[tasks]
+    return spent / means, base / means
+
+
+def _ratio(spent: Array, base: Array) -> float:
+    return float(base.mean() / spent.mean()) if spent.any() else np.inf
+
+
+def _interval(values: Array, over: Array | None = None) -> Interval:
+    if over is not None:
+        if not over.any():
+            return np.inf, np.inf
+        values = values / over
+    low, high = np.percentile(values, [(100 - LEVEL) / 2, (100 + LEVEL) / 2])
+    return float(low), float(high)
+
+
+def hindsight(runs: Sequence[Run], tasks: Sequence[Task]) -> list[Run]:
+    """On each task the runs of the lowest fixed ceiling whose mean score is as good as ASHA's, as a method `hindsight`.
+
+    As good: worse by no more than the task's `tolerance`. The 1-epoch baseline is the lowest ceiling, ASHA itself the
+    highest. No rule can know this one beforehand; it says how much there was to save.
+    """
+    found: list[Run] = []
+    for task in tasks:
+        here = [run for run in runs if (run.suite, run.task) == (task.suite, task.name)]
+        methods = dict.fromkeys(run.method for run in here)
+        fixed = [name for name in methods if name == "1-epoch" or name.startswith("ceiling-")]
+        if not fixed:
+            continue
+        sign = 1 if task.table.mode == "min" else -1
+        losses = {
+            name: sign * _column([run for run in here if run.method == name], "score").mean()
+            for name in (*fixed, "asha")
+        }
+        best = next(name for name, loss in losses.items() if loss <= losses["asha"] + task.tolerance or name == "asha")
+        found += [msgspec.structs.replace(run, method="hindsight") for run in here if run.method == best]
+    return found

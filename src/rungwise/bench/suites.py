@@ -1,0 +1,228 @@
+"""Which learning curves are there? Suites of tasks, each task one `CurveTable` with what its rows stand for.
+
+Two suites are part of the package: `digits-mlp` and `fashion-cells`, made by the scripts in `benchmarks/tables`.
+The others are read from a data folder: the one that the environment variable `RUNGWISE_DATA` names, else
+`../shared/data` seen from the working directory. `rungwise.bench.published` reads the files of further benchmarks
+as their authors publish them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any, final
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from rungwise.curves import CurveTable
+from rungwise.events import Config
+from rungwise.names import InputError, suggestion
+
+TABLES = Path(__file__).parent / "tables"
+TICK = 1e-4  # seconds: the unit of time in the package's own tables
+Array = NDArray[np.float64]
+
+
+@final
+class Task(msgspec.Struct, frozen=True):
+    """One table of a suite.
+
+    Row i of `table` is configuration `configs[i]`; its scores are validation scores, accuracies in per cent. `test`,
+    of the same shape, holds the test scores where there are any. Scores closer than `tolerance` count as equally
+    good when a ceiling is chosen in hindsight.
+    """
+
+    suite: str
+    name: str
+    table: CurveTable
+    configs: tuple[Config, ...]
+    test: Array | None = None
+    tolerance: float = 0.0
+
+    def __post_init__(self) -> None:
+        shape = self.table.scores.shape
+        if len(self.configs) != len(self.table) or (self.test is not None and self.test.shape != shape):
+            test = "" if self.test is None else f", test scores of the shape {self.test.shape}"
+            raise InputError(
+                f"{self.name} has {len(self.configs)} configurations{test}, and scores of the shape {shape}"
+            )
+
+
+@final
+class Suite(msgspec.Struct, frozen=True):
+    """A suite: what it is and under which licence, where its files come from, and how they are read.
+
+    `source` says where to get what belongs into the folder of the suite's name; it is empty for a suite of the
+    package.
+    """
+
+    about: str
+    source: str
+    read: Callable[[Path], Iterator[Task]]
+
+
+def load_suite(name: str) -> list[Task]:
+    """The tasks of suite `name`.
+
+    >>> [task.name for task in load_suite("digits-mlp")]
+    ['digits-mlp-0', 'digits-mlp-1', 'digits-mlp-2']
+
+    Raises `InputError` for a suite that there is not, and for files that are missing or broken; the message says
+    where to get them and where to put them.
+    """
+    folder = suite_folder(name)
+    if not there_is(name):
+        raise InputError(
+            f"there is no suite {name} in {folder}: put {SUITES[name].source} there, or name the folder that has "
+            f"{name}/ in RUNGWISE_DATA"
+        )
+    return list(SUITES[name].read(folder))
+
+
+def there_is(name: str) -> bool:
+    """Whether the files of suite `name` are there."""
+    return any(suite_folder(name).glob("*" if SUITES[name].source else f"{name}-*.npz"))
+
+
+def suite_folder(name: str) -> Path:
+    """Where the files of suite `name` are, or should be."""
+    if name not in SUITES:
+        raise InputError(f"there is no suite {name!r}{suggestion(name, SUITES)}")
+    return Path(os.environ.get("RUNGWISE_DATA") or "../shared/data") / name if SUITES[name].source else TABLES
+
+
+def read_arrays(path: Path, **dimensions: int) -> dict[str, NDArray[Any]]:
+    """The arrays of an .npz file that are named, each with so many dimensions; one clear line if there is none such."""
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            found = {name: arrays[name] for name in dimensions}
+    except KeyError:
+        wanted = ", ".join(dimensions)
+        raise InputError(f"{path} should have the arrays {wanted}; it is not a table of this suite") from None
+    except (ValueError, TypeError, EOFError, zipfile.BadZipFile, zlib.error, OSError) as error:
+        raise InputError(f"{path} cannot be read ({error}): it is broken or truncated, fetch it again") from None
+    for name, array in found.items():
+        if array.ndim != dimensions[name]:
+            raise InputError(f"{path}: {name} should have {dimensions[name]} dimensions, not the shape {array.shape}")
+    return found
+
+
+def _table(path: Path, *arguments: Any, **options: Any) -> CurveTable:
+    try:
+        return CurveTable(*arguments, **options)
+    except InputError as error:
+        raise InputError(f"{path} is no table of curves: {error}") from None
+
+
+def _named(path: Path, rows: NDArray[Any], names: NDArray[Any]) -> tuple[Config, ...]:
+    if len(names) != rows.shape[1]:
+        raise InputError(f"{path}: {len(names)} names for configurations of {rows.shape[1]} values")
+    return tuple(dict(zip(names.tolist(), row, strict=True)) for row in rows.tolist())
+
+
+def _packed(name: str, folder: Path) -> Iterator[Task]:
+    """A suite of the package: one file a seed, as `benchmarks/tables/packing.py` writes it."""
+    for path in sorted(folder.glob(f"{name}-*.npz")):
+        arrays = read_arrays(path, validation=2, test=2, seconds=2, configs=0, about=0)
+        questions = json.loads(str(arrays["about"]))["questions"]
+        validation, test = (np.cumsum(arrays[key], axis=1) * (100 / questions[key]) for key in ("validation", "test"))
+        seconds = np.cumsum(arrays["seconds"], axis=1, dtype=np.int64) * TICK
+        configs = tuple(json.loads(str(arrays["configs"])))
+        yield Task(name, path.stem, _table(path, validation, seconds, mode="max"), configs, test, tolerance=0.1)
+
+
+def _lcbench(folder: Path) -> Iterator[Task]:
+    known = folder / "configs.npz"
+    configs = _named(known, *read_arrays(known, X=2, names=1).values())
+    for path in sorted(set(folder.glob("*.npz")) - {known}):
+        arrays = read_arrays(path, val_accuracy=2, elapsed_seconds=2)
+        table = _table(path, arrays["val_accuracy"], arrays["elapsed_seconds"], mode="max")
+        yield Task("lcbench", path.stem, table, configs, tolerance=0.1)
+
+
+def _taskset(folder: Path) -> Iterator[Task]:
+    for path in sorted(folder.glob("*.npz")):
+        rows, names, valid, test = read_arrays(path, configs=2, names=1, valid_loss=2, test_loss=2).values()
+        table = _table(path, valid[:, 1:], mode="min")  # column 0 is before training
+        yield Task("taskset", path.stem, table, _named(path, rows, names), test[:, 1:], tolerance=0.002)
+
+
+def _nmtlc(folder: Path) -> Iterator[Task]:
+    """Curves end at their `length`: from there on the score is held and no more time passes."""
+    for path in sorted(folder.glob("*.npz")):
+        rows, names, perplexity, length = read_arrays(path, configs=2, names=1, perplexity=2, length=1).values()
+        if len(length) != len(perplexity) or (length < 1).any():
+            raise InputError(
+                f"{path}: each of {len(perplexity)} curves should have a length of 1 or more, not {length}"
+            )
+        reached = np.minimum(np.arange(1, perplexity.shape[1] + 1), length[:, None])
+        table = _table(path, np.take_along_axis(perplexity, reached - 1, axis=1), reached, mode="min")
+        yield Task("nmtlc", path.stem, table, _named(path, rows, names), tolerance=0.02)
+
+
+def _lcdb(folder: Path) -> Iterator[Task]:
+    """Every size is trained from scratch, so the time to a size is that of all sizes up to it."""
+    path = folder / "lcdb10_accuracy_mean.parquet"
+    try:
+        import pandas
+        import pyarrow
+    except ImportError:
+        raise InputError("reading lcdb needs pandas and pyarrow: pip install 'rungwise[frames]'") from None
+    try:
+        columns = ["openmlid", "learner", "size_train", "score_valid", "score_test", "traintime"]
+        frame = pandas.read_parquet(path, columns=columns)
+    except (OSError, pyarrow.ArrowException, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"{path} cannot be read ({reason}): it is broken or truncated, fetch it again") from None
+    frame["learner"] = frame["learner"].astype(str)
+    for number, group in frame.groupby("openmlid"):
+        by_size = group.pivot_table(index="learner", columns="size_train")  # learners and sizes in order
+        valid, test = (by_size[key].to_numpy(float) * 100 for key in ("score_valid", "score_test"))
+        seconds = np.cumsum(np.nan_to_num(by_size["traintime"].to_numpy(float)), axis=1)
+        table = _table(path, valid, seconds, mode="max", resources=by_size["score_valid"].columns.to_numpy())
+        configs = tuple({"learner": learner} for learner in by_size.index)
+        yield Task("lcdb", str(number), table, configs, test, tolerance=0.1)
+
+
+SUITES = {
+    "digits-mlp": Suite(
+        "perceptrons on scikit-learn's digits, trained for this project (Apache-2.0)",
+        "",
+        partial(_packed, "digits-mlp"),
+    ),
+    "fashion-cells": Suite(
+        "NAS-Bench-201 cells on part of Fashion-MNIST, trained for this project (Apache-2.0)",
+        "",
+        partial(_packed, "fashion-cells"),
+    ),
+    "lcbench": Suite(
+        "surrogate of LCBench by YAHPO Gym: smooth predictions, not real curves (Apache-2.0)",
+        "the predictions of YAHPO Gym's surrogate (github.com/slds-lmu/yahpo_data), one <OpenML task>.npz each with "
+        "val_accuracy and elapsed_seconds, and configs.npz with X and names,",
+        _lcbench,
+    ),
+    "taskset": Suite(
+        "recurrent text classifiers of TaskSet, real curves (Apache-2.0)",
+        "the curves of TaskSet as the DyHPO repository has them (github.com/releaunifreiburg/DyHPO), one <task>.npz "
+        "each with configs, names, valid_loss and test_loss,",
+        _taskset,
+    ),
+    "nmtlc": Suite(
+        "machine translation, real curves of unequal length (MIT)",
+        "the curves of hpo_nmt (github.com/Este1le/hpo_nmt), one <task>.npz each with configs, names, perplexity "
+        "and length,",
+        _nmtlc,
+    ),
+    "lcdb": Suite(
+        "20 learners of scikit-learn on OpenML data sets over training-set size, real curves (MIT)",
+        "lcdb10_accuracy_mean.parquet of LCDB 1.0 (github.com/fmohr/lcdb)",
+        _lcdb,
+    ),
+}

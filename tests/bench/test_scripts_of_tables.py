@@ -1,0 +1,108 @@
+"""The scripts of the project's own tables, run small: resumable, and the same whatever the number of processes."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rungwise.bench import suites
+
+SCRIPTS = Path(__file__).parents[2] / "benchmarks" / "tables"
+
+
+def make(name: str, folder: Path, *options: str) -> str:
+    script = SCRIPTS / f"{name.replace('-', '_')}.py"
+    command = [sys.executable, script, "--small", "--work", folder / "work", "--out", folder / "out", *options]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def tasks(name: str, folder: Path) -> list[suites.Task]:
+    return list(suites._packed(name, folder / "out"))
+
+
+def test_digits_mlp(tmp_path: Path) -> None:
+    said = make("digits-mlp", tmp_path / "one", "--workers", "1")
+    assert "8 of 8 configurations" in said
+    first = tasks("digits-mlp", tmp_path / "one")
+    assert [task.table.scores.shape for task in first] == [(8, 9), (8, 9)]
+    work = tmp_path / "one" / "work"
+    for number in (0, 5):
+        (work / f"{number:04}.npz").unlink()
+    assert "2 of 2 configurations" in make("digits-mlp", tmp_path / "one", "--workers", "2")
+    make("digits-mlp", tmp_path / "two", "--workers", "2")
+    for once, again, other in zip(
+        first, tasks("digits-mlp", tmp_path / "one"), tasks("digits-mlp", tmp_path / "two"), strict=True
+    ):
+        np.testing.assert_array_equal(once.table.scores, again.table.scores)
+        np.testing.assert_array_equal(once.table.scores, other.table.scores)
+        np.testing.assert_array_equal(once.test, other.test)
+
+
+def test_digits_mlp_small_is_the_beginning_of_the_table(tmp_path: Path) -> None:
+    """The shipped table comes from this script: same configurations, and scores up to rounding of another BLAS."""
+    make("digits-mlp", tmp_path)
+    for small, shipped in zip(tasks("digits-mlp", tmp_path), suites.load_suite("digits-mlp"), strict=False):
+        assert small.configs == shipped.configs[:8]
+        assert np.abs(small.table.scores - shipped.table.scores[:8, :9]).max() < 2
+
+
+def images(folder: Path) -> None:
+    """Four files in the format of Fashion-MNIST, with images that can be told apart by their brightness."""
+    rng = np.random.default_rng(0)
+    folder.mkdir()
+    for name, count in (("train", 912), ("t10k", 600)):
+        labels = rng.integers(0, 10, count).astype(np.uint8)
+        pixels = (labels[:, None] * 25 + rng.integers(0, 5, (count, 784))).astype(np.uint8)
+        (folder / f"{name}-images-idx3-ubyte.gz").write_bytes(gzip.compress(bytes(16) + pixels.tobytes()))
+        (folder / f"{name}-labels-idx1-ubyte.gz").write_bytes(gzip.compress(bytes(8) + labels.tobytes()))
+
+
+def test_fashion_cells(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    images(tmp_path / "images")
+    for run in ("one", "two"):
+        make("fashion-cells", tmp_path / run, "--images", str(tmp_path / "images"))
+    first, second = tasks("fashion-cells", tmp_path / "one")
+    assert first.table.scores.shape == (3, 3)
+    if suites.there_is("fashion-cells"):
+        assert first.configs == suites.load_suite("fashion-cells")[0].configs[:3]
+    assert first.table.scores.max() > 15
+    assert (first.table.scores != second.table.scores).any()
+    again = tasks("fashion-cells", tmp_path / "two")[0]
+    np.testing.assert_array_equal(first.table.scores, again.table.scores)
+
+
+def test_without_images_it_says_where_to_get_them(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    command = [sys.executable, SCRIPTS / "fashion_cells.py", "--images", tmp_path, "--work", tmp_path / "work"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"there is no Fashion-MNIST in {tmp_path}: install Debian's dataset-fashion-mnist")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_packing_keeps_values(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(SCRIPTS))
+    import packing
+
+    rng = np.random.default_rng(0)
+    right = rng.integers(0, 200, (4, 2, 6))
+    seconds = rng.exponential(0.01, (4, 2, 6))
+    found = [{"validation": r, "test": r[:, ::-1], "seconds": s} for r, s in zip(right, seconds, strict=True)]
+    counts = {"validation": 200, "test": 400}
+    packing.pack(tmp_path, "mine", found, [{"n": n} for n in range(4)], counts=counts, about={"what": "numbers"})
+    for seed, task in enumerate(suites._packed("mine", tmp_path)):
+        np.testing.assert_allclose(task.table.scores, right[:, seed] / 2)
+        np.testing.assert_allclose(task.test, right[:, seed, ::-1] / 4)
+        np.testing.assert_allclose(task.table.seconds, seconds[:, seed].cumsum(axis=1), atol=0.6e-4)
+        about = json.loads(str(suites.read_arrays(tmp_path / f"mine-{seed}.npz", about=0)["about"]))
+        assert about["what"] == "numbers"
+        assert about["seed"] == seed
