@@ -27,6 +27,7 @@ from rungwise.names import InputError, suggestion
 
 TABLES = Path(__file__).parent / "tables"
 TICK = 1e-4  # seconds: the unit of time in the package's own tables
+LEARNERS = 10  # as many as a data set of LCDB must have
 Array = NDArray[np.float64]
 
 
@@ -168,7 +169,10 @@ def _nmtlc(folder: Path) -> Iterator[Task]:
 
 
 def _lcdb(folder: Path) -> Iterator[Task]:
-    """Every size is trained from scratch, so the time to a size is that of all sizes up to it."""
+    """Every size is trained from scratch, so the time to a size is that of all sizes up to it.
+
+    Data sets on which only a few of the 20 learners were run are left out: there is nothing to choose from.
+    """
     path = folder / "lcdb10_accuracy_mean.parquet"
     try:
         import pandas
@@ -184,6 +188,8 @@ def _lcdb(folder: Path) -> Iterator[Task]:
     frame["learner"] = frame["learner"].astype(str)
     for number, group in frame.groupby("openmlid"):
         by_size = group.pivot_table(index="learner", columns="size_train")  # learners and sizes in order
+        if len(by_size) < LEARNERS:
+            continue
         valid, test = (by_size[key].to_numpy(float) * 100 for key in ("score_valid", "score_test"))
         seconds = np.cumsum(np.nan_to_num(by_size["traintime"].to_numpy(float)), axis=1)
         table = _table(path, valid, seconds, mode="max", resources=by_size["score_valid"].columns.to_numpy())
