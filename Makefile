@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint bench peers evidence tables clean
+.PHONY: demo test lint bench faults peers evidence tables clean
 
 demo: $(VENV)/demo.installed
 	$(BIN)/python examples/digits.py
@@ -18,6 +18,10 @@ lint: $(VENV)/lint.installed
 
 bench: $(VENV)/test.installed
 	$(BIN)/python benchmarks/bench.py
+
+faults: $(VENV)/test.installed
+	cd tests && ../$(BIN)/python faults/world.py --seeds 10000
+	RUNGWISE_KILLS=200 $(BIN)/python -m pytest tests/faults
 
 peers: $(VENV)/test.installed
 	$(BIN)/python benchmarks/peers/run.py

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import platform
 import signal
 import sqlite3
 import subprocess
@@ -118,13 +119,14 @@ def test_a_space_in_json(folder: Path) -> None:
         assert rungwise(folder, *TUNE[:2], "--space", given, *TUNE[4:], "--study", "s.db").returncode == 0
 
 
-def test_ctrl_c_and_resume(folder: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_or_sigterm_and_resume(number: signal.Signals, folder: Path) -> None:
     command = [str(Path(sys.executable).with_name("rungwise")), *TUNE, "--study", "s.db", "--workers", "2"]
     command[2] = "train.py:slow"
     driver = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     while not (folder / "s.db.trials" / "000002.log").exists():
         time.sleep(0.02)
-    driver.send_signal(signal.SIGINT)
+    driver.send_signal(number)
     _, error = driver.communicate(timeout=20)
     assert driver.returncode == 130
     assert "go on with: rungwise resume s.db" in error
@@ -227,7 +229,7 @@ def test_a_study_that_others_write_can_be_looked_at(folder: Path) -> None:
     assert "of 12 trials" in rungwise(folder, "status", "s.db").stdout
     refused = rungwise(folder, "resume", "s.db")
     assert refused.returncode == 1
-    assert "held by another running process" in refused.stderr
+    assert f"s.db is held by process {driver.pid} on {platform.node()} (rungwise)" in refused.stderr
     os.kill(driver.pid, signal.SIGKILL)
     driver.wait()
     assert rungwise(folder, "resume", "s.db").returncode == 0

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import random
 
+import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import rungwise as rw
 from rungwise.events import Completed, Job, Reported
-from rungwise.executors import Broke, Message
-from rungwise.loop import drive
+from rungwise.executors import Broke, Message, Paused, Said
+from rungwise.loop import Inbox, drive
 
 
 class Bursts:
@@ -27,17 +30,18 @@ class Bursts:
         assert len(self.running) <= self.size
         assert len({job.trial for job in self.running}) == len(self.running), "no job is given out twice"
 
-    def poll(self) -> list[Message]:
+    def poll(self) -> list[Said]:
         ended = self.chance.sample(self.running, self.chance.randint(1, len(self.running)))
-        messages: list[Message] = []
+        said: list[Said] = []
         for job in ended:
             self.running.remove(job)
             if self.chance.random() < self.breaks:
-                messages.append(Broke(job.trial, "broke"))
+                said.append(Said(job.lease, None, Broke(job.trial, "broke")))
                 continue
-            messages += [Reported(job.trial, r, job.config["x"] + 1 / r) for r in range(job.start + 1, job.until + 1)]
-            messages.append(Completed(job.trial))
-        return messages
+            resources = range(job.start + 1, job.until + 1)
+            reports = [Reported(job.trial, resource, job.config["x"] + 1 / resource) for resource in resources]
+            said += [Said(job.lease, place, what) for place, what in enumerate([*reports, Completed(job.trial)])]
+        return said
 
 
 @pytest.mark.parametrize("size", [1, 2, 5, 16])
@@ -62,8 +66,49 @@ def test_a_job_is_begun_only_when_it_is_durable(tmp_path) -> None:
         def submit(self, job: Job) -> None:
             super().submit(job)
             known = rw.Study.open(path)
-            assert known.trials[job.trial].job == job
+            assert known.trials[job.trial].job == msgspec.structs.replace(job, lease=0)
             known.close()
 
     drive(study, Looks(3))
     study.close()
+
+
+def jobs(*trials: int) -> list[Job]:
+    return [Job(trial, {}, 0, 3) for trial in trials]
+
+
+def messages_of(job: Job) -> list[Message]:
+    return [*(Reported(job.trial, resource, 0.5) for resource in (1, 2, 3)), Completed(job.trial)]
+
+
+@given(st.randoms(use_true_random=False), st.integers(0, 5))
+def test_each_message_is_taken_once_and_in_order_however_they_come(chance: random.Random, twice: int) -> None:
+    inbox = Inbox(100)
+    out = [inbox.lease(job) for job in jobs(0, 1, 2)]
+    said = [Said(job.lease, place, message) for job in out for place, message in enumerate(messages_of(job))]
+    said += chance.sample(said, twice)
+    chance.shuffle(said)
+    taken = [message for one in said for message in inbox.take(one)]
+    for job in out:
+        assert [message for message in taken if message.trial == job.trial] == messages_of(job)
+    assert inbox.repeated + inbox.refused == twice
+
+
+def test_what_comes_of_a_job_that_was_given_up_is_refused() -> None:
+    inbox = Inbox()
+    (job,) = jobs(0)
+    first = inbox.lease(job)
+    assert list(inbox.take(Said(first.lease, 0, Reported(0, 1, 0.5)))) == [Reported(0, 1, 0.5)]
+    assert list(inbox.take(Said(first.lease, None, Broke(0, "overdue")))) == [Broke(0, "overdue")]
+    again = inbox.lease(job)
+    assert again.lease != first.lease
+    for place, message in ((1, Reported(0, 2, 9.0)), (2, Completed(0)), (None, Broke(0, "again"))):
+        assert list(inbox.take(Said(first.lease, place, message))) == []
+    assert inbox.refused == 3
+    assert list(inbox.take(Said(again.lease, 0, Paused(0)))) == [Paused(0)]
+    assert list(inbox.take(Said(again.lease, 1, Completed(0)))) == []  # nothing comes after the end
+
+
+def test_two_drivers_give_no_lease_twice() -> None:
+    inbox = Inbox(first_lease=7)
+    assert [inbox.lease(job).lease for job in jobs(0, 1, 0)] == [7, 8, 9]

@@ -136,7 +136,7 @@ def test_checkpoints_that_nothing_needs_are_deleted(tmp_path: Path) -> None:
     assert len(kept) < 15
     everything = tune(objectives.train, trials=27, study=tmp_path / "t.db", keep_checkpoints=True)
     assert len([folder for folder in everything.folder.iterdir() if folder.is_dir()]) == 27
-    assert checkpoints.load(checkpoints.trial_folder(everything.folder, 0)) is not None
+    assert checkpoints.read(checkpoints.trial_folder(everything.folder, 0)).head is not None
 
 
 def test_budgets_of_time_and_target(tmp_path: Path) -> None:
@@ -182,7 +182,7 @@ def test_whoever_is_begun_while_stopping_is_asked_to_pause(tmp_path: Path) -> No
     workers.submit(rw.Job(0, {"x": 0.5}, 0, 9))
     said: list = []
     while not any(isinstance(message, Paused) for message in said):
-        said += workers.poll()
+        said += [said.message for said in workers.poll()]
     workers.close()
     assert len(said) < 9
 
@@ -193,7 +193,7 @@ def test_a_worker_that_died_while_idle_costs_nothing(tmp_path: Path) -> None:
         workers.submit(rw.Job(trial, {"x": 0.5}, 0, 1))
         said: list = []
         while not any(isinstance(message, Completed | Broke) for message in said):
-            said += workers.poll()
+            said += [said.message for said in workers.poll()]
         assert isinstance(said[-1], Completed)
         (idle,) = workers._idle
         idle.process.kill()
@@ -293,7 +293,7 @@ def test_the_first_ctrl_c_lets_jobs_reach_a_checkpoint(tmp_path: Path) -> None:
     before = rw.Study.open(tmp_path / "s.db")
     for record in before.trials:
         if record.job is not None and record.resource:
-            assert checkpoints.load(checkpoints.trial_folder(before.folder, record.number)) is not None
+            assert checkpoints.read(checkpoints.trial_folder(before.folder, record.number)).head is not None
     study = tune(objectives.slow, trials=12, scheduler=rw.PASHA(max_resource=27), study=tmp_path / "s.db")
     assert len(study.trials) >= 12
     assert study.finished

@@ -4,15 +4,16 @@ import math
 import sqlite3
 import subprocess
 import sys
+import zlib
 from decimal import Decimal
 from pathlib import Path
 
-import msgspec
 import numpy as np
 import pytest
 
 import rungwise as rw
 from rungwise.events import Extended, Opened
+from rungwise.sqlite import SQLiteLog
 
 SPACE = {"x": rw.Float(0, 1)}
 
@@ -197,12 +198,13 @@ def test_without_a_maximum_one_must_say_how_far_to_refit() -> None:
 def test_seconds_are_those_of_all_sessions(tmp_path: Path) -> None:
     path = tmp_path / "study.db"
     rw.Study(SPACE, path=path).close()
-    database = sqlite3.connect(path)
+    log = SQLiteLog(path, writable=True)
+    list(log.read())
     story = ((100.0, Extended(trials=3)), (130.0, Extended(trials=4)), (500.0, Opened("1")), (510.0, Extended()))
     for time, fact in story:
-        database.execute("INSERT INTO facts (time, fact) VALUES (?, ?)", (time, msgspec.json.encode(fact).decode()))
-    database.commit()
-    database.close()
+        log.append(fact, time)
+    log.flush()
+    log.close()
     assert rw.Study.open(path).running_seconds == 40.0
 
 
@@ -263,7 +265,8 @@ def a_text_file(path: Path) -> rw.Study:
 def a_strange_row(path: Path) -> rw.Study:
     rw.Study(SPACE, path=path / "s.db").close()
     database = sqlite3.connect(path / "s.db")
-    database.execute("INSERT INTO facts (fact) VALUES ('{}')")
+    (digest,) = database.execute("SELECT digest FROM facts ORDER BY id DESC").fetchone()
+    database.execute("INSERT INTO facts (time, fact, digest) VALUES (0, '{}', ?)", (zlib.crc32(b"{}", digest),))
     database.commit()
     database.close()
     return rw.Study(SPACE, path=path / "s.db")
@@ -297,7 +300,7 @@ WRONG = {
     "a newer file": (a_newer_file, "was written by a newer rungwise"),
     "another program's file": (another_programs_file, "a database of another program"),
     "a text file": (a_text_file, "is not a study file"),
-    "a strange row": (a_strange_row, "row 2 is not a fact"),
+    "a strange row": (a_strange_row, "s.db is damaged at fact 2 (Object missing required field `fact`); what is whole can be saved with: rungwise salvage"),
     "a directory": (lambda p: rw.Study(SPACE, path=p), "is a directory; name a file in it"),
     "a place that cannot be": (lambda p: rw.Study(SPACE, path="/proc/no/study.db"), "cannot be written"),
     "no file to look at": (lambda p: rw.Study.open(p / "none.db"), "there is no study"),
@@ -330,7 +333,7 @@ def test_a_second_driver_is_refused_while_the_first_one_lives(tmp_path: Path) ->
     holder = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     assert holder.stdout is not None
     assert holder.stdout.readline() == "on\n"
-    with pytest.raises(rw.StudyError, match="held by another running process"):
+    with pytest.raises(rw.StudyError, match=rf"study\.db is held by process {holder.pid} on .*: wait for it, stop it"):
         rw.Study(SPACE, path=path)
     assert rw.Study.open(path).trials == [], "looking is allowed"
     holder.kill()

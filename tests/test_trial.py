@@ -8,6 +8,7 @@ import pytest
 import rungwise as rw
 from rungwise import checkpoints
 from rungwise.events import Job, Reported
+from rungwise.executors import Noticed
 from rungwise.trial import PauseRequested, Trial
 
 
@@ -114,7 +115,7 @@ def test_pausing_happens_at_a_save_and_not_at_the_end(tmp_path: Path) -> None:
     trial.report(0.5)
     with pytest.raises(PauseRequested):
         trial.save("half way")
-    assert checkpoints.load(tmp_path)[1] == "half way"
+    assert state_in(tmp_path) == "half way"
     next(loop)
     trial.report(0.5)
     trial.save("done")
@@ -177,27 +178,63 @@ def test_seconds_are_those_since_the_last_report(tmp_path: Path) -> None:
     assert [fact.seconds for fact in sent] == [1, 1, 1]
 
 
-def test_a_checkpoint_that_is_not_whole_is_none(tmp_path: Path) -> None:
-    checkpoints.save(tmp_path, checkpoints.Head(3, []), {"weights": [1.0] * 100})
-    assert checkpoints.load(tmp_path) == (checkpoints.Head(3, []), {"weights": [1.0] * 100})
+def state_in(folder: Path) -> object:
+    return checkpoints.state_of(checkpoints.read(folder))
+
+
+def test_a_checkpoint_that_is_not_whole_gives_way_to_the_one_before(tmp_path: Path) -> None:
+    for resource, state in ((2, "old"), (3, {"weights": [1.0] * 100})):
+        checkpoints.save(tmp_path, checkpoints.Head(resource, []), state, 0)
+    found = checkpoints.read(tmp_path)
+    assert (found.head, found.damaged) == (checkpoints.Head(3, []), False)
+    assert checkpoints.state_of(found) == {"weights": [1.0] * 100}
     file = tmp_path / checkpoints.NAME
     data = file.read_bytes()
     for damaged in (data[:-1], data[:10], b"", data[:50] + b"?" + data[51:]):
         file.write_bytes(damaged)
-        assert checkpoints.load(tmp_path) is None
+        found = checkpoints.read(tmp_path)
+        assert (found.head, found.damaged, checkpoints.state_of(found)) == (checkpoints.Head(2, []), True, "old")
+    (tmp_path / checkpoints.BEFORE).write_bytes(b"gone as well")
+    assert checkpoints.read(tmp_path) == checkpoints.Found(None, b"", True)
+
+
+@pytest.mark.parametrize(("both", "where"), [(False, "from the one before, at 1"), (True, "from the start")])
+def test_a_trial_says_that_its_checkpoint_is_damaged(both: bool, where: str, tmp_path: Path) -> None:
+    for resource in (1, 2):
+        checkpoints.save(tmp_path, checkpoints.Head(resource, []), f"state {resource}", 0)
+    for name in (checkpoints.NAME, checkpoints.BEFORE) if both else (checkpoints.NAME,):
+        (tmp_path / name).write_bytes(b"rot")
+    trial, sent = a_trial(tmp_path, until=3)
+    assert trial.load() == (None if both else "state 1")
+    assert sent == [Noticed(3, f"its newest checkpoint is damaged; training goes on {where}")]
+    assert next(iter(trial)) == (1 if both else 2)
 
 
 def test_a_save_takes_the_place_of_the_one_before_at_once(tmp_path: Path) -> None:
-    checkpoints.save(tmp_path, checkpoints.Head(1, []), "first")
+    checkpoints.save(tmp_path, checkpoints.Head(1, []), "first", 0)
     before = (tmp_path / checkpoints.NAME).read_bytes()
     with (tmp_path / checkpoints.NAME).open("rb") as reader:  # who reads the old one, reads it to its end
-        checkpoints.save(tmp_path, checkpoints.Head(2, []), "second")
+        checkpoints.save(tmp_path, checkpoints.Head(2, []), "second", 0)
         assert reader.read() == before
-    assert [file.name for file in tmp_path.iterdir()] == [checkpoints.NAME]
+    assert {file.name for file in tmp_path.iterdir()} == {checkpoints.NAME, checkpoints.BEFORE}
 
 
 def test_a_save_that_fails_leaves_the_one_before(tmp_path: Path) -> None:
-    checkpoints.save(tmp_path, checkpoints.Head(1, []), "good")
+    checkpoints.save(tmp_path, checkpoints.Head(1, []), "good", 0)
     with pytest.raises(TypeError):
-        checkpoints.save(tmp_path, checkpoints.Head(2, []), (x for x in range(3)))
-    assert checkpoints.load(tmp_path) == (checkpoints.Head(1, []), "good")
+        checkpoints.save(tmp_path, checkpoints.Head(2, []), (x for x in range(3)), 0)
+    assert state_in(tmp_path) == "good"
+
+
+def test_a_worker_that_was_given_up_cannot_write_any_more(tmp_path: Path) -> None:
+    checkpoints.hold(tmp_path, 7)
+    checkpoints.save(tmp_path, checkpoints.Head(1, []), "of the old one", 7)
+    (tmp_path / "checkpoint.7.part").write_bytes(b"half")  # as if it had been stopped in the middle of a save
+    checkpoints.hold(tmp_path, 8)
+    assert not (tmp_path / "checkpoint.7.part").exists()
+    with pytest.raises(checkpoints.Superseded):
+        checkpoints.save(tmp_path, checkpoints.Head(2, []), "too late", 7)
+    assert state_in(tmp_path) == "of the old one"
+    checkpoints.save(tmp_path, checkpoints.Head(2, []), "of the new one", 8)
+    assert state_in(tmp_path) == "of the new one"
+    assert {file.name for file in tmp_path.iterdir()} == {checkpoints.NAME, checkpoints.BEFORE, checkpoints.HOLDER}

@@ -1,5 +1,8 @@
 """A folder a trial, and in it the newest state of its training, written so that it is whole or not there.
 
+The state before it is kept as well: a digest finds damage, and then training goes on from the one before. The job
+that was given out last holds the folder; a worker that has been given up, but lives, can no longer write there.
+
 A checkpoint is one file: a digest, the length of the head, the head (JSON: the resource of the state, and
 the reports that led to it), and the user's state as cloudpickle wrote it. It is the user's
 own file: loading one runs what it says, so load only checkpoints of studies that you trust.
@@ -17,7 +20,13 @@ import cloudpickle
 import msgspec
 
 NAME = "checkpoint"
+BEFORE = "checkpoint.before"
+HOLDER = "holder"
 _DIGEST = 16
+
+
+class Superseded(BaseException):
+    """The job was given out again, to another worker; not an `Exception`, so not caught by chance."""
 
 
 class Head(msgspec.Struct, frozen=True):
@@ -31,23 +40,55 @@ class Head(msgspec.Struct, frozen=True):
     reports: list[tuple[int, float | None, float]]
 
 
+class Found(msgspec.Struct, frozen=True):
+    """What is in a folder: the head and the pickled state of the newest checkpoint that is whole, if there is one.
+
+    `damaged`: a newer one is there, but it is not what was written.
+    """
+
+    head: Head | None
+    pickled: bytes
+    damaged: bool
+
+
 def trial_folder(root: Path, trial: int) -> Path:
     """The folder of `trial` under `root`."""
     return root / f"{trial:06d}"
 
 
-def save(folder: Path, head: Head, state: object) -> None:
-    """Put a checkpoint in the place of the one before; returns when it is durable."""
+def hold(folder: Path, lease: int) -> None:
+    """From here on only the job of `lease` may write checkpoints into `folder`; what another left half done goes."""
+    folder.mkdir(parents=True, exist_ok=True)
+    part = folder / f"{HOLDER}.{lease}.part"
+    part.write_text(str(lease))
+    part.replace(folder / HOLDER)
+    for left in folder.glob(f"{NAME}.*.part"):
+        left.unlink(missing_ok=True)
+
+
+def save(folder: Path, head: Head, state: object, lease: int) -> None:
+    """Put a checkpoint in the place of the one before, which is kept beside it; returns when it is durable.
+
+    Raises `Superseded` if the job of another lease has begun in this folder.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     encoded = msgspec.json.encode(head)
     body = len(encoded).to_bytes(8, "big") + encoded + cloudpickle.dumps(state, protocol=5)
-    part = folder / f"{NAME}.part"
+    part = folder / f"{NAME}.{lease}.part"
     with part.open("wb") as file:
         file.write(hashlib.blake2b(body, digest_size=_DIGEST).digest())
         file.write(body)
         file.flush()
         os.fsync(file.fileno())
-    part.replace(folder / NAME)
+    holder = folder / HOLDER
+    if holder.exists() and holder.read_text() != str(lease):
+        part.unlink(missing_ok=True)
+        raise Superseded
+    newest, before = folder / NAME, folder / BEFORE
+    if newest.exists():
+        before.unlink(missing_ok=True)
+        os.link(newest, before)  # there is a whole one under either name at any moment
+    part.replace(newest)
     directory = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(directory)
@@ -55,24 +96,26 @@ def save(folder: Path, head: Head, state: object) -> None:
         os.close(directory)
 
 
-def read(folder: Path) -> tuple[Head, bytes] | None:
-    """The head and the pickled state of the checkpoint in `folder`; None if there is none that is whole."""
-    try:
-        data = (folder / NAME).read_bytes()
-    except FileNotFoundError:
-        return None
-    body = data[_DIGEST:]
-    if len(body) < 8 or hashlib.blake2b(body, digest_size=_DIGEST).digest() != data[:_DIGEST]:
-        return None
-    end = 8 + int.from_bytes(body[:8], "big")
-    return msgspec.json.decode(body[8:end], type=Head), body[end:]
+def read(folder: Path) -> Found:
+    """The newest checkpoint in `folder` that is whole, and whether a newer one is damaged."""
+    damaged = False
+    for name in (NAME, BEFORE):
+        try:
+            data = (folder / name).read_bytes()
+        except FileNotFoundError:
+            continue
+        body = data[_DIGEST:]
+        if len(body) < 8 or hashlib.blake2b(body, digest_size=_DIGEST).digest() != data[:_DIGEST]:
+            damaged = True
+            continue
+        end = 8 + int.from_bytes(body[:8], "big")
+        return Found(msgspec.json.decode(body[8:end], type=Head), body[end:], damaged)
+    return Found(None, b"", damaged)
 
 
-def load(folder: Path) -> tuple[Head, Any] | None:
-    """The head and the state of the checkpoint in `folder`; None if there is none that is whole."""
-    if (found := read(folder)) is None:
-        return None
-    return found[0], cloudpickle.loads(found[1])
+def state_of(found: Found) -> Any:
+    """The user's state in a checkpoint that was found; None if there is none. It runs what the file says."""
+    return None if found.head is None else cloudpickle.loads(found.pickled)
 
 
 def delete(root: Path, trial: int) -> None:

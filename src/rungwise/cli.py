@@ -26,6 +26,7 @@ from rungwise.report.export import export as export_study
 from rungwise.report.tables import rungs_table, summary
 from rungwise.run import Function, check_function, check_refit, run, tune
 from rungwise.space import Parameter, Space, as_space
+from rungwise.sqlite import salvage as salvage_study
 from rungwise.study import Study
 from rungwise.version import __version__
 
@@ -273,6 +274,16 @@ def _objective_of(study: Study, function: str | None) -> Function:
 def _run_arguments(how: Mapping[str, Any]) -> dict[str, Any]:
     names = ("workers", "job_seconds", "retries", "keep_checkpoints", "quiet")
     return {name: how[name] for name in names if how.get(name) is not None}
+
+
+@commands.command()
+@study_argument
+@click.argument("file", type=click.Path(path_type=Path))
+def salvage(study: Path, file: Path) -> None:
+    """Save what is whole of a damaged STUDY to a new FILE."""
+    count, wrong = salvage_study(study, file)
+    click.echo(f"{count} facts saved to {file}" + ("; nothing was damaged" if wrong is None else f": {wrong}"))
+    click.echo(f"its checkpoints are in {study}.trials: move that folder to {file}.trials to go on from them")
 
 
 @commands.command()

@@ -22,7 +22,8 @@ Config = dict[str, Any]
 class Job(msgspec.Struct, frozen=True):
     """Train `trial` from resource `start` to `until`; `start` is 0 for a new trial.
 
-    `reported` is the highest resource that is known already, where the job was given out before.
+    `reported` is the highest resource that is known already, where the job was given out before. `lease` is
+    another number each time that a job is given out, so that a message can be told from one of an earlier time.
     """
 
     trial: int
@@ -31,6 +32,7 @@ class Job(msgspec.Struct, frozen=True):
     until: int
     refit: bool = False
     reported: int = 0
+    lease: int = 0
 
 
 # -- answers: what a scheduler says when it is asked ------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import os
 import signal
 import tempfile
 import threading
@@ -15,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from rungwise import checkpoints
 from rungwise.core import Scheduler, as_scheduler
-from rungwise.events import Reported
-from rungwise.executors import Broke, Message
+from rungwise.events import Completed, Reported
+from rungwise.executors import Broke, Message, Noticed, Paused
 from rungwise.executors.command import Command
 from rungwise.executors.local import LocalWorkers
 from rungwise.log import StudyError
@@ -71,8 +72,8 @@ def tune(
     `keep_checkpoints`: set it if `trials` may be raised later, or such a trial trains from the start again.
     What the function prints goes to a log file beside each trial's folder.
 
-    The first Ctrl-C gives out no more work and lets running jobs reach a checkpoint; then the study is
-    returned as it stands, and can be taken up again. The second stops at once with `KeyboardInterrupt`.
+    The first Ctrl-C, or SIGTERM, gives out no more work and lets running jobs reach a checkpoint; then the study
+    is returned as it stands, and can be taken up again. The second stops at once with `KeyboardInterrupt`.
 
     >>> import rungwise as rw
     >>> def train(trial):
@@ -199,15 +200,15 @@ def run(
         session = _Session(study, local, display, keep_checkpoints)
         stack.enter_context(session.interrupts())
         if tune:
-            drive(study, local, retries=retries, may_give_out=session.may_give_out, watch=session.watch)
+            session.drive(retries, session.may_give_out)
         if refit and not session.interrupted and study.has_best:
             # jobs that broke off after the time was up, or a refit that did, come first
-            drive(study, local, retries=retries, may_give_out=session.may_refit, watch=session.watch)
+            session.drive(retries, session.may_refit)
             if study.refit(None if refit is True else refit):
                 display.say(f"refit: training trial {study.best.number} on")
             elif not tune:
                 display.say(f"trial {study.best.number} has been trained that far already")
-            drive(study, local, retries=retries, may_give_out=session.may_refit, watch=session.watch)
+            session.drive(retries, session.may_refit)
         session.clean()
         study.interrupted = bool(session.interrupted)
         if study.interrupted:
@@ -227,6 +228,10 @@ class _Session:
         self._keep = keep_checkpoints
         self._ended = 0  # jobs since the folders were last looked through
         self._told: set[str] = set()
+
+    def drive(self, retries: int, may_give_out: Callable[[], bool]) -> None:
+        first = int.from_bytes(os.urandom(6))  # no two drivers give out the same lease
+        drive(self.study, self.workers, retries=retries, may_give_out=may_give_out, watch=self.watch, first_lease=first)
 
     def may_give_out(self) -> bool:
         limit = self.study.budget.seconds
@@ -270,9 +275,12 @@ class _Session:
                     f"trial {message.trial} reported a score that is not finite at {message.resource}; "
                     "it counts as the worst",
                 )
-            return
-        self._ended += 1
-        if isinstance(message, Broke):
+        elif isinstance(message, Noticed):
+            self.display.say(f"trial {message.trial}: {message.text}")
+        elif isinstance(message, Completed | Paused):
+            self._ended += 1
+        elif isinstance(message, Broke):
+            self._ended += 1
             what = "failed" if record.job is None else "is given out again"
             self.display.say(f"trial {message.trial} {what}: {message.reason}")
             first = self.study.trials[self._first : self._first + HOPELESS]
@@ -303,7 +311,7 @@ class _Session:
 
     @contextlib.contextmanager
     def interrupts(self) -> Iterator[None]:
-        """Count Ctrl-C in place of raising, where that is possible: in the main thread."""
+        """Count Ctrl-C and SIGTERM in place of dying, where that is possible: in the main thread."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
@@ -311,8 +319,9 @@ class _Session:
         def count(number: int, frame: FrameType | None) -> None:
             self.interrupted += 1
 
-        before = signal.signal(signal.SIGINT, count)
+        before = {number: signal.signal(number, count) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             yield
         finally:
-            signal.signal(signal.SIGINT, before)
+            for number, handler in before.items():
+                signal.signal(number, handler)

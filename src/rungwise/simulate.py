@@ -14,7 +14,7 @@ import numpy as np
 from rungwise.core import Scheduler, as_scheduler
 from rungwise.curves import CurveTable
 from rungwise.events import Completed, Config, Fact, Job, Reported
-from rungwise.executors import Message
+from rungwise.executors import Message, Said
 from rungwise.loop import drive
 from rungwise.names import InputError, our_names
 from rungwise.space import Integer, Rng, Space
@@ -130,17 +130,17 @@ class _Clock:
         self.ceilings: list[tuple[float, int]] = [(0.0, level)]
         self._table, self._study, self.size = table, study, workers
         self._resources: list[int] = table.resources.tolist()
-        self._heap: list[tuple[float, int, list[Message], Iterator[tuple[float, list[Message]]]]] = []
+        self._heap: list[tuple[float, int, list[Said], Iterator[tuple[float, list[Said]]]]] = []
 
     def submit(self, job: Job) -> None:
         self.jobs.append((self.now, job.trial, job.start, job.until))
         self._push(len(self.jobs), self._train(job))
 
-    def poll(self) -> list[Message]:
-        self.now, number, messages, training = heapq.heappop(self._heap)
-        if type(messages[-1]) is not Completed:
+    def poll(self) -> list[Said]:
+        self.now, number, said, training = heapq.heappop(self._heap)
+        if type(said[-1].message) is not Completed:
             self._push(number, training)
-        return messages
+        return said
 
     def look(self, messages: list[Message]) -> None:
         """Note when the ceiling rose."""
@@ -148,26 +148,27 @@ class _Clock:
         if len(rises) >= len(self.ceilings):
             self.ceilings += [(self.now, rise.until) for rise in rises[len(self.ceilings) - 1 :]]
 
-    def _push(self, number: int, training: Iterator[tuple[float, list[Message]]]) -> None:
-        time, messages = next(training)
-        heapq.heappush(self._heap, (time, number, messages, training))
+    def _push(self, number: int, training: Iterator[tuple[float, list[Said]]]) -> None:
+        time, said = next(training)
+        heapq.heappush(self._heap, (time, number, said, training))
 
-    def _train(self, job: Job) -> Iterator[tuple[float, list[Message]]]:
+    def _train(self, job: Job) -> Iterator[tuple[float, list[Said]]]:
         """When `job`, begun now, reports what; the last report ends it."""
         row = job.config["row"]
         first, end = (bisect_right(self._resources, resource) for resource in (job.start, job.until))
         if first == end:  # no column between start and until: it ends at once, without a report
-            yield self.now, [Completed(job.trial)]
+            yield self.now, [Said(job.lease, 0, Completed(job.trial))]
             return
         began = self.now
         scores = self._table.scores[row, first:end].tolist()
         seconds = self._table.seconds[row, first:end].tolist()
         base = float(self._table.seconds[row, first - 1]) if first else 0.0
         earlier = base
-        for resource, score, second in zip(self._resources[first:end], scores, seconds, strict=True):
+        reports = zip(self._resources[first:end], scores, seconds, strict=True)
+        for place, (resource, score, second) in enumerate(reports):
             finite = score if isfinite(score) else None
-            messages: list[Message] = [Reported(job.trial, resource, finite, second - earlier)]
+            said = [Said(job.lease, place, Reported(job.trial, resource, finite, second - earlier))]
             if resource == self._resources[end - 1]:
-                messages.append(Completed(job.trial))
-            yield began + (second - base), messages
+                said.append(Said(job.lease, place + 1, Completed(job.trial)))
+            yield began + (second - base), said
             earlier = second

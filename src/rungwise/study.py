@@ -100,8 +100,7 @@ class Best(msgspec.Struct, frozen=True):
 
         It runs what the file says: load only from studies that you trust.
         """
-        found = None if self.folder is None else checkpoints.load(self.folder)
-        return None if found is None else found[1]
+        return None if self.folder is None else checkpoints.state_of(checkpoints.read(self.folder))
 
 
 class Budget(msgspec.Struct, frozen=True):

@@ -10,6 +10,7 @@ from typing import Any, final
 
 from rungwise import checkpoints
 from rungwise.events import Config, Job, Reported
+from rungwise.executors import Noticed
 from rungwise.names import InputError
 from rungwise.values import as_score, whole
 
@@ -41,7 +42,7 @@ class Trial:
         self,
         job: Job,
         folder: Path,
-        send: Callable[[Reported], None],
+        send: Callable[[Reported | Noticed], None],
         pause: Callable[[], bool] = lambda: False,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
@@ -56,6 +57,7 @@ class Trial:
         self.folder: Path = folder
         """A folder of this trial's own, for whatever the function wants to keep."""
         self._send, self._pause, self._clock = send, pause, clock
+        self._lease = job.lease
         self._known = job.reported  # what the driver has noted
         self._at = 0  # the resource that the model has been trained to
         self._reported = 0
@@ -104,17 +106,20 @@ class Trial:
         place of the state before. `state` is anything that pickle can take.
         """
         resource = max(self._reported, self._at + 1 if self._iterating else self._at)
-        checkpoints.save(self.folder, checkpoints.Head(resource, self._reports), state)
+        checkpoints.save(self.folder, checkpoints.Head(resource, self._reports), state, self._lease)
         if self._pause() and resource < self.until:
             raise PauseRequested
         self._since = self._clock()
 
     def load(self) -> Any:
         """The newest state that was saved, or None; the loop then goes on from its resource."""
-        found = checkpoints.load(self.folder)
-        if found is None:
+        found = checkpoints.read(self.folder)
+        if found.damaged:
+            where = "from the start" if found.head is None else f"from the one before, at {found.head.resource}"
+            self._send(Noticed(self.number, f"its newest checkpoint is damaged; training goes on {where}"))
+        if (head := found.head) is None:
             return None
-        head, state = found
+        state = checkpoints.state_of(found)
         known = [self._known, *(resource for resource, _, _ in head.reports if resource <= self.until)]
         if head.resource >= self.until and max(known) <= self.start:
             return None  # trained to the end, but the report of it is lost: only training again brings it back

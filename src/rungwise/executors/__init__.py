@@ -1,7 +1,7 @@
 """Who does the training? Workers take jobs and say what happens; they decide nothing.
 
-A worker speaks in facts (`Reported`, `Completed`), and in the two messages below, of which the loop makes
-facts.
+A worker speaks in facts (`Reported`, `Completed`), and in the messages below, of which the loop makes facts. It
+numbers what it says of a job, so that the loop takes each message once and in order, whatever lies between the two.
 """
 
 from __future__ import annotations
@@ -26,7 +26,26 @@ class Paused(msgspec.Struct, frozen=True, tag_field="fact", tag=str.lower):
     trial: int
 
 
-Message = Reported | Completed | Broke | Paused
+class Noticed(msgspec.Struct, frozen=True, tag_field="fact", tag=str.lower):
+    """Something that the user should know of the job of `trial`, which goes on."""
+
+    trial: int
+    text: str
+
+
+Message = Reported | Completed | Broke | Paused | Noticed
+
+
+class Said(msgspec.Struct, frozen=True, tag_field="fact", tag=str.lower):
+    """Message number `place` (from 0) of the job that was given out with `lease`.
+
+    Without `place` it is not the worker that speaks but the one who watches over it: the worker is gone, and what
+    it may still say is not to be heard.
+    """
+
+    lease: int
+    place: int | None
+    message: Message
 
 
 class Workers(Protocol):
@@ -41,6 +60,9 @@ class Workers(Protocol):
         """Begin a job; no more than `size` run at once."""
         ...
 
-    def poll(self) -> list[Message]:
-        """Wait until something happens or a moment has passed; what happened, oldest first."""
+    def poll(self) -> list[Said]:
+        """Wait until something happens or a moment has passed; what was said.
+
+        It may come late, twice and out of order, but not be lost: where it would be, `Broke` without a place is said.
+        """
         ...

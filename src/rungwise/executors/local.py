@@ -24,8 +24,9 @@ from typing import Any, final
 import cloudpickle
 import msgspec
 
+from rungwise import checkpoints
 from rungwise.events import Completed, Job
-from rungwise.executors import Broke, Message, Paused
+from rungwise.executors import Broke, Paused, Said
 from rungwise.executors.worker import PAUSE, FromWorker, Hello, Ready
 from rungwise.log import StudyError
 from rungwise.names import InputError
@@ -124,6 +125,8 @@ class LocalWorkers:
 
     def submit(self, job: Job) -> None:
         """Begin a job, in a process that is idle or a new one."""
+        # here and not in the worker, which may be late: the one that this driver begins last is to hold the folder
+        checkpoints.hold(checkpoints.trial_folder(self.folder, job.trial), job.lease)
         worker = self._alive()
         worker.job = job
         worker.deadline = None if self._job_seconds is None else time.monotonic() + self._job_seconds
@@ -142,43 +145,43 @@ class LocalWorkers:
             worker.kill()
         return _Worker(self._hello, self._function, self._threads)
 
-    def poll(self) -> list[Message]:
-        """Wait until a worker says something, dies or overruns, at most `TICK`; what happened."""
+    def poll(self) -> list[Said]:
+        """Wait until a worker says something, dies or overruns, at most `TICK`; what was said."""
         lines: dict[object, _Worker] = {worker.line: worker for worker in self._busy}
-        messages: list[Message] = []
+        heard: list[Said] = []
         for ready in wait([worker.line for worker in self._busy], TICK):
-            self._hear(lines[ready], messages)
+            self._hear(lines[ready], heard)
         now = time.monotonic()
         for worker in list(self._busy):
             if worker.deadline is not None and now > worker.deadline:
-                self._drop(worker, f"the job took longer than job_seconds={self._job_seconds:g}", messages)
+                self._drop(worker, f"the job took longer than job_seconds={self._job_seconds:g}", heard)
             elif worker.process.poll() is not None:
-                self._hear(worker, messages)  # what it said last comes first
-        return messages
+                self._hear(worker, heard)  # what it said last comes first
+        return heard
 
-    def _hear(self, worker: _Worker, messages: list[Message]) -> None:
+    def _hear(self, worker: _Worker, heard: list[Said]) -> None:
         """Take all that `worker` has said."""
         try:
             while worker.job is not None and worker.line.poll():
-                message = self._decode(worker.line.recv_bytes())
-                if isinstance(message, Ready):
-                    if message.error is not None:
-                        raise StudyError(f"the function cannot be loaded in a worker process: {message.error}")
+                said = self._decode(worker.line.recv_bytes())
+                if isinstance(said, Ready):
+                    if said.error is not None:
+                        raise StudyError(f"the function cannot be loaded in a worker process: {said.error}")
                     continue
-                messages.append(message)
-                if isinstance(message, Completed | Broke | Paused):
+                heard.append(said)
+                if isinstance(said.message, Completed | Broke | Paused):
                     worker.job = None
                     self._busy.remove(worker)
                     self._idle.append(worker)
         except (EOFError, OSError):
-            self._drop(worker, worker.death(), messages)
+            self._drop(worker, worker.death(), heard)
             return
         if worker.job is not None and worker.process.poll() is not None and not worker.line.poll():
-            self._drop(worker, worker.death(), messages)  # dead, but a child of its keeps the line open
+            self._drop(worker, worker.death(), heard)  # dead, but a child of its keeps the line open
 
-    def _drop(self, worker: _Worker, reason: str, messages: list[Message]) -> None:
+    def _drop(self, worker: _Worker, reason: str, heard: list[Said]) -> None:
         assert worker.job is not None
-        messages.append(Broke(worker.job.trial, reason))
+        heard.append(Said(worker.job.lease, None, Broke(worker.job.trial, reason)))
         self._busy.remove(worker)
         worker.kill()
 

@@ -16,6 +16,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable
+from itertools import count
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -23,8 +24,8 @@ import cloudpickle
 import msgspec
 
 from rungwise import checkpoints
-from rungwise.events import Completed, Job, Reported
-from rungwise.executors import Broke, Message, Paused
+from rungwise.events import Completed, Job
+from rungwise.executors import Broke, Message, Paused, Said
 from rungwise.trial import IMPORTING, PauseRequested, Trial
 
 
@@ -43,7 +44,7 @@ class Ready(msgspec.Struct, frozen=True, tag_field="fact", tag=str.lower):
 
 
 PAUSE = b"pause"
-FromWorker = Message | Ready
+FromWorker = Said | Ready
 
 
 def reason(error: BaseException) -> str:
@@ -82,12 +83,16 @@ class Line:
 def work(job: Job, function: Callable[[Trial], object], line: Line, root: Path) -> None:
     """Do one job; all that the function prints goes to a file beside its trial's folder."""
     folder = checkpoints.trial_folder(root, job.trial)
-    folder.mkdir(parents=True, exist_ok=True)
     with folder.with_suffix(".log").open("ab", buffering=0) as output:
         os.dup2(output.fileno(), 1)
         os.dup2(output.fileno(), 2)
-    trial = Trial(job, folder, line.say, line.pausing.is_set)
-    ended: Reported | Completed | Broke | Paused
+    places = count()
+
+    def say(message: Message) -> None:
+        line.say(Said(job.lease, next(places), message))
+
+    trial = Trial(job, folder, say, line.pausing.is_set)
+    ended: Message
     try:
         function(trial)
         wrong = trial.end()
@@ -99,7 +104,7 @@ def work(job: Job, function: Callable[[Trial], object], line: Line, root: Path) 
         ended = Broke(job.trial, reason(error))
     sys.stdout.flush()
     sys.stderr.flush()
-    line.say(ended)
+    say(ended)
 
 
 def main(fd: int) -> None:

@@ -1,0 +1,110 @@
+"""A damaged log: a clear error with the file's name and the remedy, or a state that was once true."""
+
+from __future__ import annotations
+
+import random
+import shutil
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+import rungwise as rw
+from rungwise.cli import commands
+from rungwise.events import Fact
+from rungwise.sqlite import salvage
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("whole") / "study.db"
+    study = rw.Study({"x": rw.Float(0, 1)}, rw.PASHA(max_resource=27), path=path)
+    study.extend(trials=40)
+    while (job := study.ask()) is not None:
+        for epoch in range(job.start + 1, job.until + 1):
+            study.report(job.trial, epoch, job.config["x"] + 1 / epoch)
+    study.close()
+    return path
+
+
+def facts_of(path: Path) -> list[Fact]:
+    study = rw.Study.open(path)
+    facts = [fact for _, fact in study.facts()]
+    study.close()
+    return facts
+
+
+def check(path: Path, wanted: list[Fact]) -> bool:
+    """Whether the file was refused; if not, it must say what was once true."""
+    facts, said = None, ""
+    try:
+        facts = facts_of(path)
+    except rw.StudyError as error:
+        said = str(error)
+    if facts is not None:
+        assert facts == wanted[: len(facts)]
+        return False
+    assert str(path) in said
+    assert "\n" not in said
+    return True
+
+
+def test_a_flipped_bit_is_found_or_changes_nothing(whole: Path, tmp_path: Path) -> None:
+    wanted, content = facts_of(whole), whole.read_bytes()
+    chance, refused = random.Random(0), 0
+    path = tmp_path / "study.db"
+    for _ in range(600):
+        damaged = bytearray(content)
+        damaged[chance.randrange(len(content))] ^= 1 << chance.randrange(8)
+        path.write_bytes(damaged)
+        refused += check(path, wanted)
+    assert refused > 300, "most of the file is facts"
+
+
+def test_a_file_that_is_cut_off_is_refused_or_a_prefix(whole: Path, tmp_path: Path) -> None:
+    wanted, content = facts_of(whole), whole.read_bytes()
+    path = tmp_path / "study.db"
+    cuts = [*range(0, len(content), 512), *random.Random(0).sample(range(len(content)), 50)]
+    for cut in cuts:
+        path.write_bytes(content[:cut])
+        assert check(path, wanted), f"cut at {cut}"
+
+
+def test_a_missing_fact_is_found(whole: Path, tmp_path: Path) -> None:
+    import sqlite3
+
+    path = tmp_path / "study.db"
+    shutil.copy(whole, path)
+    database = sqlite3.connect(path)
+    database.execute("DELETE FROM facts WHERE id = 30")
+    database.commit()
+    database.close()
+    with pytest.raises(rw.StudyError, match=r"study\.db is damaged at fact 30: it is not what was written; .*salvage"):
+        rw.Study.open(path)
+
+
+def test_what_is_whole_can_be_saved_and_gone_on_with(whole: Path, tmp_path: Path) -> None:
+    wanted, content = facts_of(whole), bytearray(whole.read_bytes())
+    place = content.find(b'"fact":"reported"', len(content) // 2)
+    content[place + 2] ^= 1
+    path, saved = tmp_path / "study.db", tmp_path / "saved.db"
+    path.write_bytes(content)
+    done = CliRunner().invoke(commands, ["salvage", str(path), str(saved)])
+    assert done.exit_code == 0
+    facts = facts_of(saved)
+    assert 1 < len(facts) < len(wanted)
+    assert facts == wanted[: len(facts)]
+    assert f"{len(facts)} facts saved to {saved}: {path} is damaged at fact {len(facts) + 1}" in done.output
+    times = [time for time, _ in rw.Study.open(whole).facts()]
+    assert [time for time, _ in rw.Study.open(saved).facts()] == times[: len(facts)]
+    rw.Study.open(saved, writable=True).close()
+    assert len(facts_of(saved)) == len(facts) + 1  # opened
+    with pytest.raises(rw.StudyError, match="exists already"):
+        salvage(path, saved)
+
+
+def test_an_empty_file_beside_checkpoints_is_no_new_study(tmp_path: Path) -> None:
+    (tmp_path / "study.db").touch()
+    (tmp_path / "study.db.trials" / "000000").mkdir(parents=True)
+    with pytest.raises(rw.StudyError, match=r"study\.db is empty, though .*study\.db\.trials holds the checkpoints"):
+        rw.Study({"x": rw.Float(0, 1)}, path=tmp_path / "study.db")

@@ -1,0 +1,114 @@
+"""Histories in which everything fails, from seeds; and bugs planted on purpose, which they must find."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from faults import world
+from faults.world import CHANCE, InvariantBroken, folder, live
+from rungwise import checkpoints
+from rungwise.executors import Message, Said
+from rungwise.loop import Inbox
+from rungwise.sqlite import SQLiteLog
+
+SEEDS = int(os.environ.get("RUNGWISE_SEEDS", "150"))
+
+
+def histories(seeds: int) -> Counter[str]:
+    struck: Counter[str] = Counter()
+    for seed in range(seeds):
+        with folder() as place:
+            struck += live(seed, place)
+    return struck
+
+
+def test_no_invariant_is_broken_whatever_fails() -> None:
+    struck = histories(SEEDS)
+    assert all(struck[fault] > 0 for fault in CHANCE), "every fault was gone through"
+    assert struck["fenced off"] > 0
+
+
+def test_a_seed_gives_the_same_history_every_time() -> None:
+    told: list[list[str]] = [[], []]
+    for lines in told:
+        with folder() as place:
+            live(3, place, lines.append)
+    assert told[0] == told[1] != []
+
+
+def found_by(seeds: int = 1000) -> str:
+    """What the first history that finds a planted bug says."""
+    for seed in range(seeds):
+        try:
+            with folder() as place:
+                live(seed, place)
+        except InvariantBroken as error:
+            return str(error)
+    raise AssertionError(f"{seeds} histories did not find the bug")
+
+
+def test_it_finds_a_commit_that_is_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
+    flush, calls = SQLiteLog.flush, Counter[str]()
+
+    def sometimes(self: SQLiteLog) -> None:
+        calls["flush"] += 1
+        if calls["flush"] % 50 == 0:
+            self._pending.clear()
+        flush(self)
+
+    monkeypatch.setattr(SQLiteLog, "flush", sometimes)
+    assert re.search("durable facts are gone|is damaged at fact", found_by())
+
+
+def test_it_finds_messages_that_are_taken_twice_or_out_of_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    def take(self: Inbox, said: Said) -> Iterator[Message]:
+        lease = self._out.get(said.message.trial)
+        if lease is not None and lease.number == said.lease:
+            yield said.message
+
+    monkeypatch.setattr(Inbox, "take", take)
+    assert found_by()
+
+
+def test_it_finds_that_a_stale_lease_is_honoured(monkeypatch: pytest.MonkeyPatch) -> None:
+    take = Inbox.take
+
+    def any_lease(self: Inbox, said: Said) -> Iterator[Message]:
+        lease = self._out.get(said.message.trial)
+        yield from take(self, said if lease is None else Said(lease.number, said.place, said.message))
+
+    monkeypatch.setattr(Inbox, "take", any_lease)
+    assert found_by()
+
+
+def test_it_finds_that_a_stale_holder_may_write(monkeypatch: pytest.MonkeyPatch) -> None:
+    save = checkpoints.save
+
+    def unfenced(place: Path, head: checkpoints.Head, state: object, lease: int) -> None:
+        holder = place / checkpoints.HOLDER
+        before = holder.read_text()
+        holder.write_text(str(lease))
+        save(place, head, state, lease)
+        holder.write_text(before)
+
+    monkeypatch.setattr(checkpoints, "save", unfenced)
+    assert "was saved" in found_by()
+
+
+def test_a_broken_invariant_is_told_with_the_command_that_repeats_it(tmp_path: Path) -> None:
+    code = (
+        "import sys; sys.argv = ['world.py', '--seeds', '50']; from faults import world;"
+        "world.check_end = lambda *_: (_ for _ in ()).throw(world.InvariantBroken('planted')); sys.exit(world.main())"
+    )
+    tests = Path(world.__file__).parents[1]
+    done = subprocess.run([sys.executable, "-c", code], cwd=tests, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert re.fullmatch(r"seed 0: InvariantBroken: planted\nagain: \S+ \S*world\.py 0\n", done.stdout)
