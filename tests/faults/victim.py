@@ -1,13 +1,19 @@
-"""A real study that is to be killed: `python victim.py FOLDER`. Keeps a diary of what was trained and saved."""
+"""A real study to which things happen: `python victim.py FOLDER`. Keeps a diary of what was trained and saved.
 
+The environment variable FAULT makes the function itself misbehave, now and then and never twice at the same place.
+"""
+
+import ctypes
 import os
+import resource
+import signal
 import sys
 import time
 from pathlib import Path
 
 import rungwise as rw
 
-TRIALS, TOP = 24, 27
+TRIALS, TOP, JOB_SECONDS = 24, 27, 2.0
 
 
 def note(diary: str, *words: object) -> None:
@@ -17,6 +23,29 @@ def note(diary: str, *words: object) -> None:
     os.close(fd)
 
 
+def misbehave(fault: str, diary: str, number: int, epoch: int) -> None:
+    if not fault or (7 * number + 3 * epoch + os.getpid()) % 40:
+        return
+    try:
+        os.close(os.open(f"{diary}-{number}-{epoch}", os.O_CREAT | os.O_EXCL))
+    except FileExistsError:
+        return
+    note(diary, "struck", number, time.time())
+    if fault == "segmentation fault":
+        ctypes.string_at(0)
+    elif fault == "os._exit":
+        os._exit(0)
+    elif fault == "out of memory":
+        resource.setrlimit(resource.RLIMIT_AS, (3 << 30, resource.RLIM_INFINITY))
+        bytearray(8 << 30)
+    elif fault == "hang":
+        time.sleep(1000)
+    elif fault == "worker stopped":
+        os.kill(os.getpid(), signal.SIGSTOP)
+    elif fault == "function raises":
+        raise RuntimeError("bad luck")
+
+
 def train(trial: rw.Trial) -> None:
     diary = trial.config["diary"]
     state = trial.load()
@@ -24,6 +53,7 @@ def train(trial: rw.Trial) -> None:
     for epoch in trial:
         time.sleep(0.01)
         note(diary, "trained", trial.number, epoch)
+        misbehave(os.environ.get("FAULT", ""), diary, trial.number, epoch)
         trial.report((trial.config["x"] - 0.3) ** 2 + (hash((trial.number, epoch)) % 97) / 300 + 1 / epoch)
         trial.save(epoch)
         note(diary, "saved", trial.number, epoch)
@@ -31,7 +61,7 @@ def train(trial: rw.Trial) -> None:
 
 def main(folder: Path) -> None:
     space = {"x": rw.Float(0, 1), "diary": rw.Categorical([str(folder / "diary")])}
-    rw.tune(
+    study = rw.tune(
         train,
         space,
         mode="min",
@@ -40,8 +70,11 @@ def main(folder: Path) -> None:
         workers=2,
         study=folder / "study.db",
         refit=True,
+        job_seconds=JOB_SECONDS,
+        retries=5,
         quiet=True,
     )
+    sys.exit(130 if study.interrupted else 0)
 
 
 if __name__ == "__main__":

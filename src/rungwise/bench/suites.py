@@ -115,7 +115,8 @@ def read_arrays(path: Path, **dimensions: int) -> dict[str, NDArray[Any]]:
     return found
 
 
-def _table(path: Path, *arguments: Any, **options: Any) -> CurveTable:
+def curve_table(path: Path, *arguments: Any, **options: Any) -> CurveTable:
+    """A `CurveTable` of what the file `path` holds; one clear line that names it if it is none."""
     try:
         return CurveTable(*arguments, **options)
     except InputError as error:
@@ -136,7 +137,7 @@ def _packed(name: str, folder: Path) -> Iterator[Task]:
         validation, test = (np.cumsum(arrays[key], axis=1) * (100 / questions[key]) for key in ("validation", "test"))
         seconds = np.cumsum(arrays["seconds"], axis=1, dtype=np.int64) * TICK
         configs = tuple(json.loads(str(arrays["configs"])))
-        yield Task(name, path.stem, _table(path, validation, seconds, mode="max"), configs, test, tolerance=0.1)
+        yield Task(name, path.stem, curve_table(path, validation, seconds, mode="max"), configs, test, tolerance=0.1)
 
 
 def _lcbench(folder: Path) -> Iterator[Task]:
@@ -144,14 +145,14 @@ def _lcbench(folder: Path) -> Iterator[Task]:
     configs = _named(known, *read_arrays(known, X=2, names=1).values())
     for path in sorted(set(folder.glob("*.npz")) - {known}):
         arrays = read_arrays(path, val_accuracy=2, elapsed_seconds=2)
-        table = _table(path, arrays["val_accuracy"], arrays["elapsed_seconds"], mode="max")
+        table = curve_table(path, arrays["val_accuracy"], arrays["elapsed_seconds"], mode="max")
         yield Task("lcbench", path.stem, table, configs, tolerance=0.1)
 
 
 def _taskset(folder: Path) -> Iterator[Task]:
     for path in sorted(folder.glob("*.npz")):
         rows, names, valid, test = read_arrays(path, configs=2, names=1, valid_loss=2, test_loss=2).values()
-        table = _table(path, valid[:, 1:], mode="min")  # column 0 is before training
+        table = curve_table(path, valid[:, 1:], mode="min")  # column 0 is before training
         yield Task("taskset", path.stem, table, _named(path, rows, names), test[:, 1:], tolerance=0.002)
 
 
@@ -164,7 +165,7 @@ def _nmtlc(folder: Path) -> Iterator[Task]:
                 f"{path}: each of {len(perplexity)} curves should have a length of 1 or more, not {length}"
             )
         reached = np.minimum(np.arange(1, perplexity.shape[1] + 1), length[:, None])
-        table = _table(path, np.take_along_axis(perplexity, reached - 1, axis=1), reached, mode="min")
+        table = curve_table(path, np.take_along_axis(perplexity, reached - 1, axis=1), reached, mode="min")
         yield Task("nmtlc", path.stem, table, _named(path, rows, names), tolerance=0.02)
 
 
@@ -192,7 +193,7 @@ def _lcdb(folder: Path) -> Iterator[Task]:
             continue
         valid, test = (by_size[key].to_numpy(float) * 100 for key in ("score_valid", "score_test"))
         seconds = np.cumsum(np.nan_to_num(by_size["traintime"].to_numpy(float)), axis=1)
-        table = _table(path, valid, seconds, mode="max", resources=by_size["score_valid"].columns.to_numpy())
+        table = curve_table(path, valid, seconds, mode="max", resources=by_size["score_valid"].columns.to_numpy())
         configs = tuple({"learner": learner} for learner in by_size.index)
         yield Task("lcdb", str(number), table, configs, test, tolerance=0.1)
 

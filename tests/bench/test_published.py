@@ -1,0 +1,298 @@
+"""Files as their authors publish them, made small: right values, and one clear line for whatever is wrong."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import json
+import os
+import pickle
+import zipfile
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from rungwise.bench.experiment import experiment
+from rungwise.bench.published import lcbench, nats_bench, pd1
+from rungwise.names import InputError
+
+CELLS = [f"|{op}~0|+|none~0|none~1|+|none~0|none~1|skip_connect~2|" for op in ("nor_conv_1x1", "avg_pool_3x3", "none")]
+EPOCHS = 4
+
+# -- NATS-Bench ----------------------------------------------------------------------------------------------------
+
+
+def nats_run(dataset: str, seed: int, first: float) -> dict[str, Any]:
+    """The state of a `ResultsCount` (nats_bench/api_utils.py), with numpy numbers as a real file has."""
+    sets = {"x-valid": range(EPOCHS), "ori-test" if dataset == "cifar10-valid" else "x-test": [EPOCHS - 1]}
+    keys = [(name, epoch) for name, epochs in sets.items() for epoch in epochs]
+    return {
+        "name": dataset, "net_state_dict": None, "seed": seed, "epochs": EPOCHS, "params": 0.3, "flop": 15.6,
+        "latency": [0.01], "arch_config": {"arch_str": CELLS[0], "channel": 16, "num_cells": 5},
+        "train_acc1es": OrderedDict((epoch, 50.0) for epoch in range(EPOCHS)), "train_acc5es": None,
+        "train_losses": OrderedDict((epoch, 1.0) for epoch in range(EPOCHS)),
+        "train_times": OrderedDict((epoch, 10.0 + epoch) for epoch in range(EPOCHS)),
+        "eval_names": list(sets),
+        "eval_acc1es": {f"{name}@{epoch}": np.float64(first + epoch - (name != "x-valid")) for name, epoch in keys},
+        "eval_losses": {f"{name}@{epoch}": 1.0 for name, epoch in keys},
+        "eval_times": {f"{name}@{epoch}": 0.5 for name, epoch in keys},
+    }  # fmt: skip
+
+
+def nats_record(number: int, seeds: dict[str, list[int]]) -> dict[str, Any]:
+    results = {(d, seed): nats_run(d, seed, 10.0 * number + seed / 111) for d, all in seeds.items() for seed in all}
+    state = {
+        "arch_index": number,
+        "arch_str": CELLS[number],
+        "all_results": results,
+        "dataset_seed": seeds,
+        "clear_net_done": True,
+    }
+    return {"12": state, "200": state}
+
+
+def write(path: Path, content: Any) -> None:
+    path.write_bytes(bz2.compress(pickle.dumps(content, protocol=4)))
+
+
+SEEDS = [
+    {"cifar10-valid": [777, 888], "cifar100": [777]},
+    {"cifar10-valid": [777]},
+    {"cifar10-valid": [888], "cifar100": [888]},
+]
+
+
+@pytest.fixture
+def nats(tmp_path: Path) -> Path:
+    folder = tmp_path / "NATS-tss-v1_0-3ffb9-simple"
+    folder.mkdir()
+    write(folder / "meta.pickle.pbz2", {"meta_archs": CELLS, "total_archs": 3})
+    for number, seeds in enumerate(SEEDS):
+        write(folder / f"{number:06d}.pickle.pbz2", nats_record(number, seeds))
+    return folder
+
+
+def test_nats_bench(nats: Path) -> None:
+    task = nats_bench(nats, "cifar10", seed=777)
+    assert (task.suite, task.name, task.table.mode) == ("nats-bench", "cifar10-777", "max")
+    assert task.configs == ({"cell": CELLS[0]}, {"cell": CELLS[1]})  # the third has no such seed
+    assert task.table.scores.tolist() == [[7, 8, 9, 10], [17, 18, 19, 20]]
+    assert task.table.seconds.tolist() == [[10.5, 22, 34.5, 48]] * 2
+    np.testing.assert_array_equal(task.test, [[np.nan] * 3 + [9], [np.nan] * 3 + [19]])
+    assert len(experiment([task], repeats=1)) > 3
+
+
+def test_nats_bench_without_a_seed_is_the_mean_of_those_there_are(nats: Path) -> None:
+    task = nats_bench(nats, "cifar10")
+    assert len(task.table) == 3
+    assert task.table.scores[:, 0].tolist() == [7.5, 17, 28]
+    assert nats_bench(nats, "cifar100").configs == ({"cell": CELLS[0]}, {"cell": CELLS[2]})
+
+
+def test_nats_bench_in_one_file(nats: Path, tmp_path: Path) -> None:
+    file = tmp_path / "NATS-tss-v1_0-3ffb9.pickle.pbz2"
+    records = {number: nats_record(number, seeds) for number, seeds in enumerate(SEEDS)}
+    write(file, {"meta_archs": CELLS, "arch2infos": records, "evaluated_indexes": {0, 1, 2}})
+    one, many = nats_bench(file, "cifar100"), nats_bench(nats, "cifar100")
+    assert one.configs == many.configs
+    np.testing.assert_array_equal(one.table.scores, many.table.scores)
+
+
+class Evil:
+    def __reduce__(self) -> Any:
+        return os.system, ("touch pwned",)
+
+
+def test_a_pickle_that_runs_code_is_refused(nats: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write(nats / "000001.pickle.pbz2", {"200": Evil()})
+    with pytest.raises(InputError, match=r"000001\.pickle\.pbz2 is not as it was published .*posix\.system"):
+        nats_bench(nats)
+    assert not (tmp_path / "pwned").exists()
+
+
+# -- PD1 -----------------------------------------------------------------------------------------------------------
+
+
+def pd1_row(errors: list[float | None] | None, batch: int = 512, activation: str | None = None, **more: Any) -> str:
+    return json.dumps({
+        "dataset": "imagenet", "model": "resnet", "hps.batch_size": batch, "hps.activation_fn": activation,
+        "hps.lr_hparams.initial_value": 0.1, "hps.lr_hparams.power": 1.5, "hps.lr_hparams.decay_steps_factor": 0.5,
+        "hps.opt_hparams.momentum": 0.05, "valid/error_rate": errors, "eval_time": errors and [2.0] * len(errors),
+        "status": "done", **more,
+    })  # fmt: skip
+
+
+@pytest.fixture
+def pd1_folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "pd1"
+    folder.mkdir()
+    matched = [
+        pd1_row([0.75, 0.5, 0.25]),
+        pd1_row([0.5, None], status="diverged"),
+        pd1_row(None),
+        pd1_row([1.0], 64, "relu"),
+    ]
+    with gzip.open(folder / "pd1_matched_phase1_results.jsonl.gz", "wt") as file:
+        file.write("\n".join(matched) + "\n")
+    (folder / "pd1_unmatched_phase1_results.jsonl").write_text(
+        pd1_row([0.9, 0.8, 0.7], **{"hps.lr_hparams.power": 2.0})
+    )
+    (folder / "pd1_matched_phase0_results.jsonl").write_text("not read\n")
+    return folder
+
+
+def test_pd1(pd1_folder: Path) -> None:
+    resnet, relu = pd1(pd1_folder)
+    assert (resnet.name, relu.name) == ("imagenet_resnet_batch_size_512", "imagenet_resnet_relu_batch_size_64")
+    nan = np.nan
+    np.testing.assert_allclose(
+        resnet.table.scores, [[25, 50, 75], [50, nan, nan], [nan, nan, nan], [10, 20, 30]], atol=1e-12
+    )
+    assert resnet.table.seconds.tolist() == [[2, 4, 6], [2, 4, 4], [0, 0, 0], [2, 4, 6]]
+    assert resnet.configs[0] == {
+        "lr_initial_value": 0.1,
+        "lr_power": 1.5,
+        "lr_decay_steps_factor": 0.5,
+        "momentum": 0.05,
+    }
+    assert resnet.configs[3]["lr_power"] == 2.0
+    (relu,) = pd1(pd1_folder, "imagenet_resnet_relu_batch_size_64")
+    assert relu.table.scores.tolist() == [[0]]
+    (alone,) = pd1(pd1_folder / "pd1_unmatched_phase1_results.jsonl")
+    assert len(alone.table) == 1
+
+
+# -- LCBench -------------------------------------------------------------------------------------------------------
+
+
+def lcbench_content() -> dict[str, Any]:
+    def run(first: float) -> dict[str, Any]:
+        log = {
+            "epoch": [0, 1, 2], "time": [0.1, 2.0, 3.5],
+            "Train/val_accuracy": [1.0, first, first + 1], "Train/test_result": [1.0, first - 1, first],
+        }  # fmt: skip
+        return {
+            "config": {"batch_size": 71, "learning_rate": 0.003},
+            "log": log,
+            "results": {"OpenML_task_id": "167104"},
+        }
+
+    return {"adult": {"0": run(50), "1": run(60)}, "Fashion-MNIST": {"0": run(70)}}
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+def test_lcbench(zipped: bool, tmp_path: Path) -> None:
+    file = tmp_path / "six_datasets_lw.json"
+    file.write_text(json.dumps(lcbench_content()))
+    if zipped:
+        with zipfile.ZipFile(tmp_path / "six_datasets_lw.zip", "w") as archive:
+            archive.write(file, file.name)
+        file = tmp_path / "six_datasets_lw.zip"
+    fashion, adult = lcbench(file)
+    assert (fashion.name, adult.name) == ("Fashion-MNIST", "adult")
+    assert adult.table.scores.tolist() == [[50, 51], [60, 61]]  # epoch 0 is before training
+    assert adult.table.seconds.tolist() == [[2, 3.5]] * 2
+    assert adult.table.resources.tolist() == [1, 2]
+    assert adult.test.tolist() == [[49, 50], [59, 60]]
+    assert adult.configs[0] == {"batch_size": 71, "learning_rate": 0.003}
+    assert [task.name for task in lcbench(file, "adult")] == ["adult"]
+
+
+# -- what is wrong -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def files(nats: Path, pd1_folder: Path, tmp_path: Path) -> dict[str, tuple[Any, Path]]:
+    plain, zipped = tmp_path / "data_2k_lw.json", tmp_path / "data_2k_lw.zip"
+    plain.write_text(json.dumps(lcbench_content()))
+    with zipfile.ZipFile(zipped, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.write(plain, plain.name)
+    return {
+        "nats cell": (lambda: nats_bench(nats), nats / "000000.pickle.pbz2"),
+        "nats meta": (lambda: nats_bench(nats), nats / "meta.pickle.pbz2"),
+        "pd1 gz": (lambda: pd1(pd1_folder), pd1_folder / "pd1_matched_phase1_results.jsonl.gz"),
+        "pd1 plain": (lambda: pd1(pd1_folder), pd1_folder / "pd1_unmatched_phase1_results.jsonl"),
+        "lcbench": (lambda: lcbench(plain), plain),
+        "lcbench zip": (lambda: lcbench(zipped), zipped),
+    }
+
+
+KINDS = ["nats cell", "nats meta", "pd1 gz", "pd1 plain", "lcbench", "lcbench zip"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_truncated_file_is_one_clear_line(kind: str, files: dict[str, tuple[Any, Path]]) -> None:
+    read, file = files[kind]
+    content = file.read_bytes()
+    for kept in (len(content) // 3, len(content) // 2, len(content) - 10):
+        file.write_bytes(content[:kept])
+        with pytest.raises(InputError, match=r"is not as it was published \(.*\): it is broken or truncated") as error:
+            read()
+        assert str(error.value).startswith(str(file))
+        assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_damaged_bytes_are_one_clear_line_or_read_as_numbers(kind: str, files: dict[str, tuple[Any, Path]]) -> None:
+    read, file = files[kind]
+    content = file.read_bytes()
+    chance, refused = np.random.default_rng(0), 0
+    for _ in range(60):
+        damaged = bytearray(content)
+        damaged[chance.integers(len(content))] ^= 1 << int(chance.integers(8))
+        file.write_bytes(damaged)
+        try:
+            read()
+        except InputError as error:
+            refused += 1
+            assert "\n" not in str(error)  # noqa: PT017
+    assert refused > 10
+
+
+MISSING = {
+    "nats-bench": (nats_bench, r"there is no .*: get NATS-tss-v1_0-3ffb9-simple from github\.com/D-X-Y/NATS-Bench"),
+    "pd1": (pd1, r"there is no .*: get pd1\.tar\.gz from storage\.googleapis\.com/gresearch/pint"),
+    "lcbench-original": (lcbench, r"there is no .*: get data_2k_lw\.zip from github\.com/automl/LCBench"),
+}
+
+
+@pytest.mark.parametrize("name", MISSING)
+def test_a_missing_file_says_where_to_get_it_and_where_to_put_it(name: str, tmp_path: Path) -> None:
+    read, message = MISSING[name]
+    with pytest.raises(InputError, match=rf"{message}.*\$RUNGWISE_DATA/{name}"):
+        read(tmp_path / "nowhere")
+
+
+def test_what_is_not_there_is_answered_with_what_was_meant(nats: Path, pd1_folder: Path, tmp_path: Path) -> None:
+    file = tmp_path / "data.json"
+    file.write_text(json.dumps(lcbench_content()))
+    for read, message in (
+        (lambda: nats_bench(nats, "cifar-10"), "no dataset 'cifar-10'; did you mean 'cifar10'"),
+        (lambda: nats_bench(nats, "ImageNet16-120"), "no cell that was trained on ImageNet16-120"),
+        (lambda: nats_bench(nats, seed=999), "no cell that was trained on cifar10, seed 999"),
+        (lambda: pd1(pd1_folder, "imagenet_resnet_batch_size_51"), "did you mean 'imagenet_resnet_batch_size_512'"),
+        (lambda: pd1(tmp_path), r"has no file pd1_\*_phase1_results\.jsonl"),
+        (lambda: lcbench(file, "Fashion_MNIST"), "did you mean 'Fashion-MNIST'"),
+    ):
+        with pytest.raises(InputError, match=message):
+            read()
+
+
+def test_a_field_that_is_missing_is_named(nats: Path, pd1_folder: Path, tmp_path: Path) -> None:
+    record = nats_record(0, SEEDS[0])
+    del record["200"]["all_results"]["cifar10-valid", 777]["train_times"]
+    write(nats / "000000.pickle.pbz2", record)
+    with pytest.raises(InputError, match=r"000000.*\(it lacks 'train_times'"):
+        nats_bench(nats)
+    (pd1_folder / "pd1_unmatched_phase1_results.jsonl").write_text('{"dataset": "imagenet", "model": "resnet"}')
+    with pytest.raises(InputError, match=r"unmatched.*line 1: it lacks 'hps\.batch_size'"):
+        pd1(pd1_folder)
+    content = lcbench_content()
+    del content["adult"]["1"]["log"]["time"]
+    (tmp_path / "data.json").write_text(json.dumps(content))
+    with pytest.raises(InputError, match=r"data\.json.*adult: it lacks 'time'"):
+        lcbench(tmp_path / "data.json")
