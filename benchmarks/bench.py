@@ -1,12 +1,14 @@
 """What Rungwise itself costs. `make bench` prints every figure with the machine and the versions.
 
-python benchmarks/bench.py [deciding] [experiment] [jobs] [import] [size]     (all of them by default)
+python benchmarks/bench.py [deciding] [experiment] [jobs] [load] [large] [import] [size]     (all by default)
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
+import sqlite3
 import statistics
 import subprocess
 import sys
@@ -20,6 +22,9 @@ import numpy as np
 
 import rungwise as rw
 from rungwise.events import Completed, Promote, Promoted, Raise, Raised, Reported, Start, Started
+from rungwise.executors import Message, Said
+from rungwise.loop import drive
+from rungwise.report.tables import summary
 
 LADDER = {"min_resource": 1, "reduction_factor": 3, "max_resource": 81}
 WORKERS = 4
@@ -182,6 +187,106 @@ def jobs() -> None:
         )
 
 
+class Flood:
+    """Workers in the same process that report as fast as they are listened to, `BURST` reports at a time."""
+
+    size, BURST = 20, 20
+
+    def __init__(self) -> None:
+        self.jobs: list[tuple[rw.Job, int]] = []
+        self.sent = 0
+        self.waits: list[float] = []  # seconds from a burst's being handed over to its being durable
+        self.since: float | None = None
+
+    def submit(self, job: rw.Job) -> None:
+        self.jobs.append((job, 0))
+
+    def poll(self) -> list[Said]:
+        now = time.perf_counter()
+        if self.since is not None:
+            self.waits.append(now - self.since)
+        said = []
+        for _ in range(min(self.BURST, len(self.jobs))):
+            job, place = self.jobs.pop(0)
+            resource = job.start + place + 1
+            if resource > job.until:
+                said.append(Said(job.lease, place, Completed(job.trial)))
+                continue
+            said.append(Said(job.lease, place, Reported(job.trial, resource, job.config["x"] + 1 / resource, 0.1)))
+            self.jobs.append((job, place + 1))
+            self.sent += 1
+        self.since = time.perf_counter()
+        return said
+
+
+def memory() -> float:
+    """Resident memory of this process in MB."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return int(next(line.split()[1] for line in lines if line.startswith("VmRSS"))) / 1024
+
+
+def load(seconds: float = 60) -> None:
+    """The driver and its durable log under a flood of reports."""
+    with tempfile.TemporaryDirectory() as folder:
+        study = rw.Study({"x": rw.Float(0, 1)}, rw.PASHA(max_resource=2_000), path=Path(folder) / "study.db")
+        study.extend(trials=10**9)
+        flood, began, sizes = Flood(), time.perf_counter(), [memory()]
+
+        def go_on() -> bool:
+            return time.perf_counter() - began < seconds
+
+        def watch(messages: list[Message]) -> None:
+            if time.perf_counter() - began > len(sizes) * seconds / 6:
+                sizes.append(memory())
+            if not go_on():
+                raise KeyboardInterrupt
+
+        with contextlib.suppress(KeyboardInterrupt):
+            drive(study, flood, may_give_out=go_on, watch=watch)
+        spent = time.perf_counter() - began
+        study.close()
+        size = (Path(folder) / "study.db").stat().st_size
+    p50, p99 = (1e3 * float(np.percentile(flood.waits, q)) for q in (50, 99))
+    grown = ", ".join(f"{mb:.0f}" for mb in sizes)
+    print(
+        f"\ndriver with a durable log under a flood, {spent:.0f} s: {flood.sent / spent:,.0f} reports/s "
+        f"({flood.sent:,}, {len(study.trials):,} trials, {size / 2**20:.0f} MB); a burst of {flood.BURST} is durable "
+        f"after {p50:.2f} ms (median), {p99:.2f} ms (p99); memory in MB, from beginning to end: {grown}"
+    )
+
+
+def large(trials: int = 100_000) -> None:
+    """A study of 100,000 trials and a million facts: writing, opening, looking at it, going on."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "study.db"
+        study = rw.Study({"x": rw.Float(0, 1)}, rw.ASHA(min_resource=5, max_resource=81), path=path)
+        study.extend(trials=trials)
+        began = time.perf_counter()
+        drive(study, Flood())
+        study.close()
+        written, before = time.perf_counter() - began, memory()
+        with sqlite3.connect(path) as database:
+            (facts,) = database.execute("SELECT count(*) FROM facts").fetchone()
+        del study
+        began = time.perf_counter()
+        opened = rw.Study.open(path, writable=True)
+        opening = time.perf_counter() - began
+        began = time.perf_counter()
+        looks = [opened.rungs(), opened.best, opened.explain(), summary(opened)]
+        looking = time.perf_counter() - began
+        opened.extend(trials=trials + 1_000)
+        began = time.perf_counter()
+        drive(opened, Flood())
+        going_on = time.perf_counter() - began
+        opened.close()
+        size = path.stat().st_size
+    print(
+        f"a study of {trials:,} trials, {facts:,} facts, {size / 2**20:.0f} MB: written in {written:.0f} s, opened in "
+        f"{opening:.1f} s, looked at ({len(looks)} ways) in {looking:.2f} s, 1,000 more trials in {going_on:.1f} s; "
+        f"{memory():.0f} MB of memory ({before:.0f} before it was opened)"
+    )
+
+
 def imports() -> None:
     def measured(code: str) -> tuple[float, float]:
         peak = "print(next(int(line.split()[1]) for line in open('/proc/self/status') if 'VmRSS' in line) / 1024)"
@@ -220,7 +325,10 @@ def _files(entry: Path) -> list[Path]:
 
 def main() -> None:
     """Run the benchmarks that are named, or all."""
-    parts = {"deciding": deciding, "experiment": experiment, "jobs": jobs, "import": imports, "size": size}
+    parts: dict[str, Callable[[], None]] = {
+        "deciding": deciding, "experiment": experiment, "jobs": jobs, "load": load, "large": large, "import": imports,
+        "size": size,
+    }  # fmt: skip
     unknown = [name for name in sys.argv[1:] if name not in parts]
     if unknown:
         sys.exit(f"there is no benchmark {unknown[0]!r}; there are {', '.join(parts)}")

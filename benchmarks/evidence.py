@@ -1,4 +1,4 @@
-"""Measure `docs/evidence.md` anew: run the command of every block and put what it prints into its place.
+"""Measure the pages in `docs` anew: run the command of every block and put what it prints into its place.
 
 python benchmarks/evidence.py [WORD …]      (only the blocks whose command contains one of the words)
 
@@ -19,7 +19,6 @@ from importlib import metadata
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-PAGE = ROOT / "docs" / "evidence.md"
 BLOCK = re.compile(r"<!-- run: (?P<command>.+?) -->\n.*?<!-- end -->", re.DOTALL)
 
 
@@ -45,7 +44,8 @@ def machine() -> str:
 
 
 def main() -> None:
-    PAGE.write_text(BLOCK.sub(measured, PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+    for page in sorted((ROOT / "docs").glob("*.md")):
+        page.write_text(BLOCK.sub(measured, page.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 if __name__ == "__main__":

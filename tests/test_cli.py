@@ -135,6 +135,37 @@ def test_ctrl_c_or_sigterm_and_resume(number: signal.Signals, folder: Path) -> N
     assert resumed.stdout.startswith("12 of 12 trials")
 
 
+def test_an_exported_choice_cannot_be_a_formula(folder: Path) -> None:
+    space = '{"=x": {"type": "categorical", "choices": ["=1+1", "@cmd", "-5", "plain"]}, "n": {"type": "float", "low": -2, "high": -1}}'
+    (folder / "odd.py").write_text("def train(trial):\n    for epoch in trial:\n        trial.report(-1.0)\n")
+    command = [
+        "tune",
+        "odd.py:train",
+        "--space",
+        space,
+        "--mode",
+        "min",
+        "--trials",
+        "12",
+        "--study",
+        "s.db",
+        "--quiet",
+    ]
+    assert rungwise(folder, *command).returncode == 0
+    assert rungwise(folder, "export", "s.db", "out.csv").returncode == 0
+    with (folder / "out.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert {row["config.=x"] for row in rows} == {"'=1+1", "'@cmd", "'-5", "plain"}
+    assert float(rows[0]["config.n"]) < 0, "numbers stay numbers"
+    assert rungwise(folder, "export", "s.db", "out.json").returncode == 0
+    assert {row["config.=x"] for row in json.loads((folder / "out.json").read_text())} == {
+        "=1+1",
+        "@cmd",
+        "-5",
+        "plain",
+    }
+
+
 def newer(folder: Path) -> None:
     rungwise(folder, *TUNE, "--study", "s.db")
     database = sqlite3.connect(folder / "s.db")

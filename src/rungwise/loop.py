@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from itertools import count
 from typing import final
 
@@ -78,24 +78,30 @@ class Inbox:
         self._out[job.trial] = _Lease(number)
         return msgspec.structs.replace(job, lease=number)
 
-    def take(self, said: Said) -> Iterator[Message]:
+    def take(self, said: Said) -> Sequence[Message]:
         """The messages that are next, now that `said` is here."""
-        trial = said.message.trial
-        lease = self._out.get(trial)
+        message = said.message
+        lease = self._out.get(message.trial)
         if lease is None or lease.number != said.lease:
             self.refused += 1
-        elif said.place is None:
-            del self._out[trial]
-            yield said.message
-        elif said.place < lease.next or said.place in lease.early:
+            return ()
+        if said.place == lease.next and not lease.early and type(message) is Reported:  # nearly always
+            lease.next += 1
+            return (message,)
+        if said.place is None:
+            del self._out[message.trial]
+            return (message,)
+        if said.place < lease.next or said.place in lease.early:
             self.repeated += 1
-        else:
-            lease.early[said.place] = said.message
-            while (message := lease.early.pop(lease.next, None)) is not None:
-                lease.next += 1
-                if isinstance(message, Completed | Broke | Paused):
-                    del self._out[trial]
-                yield message
+            return ()
+        lease.early[said.place] = message
+        taken = []
+        while (following := lease.early.pop(lease.next, None)) is not None:
+            lease.next += 1
+            taken.append(following)
+        if taken and isinstance(taken[-1], Completed | Broke | Paused):
+            del self._out[message.trial]
+        return taken
 
 
 class _Lease:
@@ -111,12 +117,14 @@ def _take(study: Study, message: Message, retries: int) -> bool:
     """Note one message; whether a job has ended with it, so that there may be work for a free worker."""
     if isinstance(message, Reported):
         study.take(message)
-    if isinstance(message, Completed):
+    elif isinstance(message, Completed):
         study.take(message)
+        return True
     elif isinstance(message, Broke):
         again = study.trials[message.trial].attempts < retries
         study.take((Retried if again else Failed)(message.trial, message.reason))
-    return isinstance(message, Completed | Broke | Paused)
+        return True
+    return isinstance(message, Paused)
 
 
 def _all_started(study: Study, drain: bool) -> bool:

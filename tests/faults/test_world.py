@@ -7,7 +7,7 @@ import re
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -69,10 +69,9 @@ def test_it_finds_a_commit_that_is_skipped(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_it_finds_messages_that_are_taken_twice_or_out_of_order(monkeypatch: pytest.MonkeyPatch) -> None:
-    def take(self: Inbox, said: Said) -> Iterator[Message]:
+    def take(self: Inbox, said: Said) -> list[Message]:
         lease = self._out.get(said.message.trial)
-        if lease is not None and lease.number == said.lease:
-            yield said.message
+        return [said.message] if lease is not None and lease.number == said.lease else []
 
     monkeypatch.setattr(Inbox, "take", take)
     assert found_by()
@@ -81,9 +80,9 @@ def test_it_finds_messages_that_are_taken_twice_or_out_of_order(monkeypatch: pyt
 def test_it_finds_that_a_stale_lease_is_honoured(monkeypatch: pytest.MonkeyPatch) -> None:
     take = Inbox.take
 
-    def any_lease(self: Inbox, said: Said) -> Iterator[Message]:
+    def any_lease(self: Inbox, said: Said) -> Sequence[Message]:
         lease = self._out.get(said.message.trial)
-        yield from take(self, said if lease is None else Said(lease.number, said.place, said.message))
+        return take(self, said if lease is None else Said(lease.number, said.place, said.message))
 
     monkeypatch.setattr(Inbox, "take", any_lease)
     assert found_by()

@@ -17,6 +17,8 @@ FORMATS = (".csv", ".json", ".parquet")
 def export(study: Study, path: Path, *, reports: bool) -> None:
     """Write `study.rows(reports=reports)` to `path`. Scores that are not finite are empty (null).
 
+    In CSV, text that begins like a formula gets an apostrophe before it, so that no spreadsheet runs it.
+
     Raises `InputError` for another ending, `StudyError` if Parquet's packages are not installed.
     """
     if path.suffix not in FORMATS:
@@ -30,8 +32,13 @@ def export(study: Study, path: Path, *, reports: bool) -> None:
             json.dump(rows, file, indent=1, ensure_ascii=False)
         elif rows:
             writer = csv.DictWriter(file, fieldnames=list(rows[0]))
-            writer.writeheader()
-            writer.writerows(rows)
+            writer.writerow({key: _harmless(key) for key in rows[0]})
+            writer.writerows({key: _harmless(value) for key, value in row.items()} for row in rows)
+
+
+def _harmless(value: Any) -> Any:
+    """Text that a spreadsheet would take for a formula, with an apostrophe before it (OWASP, "CSV injection")."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
 
 
 def _finite(value: Any) -> Any:
