@@ -84,12 +84,22 @@ def test_a_job_that_breaks_off_too_often_is_a_failed_trial_not_the_end(tmp_path:
     assert "1 of 9 trials failed" in study.explain()
 
 
-def test_a_hang_is_ended(tmp_path: Path) -> None:
-    began = time.monotonic()
-    study = tune(objectives.hangs_once, study=tmp_path / "s.db", job_seconds=1)
-    assert time.monotonic() - began < 6
-    assert [fact.reason for fact in facts(study, Retried)] == ["the job took longer than job_seconds=1"]
+@pytest.mark.parametrize(
+    ("limit", "reason"),
+    [
+        ({"job_seconds": 1}, "the job took longer than job_seconds=1"),
+        ({"silence_seconds": 1.5}, "the job said nothing for silence_seconds=1.5"),
+    ],
+)
+def test_a_hang_is_ended(limit: dict[str, float], reason: str, tmp_path: Path) -> None:
+    study = tune(objectives.hangs_once, study=tmp_path / "s.db", **limit)
+    assert [fact.reason for fact in facts(study, Retried)] == [reason]
     assert len(study.trials) == 9
+
+
+def test_a_job_that_reports_is_not_silent(tmp_path: Path) -> None:
+    study = tune(objectives.slow, study=tmp_path / "s.db", trials=3, silence_seconds=1.5)
+    assert facts(study, Retried) == []
 
 
 def test_a_function_that_always_fails_stops_the_study(tmp_path: Path) -> None:
@@ -325,6 +335,7 @@ WRONG = {
     "half a worker": (lambda: tune(objectives.train, workers=1.5), "workers must be a whole number, not 1.5"),
     "retries": (lambda: tune(objectives.train, retries=-1), "retries must be 0 or more"),
     "a limit": (lambda: tune(objectives.train, job_seconds=0), "job_seconds must be above 0"),
+    "a silence": (lambda: tune(objectives.train, silence_seconds=-1), "silence_seconds must be above 0, not -1"),
     "refit whereto": (lambda: tune(objectives.train, refit=True, scheduler="pasha"), "no max_resource, so say how far to refit"),
     "refit to nothing": (lambda: tune(objectives.train, refit=-3), "refit must be True, False or a resource"),
     "what cannot be sent": (lambda: tune(holds_a_lock()), "cannot be sent to a worker process"),

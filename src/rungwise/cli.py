@@ -35,7 +35,7 @@ F = TypeVar("F", bound=Callable[..., object])
 SETTINGS = "rungwise.toml"
 IN_SETTINGS = (
     "function", "command", "space", "scheduler", "searcher", "mode", "trials", "resource", "seconds", "target",
-    "workers", "study", "seed", "refit", "job_seconds", "retries", "keep_checkpoints", "quiet",
+    "workers", "study", "seed", "refit", "job_seconds", "silence_seconds", "retries", "keep_checkpoints", "quiet",
 )  # fmt: skip
 IN_SCHEDULER = ("name", "min_resource", "reduction_factor", "max_resource", "ranking")
 
@@ -74,6 +74,7 @@ def budget_options(command: F) -> F:
         click.option("--target", type=float, help="Stop at a score as good as this."),
         click.option("--workers", type=int, help="Local processes (default 1)."),
         click.option("--job-seconds", type=float, help="End a job that takes longer."),
+        click.option("--silence-seconds", type=float, help="End a job that reports nothing for longer."),
         click.option("--retries", type=int, help="How often a job that broke off is tried again (default 2)."),
         click.option("--refit", is_flag=True, default=None, help="Train the best on to the maximal resource."),
         click.option("--refit-to", type=int, help="Train the best on to this resource."),
@@ -272,7 +273,7 @@ def _objective_of(study: Study, function: str | None) -> Function:
 
 
 def _run_arguments(how: Mapping[str, Any]) -> dict[str, Any]:
-    names = ("workers", "job_seconds", "retries", "keep_checkpoints", "quiet")
+    names = ("workers", "job_seconds", "silence_seconds", "retries", "keep_checkpoints", "quiet")
     return {name: how[name] for name in names if how.get(name) is not None}
 
 

@@ -54,6 +54,7 @@ def tune(
     seed: int = 0,
     refit: bool | int = False,
     job_seconds: float | None = None,
+    silence_seconds: float | None = None,
     retries: int = 2,
     keep_checkpoints: bool = False,
     quiet: bool = False,
@@ -66,7 +67,8 @@ def tune(
     Without it the study is kept in memory.
 
     `refit=True` trains the best trial on to the scheduler's `max_resource` at the end, a number to that
-    resource. A job that takes longer than `job_seconds` is ended. A job that fails, overruns or loses its
+    resource. A job that takes longer than `job_seconds`, or reports nothing for longer than `silence_seconds` (the
+    start of a process counts), is ended. A job that fails, overruns or loses its
     process is given out again from its last checkpoint, up to `retries` times; then its trial has failed.
     Checkpoints of trials that cannot be promoted any more under the `trials` given are deleted, unless
     `keep_checkpoints`: set it if `trials` may be raised later, or such a trial trains from the start again.
@@ -96,11 +98,12 @@ def tune(
         "workers": workers,
         "refit": refit,
         "job_seconds": job_seconds,
+        "silence_seconds": silence_seconds,
         "retries": retries,
         "keep_checkpoints": keep_checkpoints,
         "quiet": quiet,
     }
-    check_run(workers, job_seconds, retries, keep_checkpoints, quiet)
+    check_run(workers, job_seconds, silence_seconds, retries, keep_checkpoints, quiet)
     budget = Budget().changed(trials, resource, seconds, target)
     if budget == Budget():
         raise InputError("say when to stop: trials=64 (or resource=, seconds=, target=)")
@@ -120,6 +123,7 @@ def tune(
         workers=workers,
         refit=refit,
         job_seconds=job_seconds,
+        silence_seconds=silence_seconds,
         retries=retries,
         keep_checkpoints=keep_checkpoints,
         quiet=quiet,
@@ -150,13 +154,21 @@ def check_function(function: object) -> None:
         raise InputError(f"{shown} cannot be called with one argument, the trial ({error}); write {wanted}") from None
 
 
-def check_run(workers: int, job_seconds: float | None, retries: int, keep_checkpoints: bool, quiet: bool) -> None:
+def check_run(
+    workers: int,
+    job_seconds: float | None,
+    silence_seconds: float | None,
+    retries: int,
+    keep_checkpoints: bool,
+    quiet: bool,
+) -> None:
     """Whether a run can be had with these."""
     for name, value, least in (("workers", workers, 1), ("retries", retries, 0)):
         if whole(value, name) < least:
             raise InputError(f"{name} must be {least} or more, not {value!r}")
-    if job_seconds is not None and real(job_seconds, "job_seconds") <= 0:
-        raise InputError(f"job_seconds must be above 0, not {job_seconds!r}")
+    for name, limit in (("job_seconds", job_seconds), ("silence_seconds", silence_seconds)):
+        if limit is not None and real(limit, name) <= 0:
+            raise InputError(f"{name} must be above 0, not {limit!r}")
     flag(keep_checkpoints, "keep_checkpoints")
     flag(quiet, "quiet")
 
@@ -176,13 +188,14 @@ def run(
     workers: int = 1,
     refit: bool | int = False,
     job_seconds: float | None = None,
+    silence_seconds: float | None = None,
     retries: int = 2,
     keep_checkpoints: bool = False,
     quiet: bool = False,
     tune: bool = True,
 ) -> None:
     """Run an open `study` to the end of its budget (unless not `tune`), refit the best, and close it."""
-    check_run(workers, job_seconds, retries, keep_checkpoints, quiet)
+    check_run(workers, job_seconds, silence_seconds, retries, keep_checkpoints, quiet)
     # here, since rich would be a quarter of the time of every import, those of the workers too
     from rich.console import Console
 
@@ -194,7 +207,7 @@ def run(
             temporary = tempfile.TemporaryDirectory(prefix="rungwise-")
             study.keep_in(Path(temporary.name), owner=temporary)
         assert study.folder is not None
-        local = LocalWorkers(function, workers, study.folder, job_seconds=job_seconds)
+        local = LocalWorkers(function, workers, study.folder, job_seconds=job_seconds, silence_seconds=silence_seconds)
         stack.callback(local.close)
         display = stack.enter_context(Display(study, Console(stderr=True), quiet=quiet))
         session = _Session(study, local, display, keep_checkpoints)

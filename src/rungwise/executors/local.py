@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import io
+import math
 import os
 import signal
 import subprocess
@@ -78,7 +79,7 @@ class _Worker:
         self.line.send_bytes(msgspec.json.encode(hello))
         self.line.send_bytes(function)
         self.job: Job | None = None
-        self.deadline: float | None = None
+        self.since = self.heard = 0.0  # when the job was begun, and when it last said something
 
     def kill(self) -> None:
         """End the process and all that it started."""
@@ -103,17 +104,25 @@ class _Worker:
 class LocalWorkers:
     """`size` processes that call `function(trial)`; `folder` holds the folders of the trials.
 
-    A job that takes longer than `job_seconds` is ended with its process; a process that dies is replaced.
+    A job that takes longer than `job_seconds`, or says nothing for longer than `silence_seconds`, is ended with its
+    process; a process that dies is replaced.
     The processes share the cores: unless OMP_NUM_THREADS and its like are set, each gets its part.
     Raises `InputError` if the function cannot be sent to another process.
     """
 
     def __init__(
-        self, function: Callable[[Trial], object], size: int, folder: Path, *, job_seconds: float | None = None
+        self,
+        function: Callable[[Trial], object],
+        size: int,
+        folder: Path,
+        *,
+        job_seconds: float | None = None,
+        silence_seconds: float | None = None,
     ) -> None:
         self.size = size
         self.folder = folder
-        self._job_seconds = job_seconds
+        self._job_seconds = math.inf if job_seconds is None else job_seconds
+        self._silence_seconds = math.inf if silence_seconds is None else silence_seconds
         self._function = _pickled(function)
         path = [os.path.abspath(entry) for entry in sys.path]  # '' is the current folder
         self._hello = Hello(path, str(folder.resolve()), os.environ.get("PYTHONPATH"))
@@ -129,7 +138,7 @@ class LocalWorkers:
         checkpoints.hold(checkpoints.trial_folder(self.folder, job.trial), job.lease)
         worker = self._alive()
         worker.job = job
-        worker.deadline = None if self._job_seconds is None else time.monotonic() + self._job_seconds
+        worker.since = worker.heard = time.monotonic()
         self._busy.append(worker)
         with contextlib.suppress(OSError):  # it died while it was idle: `poll` finds the line broken and says so
             worker.line.send_bytes(msgspec.json.encode(job))
@@ -153,8 +162,10 @@ class LocalWorkers:
             self._hear(lines[ready], heard)
         now = time.monotonic()
         for worker in list(self._busy):
-            if worker.deadline is not None and now > worker.deadline:
+            if now - worker.since > self._job_seconds:
                 self._drop(worker, f"the job took longer than job_seconds={self._job_seconds:g}", heard)
+            elif now - worker.heard > self._silence_seconds:
+                self._drop(worker, f"the job said nothing for silence_seconds={self._silence_seconds:g}", heard)
             elif worker.process.poll() is not None:
                 self._hear(worker, heard)  # what it said last comes first
         return heard
@@ -169,6 +180,7 @@ class LocalWorkers:
                         raise StudyError(f"the function cannot be loaded in a worker process: {said.error}")
                     continue
                 heard.append(said)
+                worker.heard = time.monotonic()
                 if isinstance(said.message, Completed | Broke | Paused):
                     worker.job = None
                     self._busy.remove(worker)
