@@ -310,9 +310,9 @@ class Study:
             raise InputError(
                 f"trial {trial} reported at resource {resource}, its job goes from {job.start} to {job.until}"
             )
-        new = self.take(Reported(trial, resource, as_score(score)))
+        new = self.take(Reported(job.trial, resource, as_score(score)))
         if resource == job.until:
-            self.take(Completed(trial))
+            self.take(Completed(job.trial))
         self.flush()
         return new
 
@@ -321,14 +321,12 @@ class Study:
 
         The last report is the score of the rung; with no report in this job, the job has failed.
         """
-        self._job(trial)
-        self.take(Completed(trial))
+        self.take(Completed(self._job(trial).trial))
         self.flush()
 
     def fail(self, trial: int, reason: str = "failed") -> None:
         """Give up the job of `trial`: it completes its rung with the worst score."""
-        self._job(trial)
-        self.take(Failed(trial, str(reason)))
+        self.take(Failed(self._job(trial).trial, str(reason)))
         self.flush()
 
     @our_names
@@ -354,9 +352,9 @@ class Study:
 
     def _job(self, trial: int) -> Job:
         """The job of `trial` that is under way, or an `InputError`."""
-        if not 0 <= whole(trial, "a trial's number") < len(self.trials):
+        if not 0 <= (number := whole(trial, "a trial's number")) < len(self.trials):
             raise InputError(f"there is no trial {trial!r}; {len(self.trials)} have been started")
-        if (job := self.trials[trial].job) is None:
+        if (job := self.trials[number].job) is None:
             raise InputError(f"trial {trial} is not running; ask() for a job first")
         return job
 

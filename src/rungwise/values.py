@@ -14,6 +14,8 @@ import numpy as np
 
 from rungwise.names import InputError
 
+LARGEST = 2**53  # beyond it JSON, floats and whole numbers part ways
+
 
 def plain(value: object, what: str) -> Any:
     """`value` as plain JSON (numpy scalars become numbers, tuples lists), or an error naming `what`."""
@@ -39,13 +41,15 @@ def same(a: object, b: object) -> bool:
 
 def whole(value: object, what: str) -> int:
     """`value` as an integer (3.0 is one, True is not), or an error naming `what`."""
-    if type(value) is int:  # nearly always
+    if type(value) is int and -LARGEST <= value <= LARGEST:  # nearly always
         return value
     number = plain(value, what)
     if isinstance(number, float) and number.is_integer():
         number = int(number)
     if isinstance(number, bool) or not isinstance(number, int):
         raise InputError(f"{what} must be a whole number, not {value!r}")
+    if not -LARGEST <= number <= LARGEST:
+        raise InputError(f"{what} must be a whole number within ±2**53, not one of {len(str(abs(number)))} digits")
     return number
 
 
@@ -54,7 +58,10 @@ def real(value: object, what: str) -> float:
     number = plain(value, what)
     if isinstance(number, bool) or not isinstance(number, (int, float)):
         raise InputError(f"{what} must be a number, not {value!r}")
-    return float(number)
+    try:
+        return float(number)
+    except OverflowError:
+        raise InputError(f"{what} must be a number that a float can hold, not one of 309 digits or more") from None
 
 
 def flag(value: object, what: str) -> bool:
