@@ -70,7 +70,7 @@ def test_all_suites_that_are_there(data: Path, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     with file.open(newline="") as stream:
         tasks = {row["task"] for row in csv.DictReader(stream)}
-    assert {"taskset/one", "taskset/two", "digits-mlp/digits-mlp-0"} <= tasks
+    assert {"taskset/one", "taskset/two", "digits-mlp/digits-mlp-0", "fashion-cells/fashion-cells-1"} <= tasks
     assert "lcbench" not in done.stdout
 
 

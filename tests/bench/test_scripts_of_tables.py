@@ -72,8 +72,7 @@ def test_fashion_cells(tmp_path: Path) -> None:
         make("fashion-cells", tmp_path / run, "--images", str(tmp_path / "images"))
     first, second = tasks("fashion-cells", tmp_path / "one")
     assert first.table.scores.shape == (3, 3)
-    if suites.there_is("fashion-cells"):
-        assert first.configs == suites.load_suite("fashion-cells")[0].configs[:3]
+    assert first.configs == suites.load_suite("fashion-cells")[0].configs[:3]
     assert first.table.scores.max() > 15
     assert (first.table.scores != second.table.scores).any()
     again = tasks("fashion-cells", tmp_path / "two")[0]

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rungwise.bench.suites import SUITES, TABLES, load_suite, read_arrays, there_is
+from rungwise.bench.suites import SUITES, TABLES, load_suite, read_arrays
 from rungwise.names import InputError
 
 CONFIGS = {"configs": np.array([[0.1, 2], [0.2, 3]]), "names": np.array(["rate", "layers"])}
@@ -140,8 +140,6 @@ def test_a_broken_parquet_file_is_one_clear_line(data: Path) -> None:
     ("name", "rows", "epochs", "seeds"), [("digits-mlp", 1000, 243, 3), ("fashion-cells", 500, 50, 2)]
 )
 def test_the_tables_of_the_package(name: str, rows: int, epochs: int, seeds: int) -> None:
-    if not there_is(name):
-        pytest.skip("not made yet")
     tasks = load_suite(name)
     assert len(tasks) == seeds
     for seed, task in enumerate(tasks):
