@@ -19,19 +19,19 @@ from importlib import metadata
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-BLOCK = re.compile(r"<!-- run: (?P<command>.+?) -->\n.*?<!-- end -->", re.DOTALL)
+BLOCK = re.compile(r"<!-- run: (.+?) -->\n.*?<!-- end -->", re.DOTALL)
 
 
-def measured(block: re.Match[str]) -> str:
-    command = block["command"]
-    if sys.argv[1:] and not any(word in command for word in sys.argv[1:]):
-        return block[0]
+def measured(command: str) -> str:
+    """The block of `command`, run now."""
     print(f"$ {command}", flush=True)
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     began = time.monotonic()
     done = subprocess.run(
-        command, shell=True, cwd=ROOT, env=os.environ | {"PATH": path}, stdout=subprocess.PIPE, text=True, check=True
+        command, shell=True, cwd=ROOT, env=os.environ | {"PATH": path}, stdout=subprocess.PIPE, text=True, check=False
     )
+    if done.returncode != 0:
+        sys.exit(f"it ended with exit code {done.returncode}; this block and those after it are as they were")
     seconds = time.monotonic() - began
     printed = "\n".join(line.rstrip() for line in done.stdout.splitlines()).strip()
     what = f"{datetime.date.today()}, {seconds:.0f} s, rungwise {metadata.version('rungwise')}, {machine()}"
@@ -45,7 +45,12 @@ def machine() -> str:
 
 def main() -> None:
     for page in sorted((ROOT / "docs").glob("*.md")):
-        page.write_text(BLOCK.sub(measured, page.read_text(encoding="utf-8")), encoding="utf-8")
+        for command in BLOCK.findall(page.read_text(encoding="utf-8")):
+            if not sys.argv[1:] or any(word in command for word in sys.argv[1:]):
+                block = measured(command)
+                old = re.compile(rf"<!-- run: {re.escape(command)} -->\n.*?<!-- end -->", re.DOTALL)
+                text = old.sub(lambda _, block=block: block, page.read_text(encoding="utf-8"))
+                page.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+import messages
+
 TRAIN = """
 import rungwise as rw
 
@@ -249,6 +251,7 @@ def test_wrong_input_is_one_line_and_no_traceback(case: str, folder: Path) -> No
     assert "Traceback" not in answer.stderr
     ours = [line for line in answer.stderr.splitlines() if not line.startswith(("Usage:", "Try ", "Error:")) and line]
     assert len(ours) <= 1, answer.stderr
+    messages.check("command line", case, answer.stderr, folder)
 
 
 def test_a_study_that_others_write_can_be_looked_at(folder: Path) -> None:

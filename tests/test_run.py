@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import messages
 import objectives
 import rungwise as rw
 from objectives import SPACE
@@ -358,6 +359,7 @@ def test_wrong_input_is_answered_before_any_training(case: str) -> None:
         make()
     assert message in str(error.value)
     assert "\n" not in str(error.value)
+    messages.check("tune", case, str(error.value))
 
 
 def test_the_log_tells_the_whole_story(tmp_path: Path) -> None:

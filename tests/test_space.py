@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import messages
 import rungwise as rw
 
 SPACE = rw.Space(
@@ -124,3 +125,4 @@ def test_wrong_spaces_say_what_is_wanted(case: str) -> None:
         make()
     assert message in str(error.value)
     assert "\n" not in str(error.value)
+    messages.check("space", case, str(error.value))

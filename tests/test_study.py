@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import messages
 import rungwise as rw
 from rungwise.events import Extended, Opened
 from rungwise.sqlite import SQLiteLog
@@ -314,6 +315,7 @@ def test_wrong_input_gets_one_line_that_says_what_to_do(case: str, tmp_path: Pat
         make(tmp_path)
     assert message in str(error.value)
     assert "\n" not in str(error.value)
+    messages.check("study", case, str(error.value), tmp_path)
 
 
 def test_a_resource_outside_the_job_is_refused() -> None:

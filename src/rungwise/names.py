@@ -34,6 +34,10 @@ ELSEWHERE = {  # what users of Ray Tune, Syne Tune, Optuna, Hyperband and scikit
     "n_workers": "workers",
     "timeout": "seconds",
     "storage": "study",
+    "maximize": "max",
+    "maximise": "max",
+    "minimize": "min",
+    "minimise": "min",
 }
 
 

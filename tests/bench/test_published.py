@@ -7,6 +7,9 @@ import gzip
 import json
 import os
 import pickle
+import shutil
+import tarfile
+import warnings
 import zipfile
 from collections import OrderedDict
 from pathlib import Path
@@ -26,19 +29,27 @@ EPOCHS = 4
 
 
 def nats_run(dataset: str, seed: int, first: float) -> dict[str, Any]:
-    """The state of a `ResultsCount` (nats_bench/api_utils.py), with numpy numbers as a real file has."""
-    sets = {"x-valid": range(EPOCHS), "ori-test" if dataset == "cifar10-valid" else "x-test": [EPOCHS - 1]}
-    keys = [(name, epoch) for name, epochs in sets.items() for epoch in epochs]
+    """The state of a `ResultsCount` (nats_bench/api_utils.py), with numpy numbers as a real file has.
+
+    What was evaluated when is as in `create_result_count`, when in seconds as in `correct_time_related_info`
+    (AutoDL-Projects, exps/NATS-Bench/tss-collect.py): one set after every epoch, the others after the last; the time
+    of each set at every epoch.
+    """
+    every, last = ("x-valid", ["ori-test"]) if dataset == "cifar10-valid" else ("ori-test", ["x-valid", "x-test"])
+    accuracies = {f"{every}@{epoch}": np.float64(first + epoch) for epoch in range(EPOCHS)}
+    accuracies |= {f"{name}@{EPOCHS - 1}": np.float64(first - place) for place, name in enumerate(last)}
     return {
-        "name": dataset, "net_state_dict": None, "seed": seed, "epochs": EPOCHS, "params": 0.3, "flop": 15.6,
-        "latency": [0.01], "arch_config": {"arch_str": CELLS[0], "channel": 16, "num_cells": 5},
-        "train_acc1es": OrderedDict((epoch, 50.0) for epoch in range(EPOCHS)), "train_acc5es": None,
-        "train_losses": OrderedDict((epoch, 1.0) for epoch in range(EPOCHS)),
+        "name": dataset, "net_state_dict": None, "seed": f"{seed:04d}", "epochs": EPOCHS, "params": 0.3,
+        "flop": np.float64(15.6), "latency": [0.01],
+        "arch_config": {"arch_str": CELLS[0], "channel": 16, "num_cells": 5, "class_num": 10},
+        "train_acc1es": dict.fromkeys(range(EPOCHS), 50.0), "train_acc5es": None,
+        "train_losses": dict.fromkeys(range(EPOCHS), 1.0),
         "train_times": OrderedDict((epoch, 10.0 + epoch) for epoch in range(EPOCHS)),
-        "eval_names": list(sets),
-        "eval_acc1es": {f"{name}@{epoch}": np.float64(first + epoch - (name != "x-valid")) for name, epoch in keys},
-        "eval_losses": {f"{name}@{epoch}": 1.0 for name, epoch in keys},
-        "eval_times": {f"{name}@{epoch}": 0.5 for name, epoch in keys},
+        "eval_names": [every, *last],
+        "eval_acc1es": accuracies, "eval_losses": dict.fromkeys(accuracies, 1.0),
+        "eval_times": {
+            f"{name}@{epoch}": 0.5 if name == "x-valid" else 7.0 for name in [every, *last] for epoch in range(EPOCHS)
+        },
     }  # fmt: skip
 
 
@@ -51,7 +62,7 @@ def nats_record(number: int, seeds: dict[str, list[int]]) -> dict[str, Any]:
         "dataset_seed": seeds,
         "clear_net_done": True,
     }
-    return {"12": state, "200": state}
+    return OrderedDict({"12": state, "200": state})
 
 
 def write(path: Path, content: Any) -> None:
@@ -69,7 +80,8 @@ SEEDS = [
 def nats(tmp_path: Path) -> Path:
     folder = tmp_path / "NATS-tss-v1_0-3ffb9-simple"
     folder.mkdir()
-    write(folder / "meta.pickle.pbz2", {"meta_archs": CELLS, "total_archs": 3})
+    meta = {"meta_archs": CELLS, "total_archs": 3, "arch2infos": None, "evaluated_indexes": set()}
+    write(folder / "meta.pickle.pbz2", meta)
     for number, seeds in enumerate(SEEDS):
         write(folder / f"{number:06d}.pickle.pbz2", nats_record(number, seeds))
     return folder
@@ -81,7 +93,7 @@ def test_nats_bench(nats: Path) -> None:
     assert task.configs == ({"cell": CELLS[0]}, {"cell": CELLS[1]})  # the third has no such seed
     assert task.table.scores.tolist() == [[7, 8, 9, 10], [17, 18, 19, 20]]
     assert task.table.seconds.tolist() == [[10.5, 22, 34.5, 48]] * 2
-    np.testing.assert_array_equal(task.test, [[np.nan] * 3 + [9], [np.nan] * 3 + [19]])
+    np.testing.assert_array_equal(task.test, [[np.nan] * 3 + [7], [np.nan] * 3 + [17]])
     assert len(experiment([task], repeats=1)) > 3
 
 
@@ -92,13 +104,47 @@ def test_nats_bench_without_a_seed_is_the_mean_of_those_there_are(nats: Path) ->
     assert nats_bench(nats, "cifar100").configs == ({"cell": CELLS[0]}, {"cell": CELLS[2]})
 
 
+def test_nats_bench_validates_other_data_after_the_last_epoch_only(nats: Path) -> None:
+    task = nats_bench(nats, "cifar100", seed=777)
+    assert task.table.scores.tolist() == [[7, 8, 9, 10]]  # on the validation and the test set together
+    assert task.table.seconds.tolist() == [[10.5, 22, 34.5, 48]]
+    np.testing.assert_array_equal(task.test, [[np.nan] * 3 + [6]])
+
+
+def test_nats_bench_reads_only_the_cells_asked_for(nats: Path) -> None:
+    (nats / "000001.pickle.pbz2").write_bytes(b"not read")
+    assert nats_bench(nats, cells=range(1)).configs == ({"cell": CELLS[0]},)
+    assert nats_bench(nats, cells={2, 7}).configs == ({"cell": CELLS[2]},)
+
+
+def test_a_nats_bench_run_without_some_epochs_has_no_score_there(nats: Path) -> None:
+    record = nats_record(1, SEEDS[1])
+    accuracies = record["200"]["all_results"]["cifar10-valid", 777]["eval_acc1es"]
+    del accuracies["x-valid@2"], accuracies["x-valid@3"]
+    write(nats / "000001.pickle.pbz2", record)
+    task = nats_bench(nats, seed=777)
+    np.testing.assert_array_equal(task.table.scores, [[7, 8, 9, 10], [17, 18, np.nan, np.nan]])
+    assert task.table.seconds.tolist() == [[10.5, 22, 34.5, 48]] * 2
+
+
 def test_nats_bench_in_one_file(nats: Path, tmp_path: Path) -> None:
     file = tmp_path / "NATS-tss-v1_0-3ffb9.pickle.pbz2"
     records = {number: nats_record(number, seeds) for number, seeds in enumerate(SEEDS)}
-    write(file, {"meta_archs": CELLS, "arch2infos": records, "evaluated_indexes": {0, 1, 2}})
+    write(file, {"meta_archs": CELLS, "total_archs": 3, "arch2infos": records, "evaluated_indexes": {0, 1, 2}})
     one, many = nats_bench(file, "cifar100"), nats_bench(nats, "cifar100")
     assert one.configs == many.configs
     np.testing.assert_array_equal(one.table.scores, many.table.scores)
+
+
+def test_nats_bench_as_numpy_1_wrote_it(nats: Path) -> None:
+    new = nats_bench(nats, "cifar100")
+    for file in nats.iterdir():
+        content = pickle.dumps(pickle.loads(bz2.decompress(file.read_bytes())), protocol=3)  # names in plain text
+        file.write_bytes(bz2.compress(content.replace(b"numpy._core.", b"numpy.core.")))
+    assert b"numpy.core.multiarray" in bz2.decompress((nats / "000000.pickle.pbz2").read_bytes())
+    with warnings.catch_warnings(action="error"):
+        old = nats_bench(nats, "cifar100")
+    np.testing.assert_array_equal(old.table.scores, new.table.scores)
 
 
 class Evil:
@@ -166,14 +212,30 @@ def test_pd1(pd1_folder: Path) -> None:
     assert len(alone.table) == 1
 
 
+def test_pd1_as_it_comes_and_as_it_may_lie_about(pd1_folder: Path, tmp_path: Path) -> None:
+    packed = tmp_path / "pd1.tar.gz"
+    with tarfile.open(packed, "w:gz") as archive:
+        archive.add(pd1_folder, "pd1")
+    here = tmp_path / "here"
+    here.mkdir()
+    shutil.copytree(pd1_folder, here / "pd1")  # unpacked in a folder of that name
+    with gzip.open(here / "pd1" / "pd1_matched_phase1_results.jsonl.gz") as file:  # unpacked and kept
+        (here / "pd1" / "pd1_matched_phase1_results.jsonl").write_bytes(file.read())
+    for path in (packed, here):
+        for task, expected in zip(pd1(path), pd1(pd1_folder), strict=True):
+            assert (task.name, task.configs) == (expected.name, expected.configs)
+            np.testing.assert_array_equal(task.table.scores, expected.table.scores)
+            np.testing.assert_array_equal(task.table.seconds, expected.table.seconds)
+
+
 # -- LCBench -------------------------------------------------------------------------------------------------------
 
 
 def lcbench_content() -> dict[str, Any]:
     def run(first: float) -> dict[str, Any]:
         log = {
-            "epoch": [0, 1, 2], "time": [0.1, 2.0, 3.5],
-            "Train/val_accuracy": [1.0, first, first + 1], "Train/test_result": [1.0, first - 1, first],
+            "epoch": [0, 1, 2, 51], "time": [0.1, 2.0, 3.5, 3.75], "Train/loss": [0.7, 0.6, 0.5, 0.5],
+            "Train/val_accuracy": [1.0, first, first + 1, 99.0], "Train/test_result": [1.0, first - 1, first, 99.0],
         }  # fmt: skip
         return {
             "config": {"batch_size": 71, "learning_rate": 0.003},
@@ -194,7 +256,7 @@ def test_lcbench(zipped: bool, tmp_path: Path) -> None:
         file = tmp_path / "six_datasets_lw.zip"
     fashion, adult = lcbench(file)
     assert (fashion.name, adult.name) == ("Fashion-MNIST", "adult")
-    assert adult.table.scores.tolist() == [[50, 51], [60, 61]]  # epoch 0 is before training
+    assert adult.table.scores.tolist() == [[50, 51], [60, 61]]  # epoch 0 is before training, 51 is no epoch
     assert adult.table.seconds.tolist() == [[2, 3.5]] * 2
     assert adult.table.resources.tolist() == [1, 2]
     assert adult.test.tolist() == [[49, 50], [59, 60]]
@@ -211,9 +273,15 @@ def files(nats: Path, pd1_folder: Path, tmp_path: Path) -> dict[str, tuple[Any, 
     plain.write_text(json.dumps(lcbench_content()))
     with zipfile.ZipFile(zipped, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.write(plain, plain.name)
+    one, packed = tmp_path / "NATS-tss-v1_0-3ffb9.pickle.pbz2", tmp_path / "pd1.tar.gz"
+    write(one, {"meta_archs": CELLS, "arch2infos": {0: nats_record(0, SEEDS[0])}, "evaluated_indexes": {0}})
+    with tarfile.open(packed, "w:gz") as tar:
+        tar.add(pd1_folder, "pd1")
     return {
         "nats cell": (lambda: nats_bench(nats), nats / "000000.pickle.pbz2"),
         "nats meta": (lambda: nats_bench(nats), nats / "meta.pickle.pbz2"),
+        "nats one": (lambda: nats_bench(one), one),
+        "pd1 tar": (lambda: pd1(packed), packed),
         "pd1 gz": (lambda: pd1(pd1_folder), pd1_folder / "pd1_matched_phase1_results.jsonl.gz"),
         "pd1 plain": (lambda: pd1(pd1_folder), pd1_folder / "pd1_unmatched_phase1_results.jsonl"),
         "lcbench": (lambda: lcbench(plain), plain),
@@ -221,14 +289,14 @@ def files(nats: Path, pd1_folder: Path, tmp_path: Path) -> dict[str, tuple[Any, 
     }
 
 
-KINDS = ["nats cell", "nats meta", "pd1 gz", "pd1 plain", "lcbench", "lcbench zip"]
+KINDS = ["nats cell", "nats meta", "nats one", "pd1 tar", "pd1 gz", "pd1 plain", "lcbench", "lcbench zip"]
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_truncated_file_is_one_clear_line(kind: str, files: dict[str, tuple[Any, Path]]) -> None:
     read, file = files[kind]
     content = file.read_bytes()
-    for kept in (len(content) // 3, len(content) // 2, len(content) - 10):
+    for kept in (0, len(content) // 3, len(content) // 2, len(content) - 10):
         file.write_bytes(content[:kept])
         with pytest.raises(InputError, match=r"is not as it was published \(.*\): it is broken or truncated") as error:
             read()
@@ -256,7 +324,7 @@ def test_damaged_bytes_are_one_clear_line_or_read_as_numbers(kind: str, files: d
 MISSING = {
     "nats-bench": (nats_bench, r"there is no .*: get NATS-tss-v1_0-3ffb9-simple from github\.com/D-X-Y/NATS-Bench"),
     "pd1": (pd1, r"there is no .*: get pd1\.tar\.gz from storage\.googleapis\.com/gresearch/pint"),
-    "lcbench-original": (lcbench, r"there is no .*: get data_2k_lw\.zip from github\.com/automl/LCBench"),
+    "lcbench-original": (lcbench, r"there is no .*: get data_2k_lw\.zip from figshare\.com/projects/LCBench/74151"),
 }
 
 
@@ -275,7 +343,7 @@ def test_what_is_not_there_is_answered_with_what_was_meant(nats: Path, pd1_folde
         (lambda: nats_bench(nats, "ImageNet16-120"), "no cell that was trained on ImageNet16-120"),
         (lambda: nats_bench(nats, seed=999), "no cell that was trained on cifar10, seed 999"),
         (lambda: pd1(pd1_folder, "imagenet_resnet_batch_size_51"), "did you mean 'imagenet_resnet_batch_size_512'"),
-        (lambda: pd1(tmp_path), r"has no file pd1_\*_phase1_results\.jsonl"),
+        (lambda: pd1(nats), r"has no pd1_\*_phase1_results\.jsonl or \.jsonl\.gz: unpack pd1\.tar\.gz there"),
         (lambda: lcbench(file, "Fashion_MNIST"), "did you mean 'Fashion-MNIST'"),
     ):
         with pytest.raises(InputError, match=message):
@@ -288,6 +356,11 @@ def test_a_field_that_is_missing_is_named(nats: Path, pd1_folder: Path, tmp_path
     write(nats / "000000.pickle.pbz2", record)
     with pytest.raises(InputError, match=r"000000.*\(it lacks 'train_times'"):
         nats_bench(nats)
+    record = nats_record(0, SEEDS[0])
+    record["200"]["all_results"]["cifar10-valid", 777]["eval_acc1es"].clear()
+    write(nats / "000000.pickle.pbz2", record)
+    with pytest.raises(InputError, match=r"000000.*\(it lacks 'x-valid@0'"):
+        nats_bench(nats)
     (pd1_folder / "pd1_unmatched_phase1_results.jsonl").write_text('{"dataset": "imagenet", "model": "resnet"}')
     with pytest.raises(InputError, match=r"unmatched.*line 1: it lacks 'hps\.batch_size'"):
         pd1(pd1_folder)
@@ -296,3 +369,25 @@ def test_a_field_that_is_missing_is_named(nats: Path, pd1_folder: Path, tmp_path
     (tmp_path / "data.json").write_text(json.dumps(content))
     with pytest.raises(InputError, match=r"data\.json.*adult: it lacks 'time'"):
         lcbench(tmp_path / "data.json")
+
+
+def test_content_of_another_kind_is_one_clear_line(nats: Path, pd1_folder: Path, tmp_path: Path) -> None:
+    shorter = nats_record(1, SEEDS[1])
+    shorter["200"]["all_results"]["cifar10-valid", 777]["epochs"] = EPOCHS - 1
+    write(nats / "000001.pickle.pbz2", shorter)
+    with pytest.raises(InputError, match=r"3ffb9-simple is not as it was published \(.*shape"):
+        nats_bench(nats)
+    for content in ([], {"meta_archs": 3}, {"meta_archs": CELLS, "arch2infos": 3}):
+        write(tmp_path / "one.pickle.pbz2", content)
+        with pytest.raises(InputError, match=r"one\.pickle\.pbz2 is not as it was published"):
+            nats_bench(tmp_path / "one.pickle.pbz2")
+    for line in ("[]", "3", "[" * 100_000, pd1_row([10**400])):  # type: ignore[list-item]
+        (pd1_folder / "pd1_unmatched_phase1_results.jsonl").write_text(line)
+        with pytest.raises(InputError, match=r"unmatched_phase1_results\.jsonl is not as it was published \(line 1:"):
+            pd1(pd1_folder)
+    other = lcbench_content()
+    other["adult"]["1"]["log"]["epoch"][1] = 7
+    for text in ("[]", "3", '{"adult": {}}', '{"adult": []}', "[" * 100_000, json.dumps(other)):
+        (tmp_path / "data.json").write_text(text)
+        with pytest.raises(InputError, match=r"data\.json is not as it was published"):
+            lcbench(tmp_path / "data.json")

@@ -67,8 +67,14 @@ def test_a_method_without_cost_is_infinitely_fast() -> None:
     assert (line.speed_up, line.speed_up_interval, line.saving) == (math.inf, (math.inf, math.inf), math.inf)
 
 
-def test_a_missing_score_is_seen_in_the_mean() -> None:
-    assert math.isnan(summarise([run("asha", 1), run("pasha", None)])[1].score)
+def test_runs_without_a_score_are_left_out_and_counted() -> None:
+    runs = [run("asha", 1, seed=0), run("asha", 2, seed=1), run("pasha", None, seed=0), run("pasha", 5, seed=1)]
+    line = summarise(runs)[1]
+    assert (line.runs, line.without, line.score, line.deviation) == (2, 1, 5, 0)
+    assert (line.difference, line.difference_interval) == (3, (3, 3))
+    nothing = summarise([run("asha", 1), run("pasha", None)])[1]
+    assert nothing.without == 1
+    assert all(math.isnan(value) for value in (nothing.score, nothing.difference, *nothing.difference_interval))
 
 
 def test_methods_that_not_all_tasks_have_are_left_out() -> None:

@@ -90,6 +90,76 @@ def check(folder: Path) -> None:
     study.close()
 
 
+KINDS = [
+    "created",
+    "extended",
+    "started",
+    "reported",
+    "completed",
+    "promoted",
+    "raised",
+    "opened",
+    "refitted",
+    "retried",
+]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_nothing_is_lost_when_the_driver_dies_after_a_fact(kind: str, tmp_path: Path) -> None:
+    environment = os.environ | {"PYTHONHASHSEED": "0", "DIE_AFTER": kind}
+    if kind == "retried":
+        environment["FAULT"] = "function raises"
+    command = [sys.executable, str(VICTIM), str(tmp_path)]
+    assert subprocess.run(command, env=environment, check=False).returncode == -signal.SIGKILL
+    facts = facts_of(tmp_path)
+    assert any(type(fact).__name__.lower() == kind for fact in facts)
+    assert subprocess.run(command, env=os.environ | {"PYTHONHASHSEED": "0"}, check=False).returncode == 0
+    assert facts_of(tmp_path)[: len(facts)] == facts
+    if kind == "retried":
+        return  # what its diary says of a job that raised is for tests/faults/real.py
+    check(tmp_path)
+
+
+def test_the_configurations_are_those_of_a_study_that_nobody_killed(tmp_path: Path) -> None:
+    environment = os.environ | {"PYTHONHASHSEED": "0"}
+    configs = []
+    for name, kinds in (("killed", ["completed", "promoted", "started"]), ("whole", [])):
+        (tmp_path / name).mkdir()
+        command = [sys.executable, str(VICTIM), str(tmp_path / name)]
+        for kind in kinds:
+            subprocess.run(command, env=environment | {"DIE_AFTER": kind}, check=False)
+        assert subprocess.run(command, env=environment, check=False).returncode == 0
+        study = rw.Study.open(tmp_path / name / "study.db")
+        configs.append([record.config["x"] for record in study.trials])
+        study.close()
+    assert configs[0] == configs[1]
+
+
+STARTS = int(os.environ.get("RUNGWISE_STARTS", "12"))
+
+
+def test_many_first_starts_at_once_begin_one_study(tmp_path: Path) -> None:
+    code = (
+        "import rungwise as rw, os, sys, time\n"
+        "try:\n"
+        f"    study = rw.Study({{'x': rw.Float(0, 1)}}, path={str(tmp_path / 'study.db')!r})\n"
+        "except rw.StudyError as error:\n"
+        "    sys.exit(3 if 'is held by' in str(error) else str(error))\n"
+        f"while not os.path.exists({str(tmp_path / 'enough')!r}): time.sleep(0.05)\n"
+    )
+    started = [subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE) for _ in range(STARTS)]
+    while sum(process.poll() is None for process in started) > 1:
+        time.sleep(0.05)
+    (tmp_path / "enough").touch()
+    codes = []
+    for process in started:
+        _, said = process.communicate(timeout=60)
+        codes.append(process.returncode)
+        assert process.returncode in (0, 3), said
+    assert codes.count(0) == 1, "one holds it, and all others are told so"
+    assert [type(fact).__name__ for fact in facts_of(tmp_path)] == ["Created"]
+
+
 def test_workers_are_gone_soon_after_their_driver(tmp_path: Path) -> None:
     driver = subprocess.Popen([sys.executable, str(VICTIM), str(tmp_path)], env=os.environ | {"PYTHONHASHSEED": "0"})
     diary = tmp_path / "diary"

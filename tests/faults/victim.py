@@ -1,9 +1,10 @@
 """A real study to which things happen: `python victim.py FOLDER`. Keeps a diary of what was trained and saved.
 
-The environment variable FAULT makes the function itself misbehave, now and then and never twice at the same place.
+The environment variable FAULT makes the function itself misbehave, now and then and never twice at the same place; DIE_AFTER kills the driver after the first fact of a kind.
 """
 
 import ctypes
+import json
 import os
 import resource
 import signal
@@ -12,6 +13,7 @@ import time
 from pathlib import Path
 
 import rungwise as rw
+from rungwise.sqlite import SQLiteLog
 
 TRIALS, TOP, JOB_SECONDS = 24, 27, 2.0
 
@@ -59,7 +61,22 @@ def train(trial: rw.Trial) -> None:
         note(diary, "saved", trial.number, epoch)
 
 
+def die_after(kind: str) -> None:
+    """End this process with SIGKILL as soon as a fact of this kind is durable."""
+    flush = SQLiteLog.flush
+
+    def flushed(log: SQLiteLog) -> None:
+        kinds = {json.loads(text)["fact"] for _, text, _ in log._pending}
+        flush(log)
+        if kind in kinds:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    SQLiteLog.flush = flushed  # type: ignore[method-assign]
+
+
 def main(folder: Path) -> None:
+    if kind := os.environ.get("DIE_AFTER"):
+        die_after(kind)
     space = {"x": rw.Float(0, 1), "diary": rw.Categorical([str(folder / "diary")])}
     study = rw.tune(
         train,

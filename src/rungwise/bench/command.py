@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import math
 import os
+import re
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -108,6 +109,8 @@ def paper(
     if file is not None and journal is not None:
         write_csv(file, runs)
         journal.unlink()
+    if not wanted:  # what was best in hindsight is known only where all ceilings were tried
+        runs += hindsight(runs, tasks)
     _show(runs, tasks, by_task=by_task, markdown=markdown)
     if figures is not None:
         for path in draw(runs, tasks, figures):
@@ -115,12 +118,12 @@ def paper(
 
 
 def _only(methods: Methods, wanted: Sequence[str]) -> Methods:
-    """Of `methods` ASHA and those that are wanted; not every ladder has the same ceilings."""
+    """Of `methods` ASHA and those that are wanted; a short ladder lacks some ceilings and baselines."""
 
     def chosen(ladder: Ladder) -> dict[str, Scheduler | None]:
         found = methods(ladder)
         for name in wanted:
-            if name not in found and not name.startswith("ceiling-"):
+            if name not in found and not re.fullmatch(r"\d+-epoch|ceiling-\d+", name):
                 raise InputError(f"there is no method {name!r}{suggestion(name, found)}")
         return {name: scheduler for name, scheduler in found.items() if name in ("asha", *wanted)}
 
@@ -142,14 +145,13 @@ def _show(runs: Sequence[Run], tasks: Sequence[Task], *, by_task: bool, markdown
     console = Console()
     if markdown or not console.is_terminal:
         console = Console(width=150)  # nobody wraps it
-    both = [*runs, *hindsight(runs, tasks)]
     for suite in dict.fromkeys(task.suite for task in tasks):
         here = [task for task in tasks if task.suite == suite]
         for task in here if by_task and len(here) > 1 else ():
-            found = [run for run in both if (run.suite, run.task) == (suite, task.name)]
+            found = [run for run in runs if (run.suite, run.task) == (suite, task.name)]
             console.print(_table(f"{suite}: {task.name}", found, task.table.mode, markdown))
         title = f"{suite}: {SUITES[suite].about}"
-        console.print(_table(title, [run for run in both if run.suite == suite], here[0].table.mode, markdown))
+        console.print(_table(title, [run for run in runs if run.suite == suite], here[0].table.mode, markdown))
 
 
 def _table(title: str, runs: Sequence[Run], mode: str, markdown: bool) -> Table:
@@ -170,7 +172,7 @@ def _table(title: str, runs: Sequence[Run], mode: str, markdown: bool) -> Table:
 def _cells(line: Line, digits: int, tested: bool) -> list[str]:
     itself, free = line.method == "asha", line.seconds == 0
     return [
-        line.method,
+        line.method + (f" ({line.without} of {line.runs} without a score)" if line.without else ""),
         f"{line.score:.{digits}f} ± {line.deviation:.{digits}f}",
         "" if itself else f"{line.difference:+.{digits}f} {_interval(line.difference_interval, f'+.{digits}f')}",
         *([f"{line.test:.{digits}f}"] if tested else []),

@@ -10,6 +10,8 @@ import contextlib
 import json
 import math
 import multiprocessing
+import signal
+import threading
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -193,11 +195,24 @@ def _run_all(units: Sequence[_Unit], missing: Sequence[int], processes: int) -> 
         return
     with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
         try:
-            places = {pool.submit(_Unit.run, units[place]): place for place in missing}
+            with _ctrl_c_ignored():  # by the processes that begin here, which inherit it: it is for this one
+                places = {pool.submit(_Unit.run, units[place]): place for place in missing}
             for future in as_completed(places):
                 yield places[future], future.result()
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+@contextlib.contextmanager
+def _ctrl_c_ignored() -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _read_journal(path: Path, units: Sequence[_Unit]) -> dict[int, list[Run]]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from rungwise.bench.experiment import Run
-from rungwise.bench.statistics import Line, hindsight, summarise
+from rungwise.bench.statistics import Line, summarise
 from rungwise.bench.suites import Task
 from rungwise.names import InputError
 
@@ -24,7 +24,7 @@ MOMENTS = np.linspace(0, 1, 201)  # of ASHA's time
 
 
 def draw(runs: Sequence[Run], tasks: Sequence[Task], folder: Path) -> list[Path]:
-    """Draw `<suite>.svg` for every suite of `tasks` into `folder`; the files."""
+    """Draw `<suite>.svg` for every suite of `tasks` into `folder`; the files. `runs` may hold those of `hindsight`."""
     folder.mkdir(parents=True, exist_ok=True)
     files = []
     for suite in dict.fromkeys(task.suite for task in tasks):
@@ -33,7 +33,7 @@ def draw(runs: Sequence[Run], tasks: Sequence[Task], folder: Path) -> list[Path]
         figure = Figure(figsize=(11, 4.2), layout="constrained")
         figure.suptitle(f"{suite}: {len(here)} tasks, {len({run.seed for run in found})} seeds")
         cost, ceiling = figure.subplots(1, 2)
-        _cost(cost, summarise([*found, *hindsight(found, here)]), here[0].table.mode)
+        _cost(cost, summarise(found), here[0].table.mode)
         _ceiling(ceiling, found)
         files.append(folder / f"{suite}.svg")
         with rc_context({"svg.hashsalt": suite}):  # the same runs give the same file

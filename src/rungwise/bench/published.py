@@ -1,7 +1,8 @@
 """Curves as their authors publish them: NATS-Bench, PD1 and LCBench, each file turned into tasks.
 
 The files are large and not part of the package. Get them from their authors and keep them in the data folder
-(`rungwise.bench.suites`), or anywhere: every function takes the path.
+(`rungwise.bench.suites`), or anywhere: every function takes the path. Each function names the authors' code that its
+format was read from; the files themselves were not at hand when it was written.
 """
 
 from __future__ import annotations
@@ -11,11 +12,13 @@ import gzip
 import io
 import json
 import pickle
+import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
+from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -23,23 +26,37 @@ from rungwise.bench.suites import Array, Task, curve_table
 from rungwise.events import Config
 from rungwise.names import InputError, suggestion
 
-NATS_DATASETS = {"cifar10": "cifar10-valid", "cifar100": "cifar100", "ImageNet16-120": "ImageNet16-120"}
+NATS_DATASETS = {  # the authors' name, the set that was evaluated after every epoch, the test set (only after the last)
+    "cifar10": ("cifar10-valid", "x-valid", "ori-test"),
+    "cifar100": ("cifar100", "ori-test", "x-test"),
+    "ImageNet16-120": ("ImageNet16-120", "ori-test", "x-test"),
+}
+PD1_FILES = "pd1_*_phase1_results.jsonl*"
 PD1_PARAMETERS = {
     "lr_initial_value": "hps.lr_hparams.initial_value",
     "lr_power": "hps.lr_hparams.power",
     "lr_decay_steps_factor": "hps.lr_hparams.decay_steps_factor",
     "momentum": "hps.opt_hparams.momentum",
 }
+LCBENCH_EPOCHS = 50
 
 
-def nats_bench(path: str | Path, dataset: str = "cifar10", *, seed: int | None = None) -> Task:
-    """Validation accuracy of the cells of NAS-Bench-201 over 200 epochs, from NATS-Bench (Dong et al., TPAMI 2021).
+def nats_bench(
+    path: str | Path, dataset: str = "cifar10", *, seed: int | None = None, cells: Container[int] | None = None
+) -> Task:
+    """Accuracy of the cells of NAS-Bench-201 over 200 epochs, from NATS-Bench (Dong et al., TPAMI 2021).
 
     `path` is the folder `NATS-tss-v1_0-3ffb9-simple` or the file `NATS-tss-v1_0-3ffb9.pickle.pbz2` of
-    github.com/D-X-Y/NATS-Bench (the format is that of `nats_bench/api_utils.py` there). `dataset` is "cifar10",
-    "cifar100" or "ImageNet16-120". `seed` is one of 777, 888 and 999, and cells that were not trained under it are
-    left out; without it a score is the mean over the seeds that the cell has. Seconds are those of training and of
-    validating after every epoch. Test accuracies are there for the epochs that have any, mostly the last.
+    github.com/D-X-Y/NATS-Bench (read by `nats_bench/api_utils.py` there, written by `exps/NATS-Bench/tss-collect.py`
+    of github.com/D-X-Y/AutoDL-Projects). `dataset` is "cifar10" (trained on half of the training set, the authors'
+    "cifar10-valid"), "cifar100" or "ImageNet16-120". `seed` is one of 777, 888 and 999, and cells that were not
+    trained under it are left out, for 999 about half; without it a score is the mean over the seeds that the cell
+    has. `cells` are the numbers of those to read, such as range(1000); all 15,625 take minutes.
+
+    Scores of cifar10 are validation accuracies. The other two were validated after the last epoch only; their scores
+    are accuracies on the validation and the test set together, all there is for every epoch, as in the authors'
+    `simulate_train_eval` and in Syne Tune. `test` is there after the last epoch. Seconds are those of training and of
+    validating after every epoch, which the authors estimated from 12 epochs of training, the same for every seed.
 
     The files are pickles: only what such a file needs is loaded, anything else is refused.
 
@@ -49,60 +66,47 @@ def nats_bench(path: str | Path, dataset: str = "cifar10", *, seed: int | None =
     if dataset not in NATS_DATASETS:
         raise InputError(f"NATS-Bench has no dataset {dataset!r}{suggestion(dataset, NATS_DATASETS)}")
     _there(path, "NATS-tss-v1_0-3ffb9-simple from github.com/D-X-Y/NATS-Bench", "nats-bench")
-    cells: list[str] = []
-    scores: list[Array] = []
-    tests: list[Array] = []
-    seconds: list[Array] = []
-    for place, name, record in _nats_records(path):
+    trained_on, scored, tested = NATS_DATASETS[dataset]
+    found: list[tuple[str, Array]] = []
+    for place, name, record in _nats_records(path, cells):
         with _Expected(place):
-            runs = [
-                record["200"]["all_results"].get((NATS_DATASETS[dataset], s)) for s in _seeds(record, dataset, seed)
-            ]
-            if not runs:
-                continue
-            curves = [_nats_curves(run, dataset) for run in runs]
-        cells.append(name)
-        for column, values in zip((scores, tests, seconds), zip(*curves, strict=True), strict=True):
-            column.append(np.mean(values, axis=0))
-    if not cells:
-        raise InputError(
-            f"{path} has no cell that was trained on {dataset}" + ("" if seed is None else f", seed {seed}")
-        )
-    name = dataset if seed is None else f"{dataset}-{seed}"
-    table = curve_table(path, np.stack(scores), np.cumsum(np.stack(seconds), axis=1), mode="max")
-    return Task("nats-bench", name, table, tuple({"cell": cell} for cell in cells), np.stack(tests), tolerance=0.1)
-
-
-def _nats_records(path: Path) -> Iterator[tuple[Path, str, Any]]:
-    """(file, text form, record) of each cell."""
-    if path.is_dir():
-        meta = path / "meta.pickle.pbz2"
-        with _Expected(meta):
-            names = _unpickled(meta)["meta_archs"]
-        for number, name in enumerate(names):
-            file = path / f"{number:06d}.pickle.pbz2"
-            if file.exists():
-                yield file, name, _unpickled(file)
-        return
+            runs, seeds = record["200"]["all_results"], record["200"]["dataset_seed"].get(trained_on, ())
+            curves = [_nats_curves(runs[trained_on, s], scored, tested) for s in seeds if seed in (None, s)]
+            if curves:
+                found.append((name, np.mean(curves, axis=0)))
+    if not found:
+        which = dataset if seed is None else f"{dataset}, seed {seed}"
+        raise InputError(f"{path} has no cell that was trained on {which}")
     with _Expected(path):
-        content = _unpickled(path)
-        found = [(name, content["arch2infos"].get(number)) for number, name in enumerate(content["meta_archs"])]
-    yield from ((path, name, record) for name, record in found if record is not None)
+        scores, test, seconds = np.stack([curves for _, curves in found], axis=1)
+    name = dataset if seed is None else f"{dataset}-{seed}"
+    table = curve_table(path, scores, np.cumsum(seconds, axis=1), mode="max")
+    return Task("nats-bench", name, table, tuple({"cell": cell} for cell, _ in found), test, tolerance=0.1)
 
 
-def _seeds(record: Any, dataset: str, seed: int | None) -> list[int]:
-    there = record["200"]["dataset_seed"].get(NATS_DATASETS[dataset], [])
-    return [s for s in there if seed in (None, s)]
+def _nats_records(path: Path, cells: Container[int] | None) -> Iterator[tuple[Path, str, Any]]:
+    """(file, text form, record) of each cell."""
+    content = _unpickled(path / "meta.pickle.pbz2" if path.is_dir() else path)
+    with _Expected(path):
+        names, records = list(content["meta_archs"]), {} if path.is_dir() else dict(content["arch2infos"])
+    for number, name in enumerate(names):
+        file = path / f"{number:06d}.pickle.pbz2"
+        if cells is not None and number not in cells:
+            continue
+        if file.exists():
+            yield file, name, _unpickled(file)
+        elif number in records:
+            yield path, name, records[number]
 
 
-def _nats_curves(run: Any, dataset: str) -> tuple[Array, Array, Array]:
-    """Validation accuracy, test accuracy (NaN where there is none) and seconds of each epoch."""
-    test_set = "ori-test" if dataset == "cifar10" else "x-test"
-    epochs = range(run["epochs"])
-    accuracy = [run["eval_acc1es"][f"x-valid@{epoch}"] for epoch in epochs]
-    test = [run["eval_acc1es"].get(f"{test_set}@{epoch}", np.nan) for epoch in epochs]
-    seconds = [run["train_times"][epoch] + run["eval_times"].get(f"x-valid@{epoch}", 0.0) for epoch in epochs]
-    return np.array(accuracy, float), np.array(test, float), np.array(seconds, float)
+def _nats_curves(run: Any, scored: str, tested: str) -> Array:
+    """Score, test accuracy (each NaN where there is none) and seconds of each epoch: (3, epochs)."""
+    epochs, accuracy = range(run["epochs"]), run["eval_acc1es"]
+    seconds = [run["train_times"][epoch] + run["eval_times"][f"x-valid@{epoch}"] for epoch in epochs]
+    curves = [[accuracy.get(f"{name}@{epoch}", np.nan) for epoch in epochs] for name in (scored, tested)]
+    if np.isnan(np.array(curves[0], dtype=float)).all():
+        raise KeyError(f"{scored}@0")
+    return np.array([*curves, seconds], dtype=float)
 
 
 class _Unpickler(pickle.Unpickler):
@@ -123,7 +127,10 @@ class _Unpickler(pickle.Unpickler):
 
 def _unpickled(path: Path) -> Any:
     try:
-        return _Unpickler(io.BytesIO(bz2.decompress(path.read_bytes()))).load()
+        with bz2.open(path) as file:
+            content = _Unpickler(file).load()
+            file.read()  # to the end, where its checksum is
+            return content
     except Exception as error:  # a broken pickle can raise anything
         raise _broken(path, error) from None
 
@@ -131,43 +138,79 @@ def _unpickled(path: Path) -> Any:
 def pd1(path: str | Path, task: str | None = None) -> list[Task]:
     """Validation accuracy of PD1 (Wang et al., JMLR 2024, arXiv:2109.08215) over the evaluations of each run.
 
-    `path` is the folder of storage.googleapis.com/gresearch/pint/pd1.tar.gz with its `pd1_*_phase1_results.jsonl`
-    (or `.jsonl.gz`) files, or one such file. A task is dataset, model, activation (if any) and batch size, such as
-    "imagenet_resnet_batch_size_512"; `task` picks one of them. Resource r is the r-th evaluation, as in the PASHA
-    paper; seconds are the sums of `eval_time`, as Syne Tune reads them. A run that diverged ends early: from there on
-    it has no score, and no more time passes.
+    `path` is storage.googleapis.com/gresearch/pint/pd1.tar.gz, the folder into which it was unpacked, or one of its
+    files `pd1_*_results.jsonl` or `.jsonl.gz` (read by `hyperbo/bo_utils/data.py` of
+    github.com/google-research/hyperbo). Of the four files the two of phase 1 are read, as in
+    `conversion_scripts/scripts/pd1_import.py` of Syne Tune; to read one of phase 0 name it. A task is dataset, model,
+    activation (if any) and batch size, such as "imagenet_resnet_batch_size_512"; `task` picks one of them.
+
+    Resource r is the r-th evaluation, as in the PASHA paper. Seconds are the sums of `eval_time`, as Syne Tune reads
+    them; it is the time of the evaluations alone, without that of training (`init2winit/trainer.py` of
+    github.com/google/init2winit). A run that diverged ends early: from there on it has no score, and no more time
+    passes.
 
     Raises `InputError` for a file that is missing or broken, and for a task that is not there.
     """
     path = Path(path)
     _there(path, "pd1.tar.gz from storage.googleapis.com/gresearch/pint", "pd1")
-    files = sorted(path.glob("pd1_*_phase1_results.jsonl*")) if path.is_dir() else [path]
-    if not files:
-        raise InputError(f"{path} has no file pd1_*_phase1_results.jsonl or .jsonl.gz: unpack pd1.tar.gz there")
-    rows: dict[str, list[Any]] = {}
-    for file in files:
-        for number, line in enumerate(_lines(file), 1):
-            with _Expected(file, f"line {number}"):
-                row = json.loads(line)
-                name = "_".join(str(row[key]) for key in ("dataset", "model", "hps.activation_fn") if row.get(key))
-                rows.setdefault(f"{name}_batch_size_{int(row['hps.batch_size'])}", []).append((file, row))
+    rows: dict[str, list[tuple[list[float], list[float], Config]]] = {}
+    for file, number, line in _pd1_lines(path):
+        with _Expected(file, f"line {number}"):
+            row = json.loads(line)
+            parts = row["dataset"], row["model"], row.get("hps.activation_fn")
+            name = "_".join([*filter(None, parts), f"batch_size_{int(row['hps.batch_size'])}"])
+            curves = rows.setdefault(name, [])
+            if task in (None, name):
+                config = {ours: row[theirs] for ours, theirs in PD1_PARAMETERS.items()}
+                curves.append((_numbers(row["valid/error_rate"]), _numbers(row["eval_time"]), config))
+    if not rows:
+        raise InputError(f"{path} has no {PD1_FILES.removesuffix('*')} or .jsonl.gz: unpack pd1.tar.gz there")
     if task is not None and task not in rows:
         raise InputError(f"{path} has no task {task!r}{suggestion(task, rows)}")
-    return [_pd1_task(name, rows[name]) for name in sorted(rows) if task in (None, name)]
+    return [_pd1_task(path, name, *zip(*rows[name], strict=True)) for name in sorted(rows) if task in (None, name)]
 
 
-def _pd1_task(name: str, rows: Sequence[tuple[Path, Any]]) -> Task:
-    file = rows[0][0]
-    with _Expected(file):
-        errors = [_numbers(row["valid/error_rate"]) for _, row in rows]
-        times = [_numbers(row["eval_time"]) for _, row in rows]
-        configs = tuple({ours: row[theirs] for ours, theirs in PD1_PARAMETERS.items()} for _, row in rows)
+def _pd1_task(
+    path: Path, name: str, errors: Sequence[list[float]], times: Sequence[list[float]], configs: tuple[Config, ...]
+) -> Task:
     length = max(map(len, errors))
     if length == 0:
-        raise InputError(f"{file}: no run of {name} has a valid/error_rate")
+        raise InputError(f"{path}: no run of {name} has a valid/error_rate")
     scores = 100 * (1 - _padded(errors, length, np.nan))
     seconds = np.cumsum(np.nan_to_num(_padded(times, length, 0.0)), axis=1)
-    return Task("pd1", name, curve_table(file, scores, seconds, mode="max"), configs, tolerance=0.1)
+    return Task("pd1", name, curve_table(path, scores, seconds, mode="max"), configs, tolerance=0.1)
+
+
+def _pd1_lines(path: Path) -> Iterator[tuple[Path, int, str]]:
+    """(file, number of the line, text) of each line."""
+    file = path
+    try:
+        for file, content in _pd1_files(path):
+            number = 0
+            plain = gzip.GzipFile(fileobj=content) if file.suffix == ".gz" else content
+            with io.TextIOWrapper(plain, encoding="utf-8") as text:
+                for number, line in enumerate(text, 1):
+                    yield file, number, line
+            if number == 0:
+                raise EOFError("it is empty")
+    except (OSError, EOFError, zlib.error, tarfile.TarError, UnicodeDecodeError) as error:
+        raise _broken(file, error) from None
+
+
+def _pd1_files(path: Path) -> Iterator[tuple[Path, IO[bytes]]]:
+    if path.name.endswith((".tar.gz", ".tgz")):
+        with gzip.open(path) as unpacked, tarfile.open(fileobj=unpacked, mode="r:") as archive:
+            for member in archive:
+                content = archive.extractfile(member) if member.isfile() else None
+                if content is not None and fnmatch(Path(member.name).name, PD1_FILES):
+                    yield path / member.name, content
+            unpacked.read()  # to the end, where its checksum is
+        return
+    files = [*path.glob(PD1_FILES), *path.glob(f"pd1/{PD1_FILES}")] if path.is_dir() else [path]
+    once = {file.name.removesuffix(".gz"): file for file in sorted(files)}  # who unpacked one may have kept both
+    for file in once.values():
+        with file.open("rb") as content:
+            yield file, content
 
 
 def _numbers(values: Iterable[float | None] | None) -> list[float]:
@@ -178,25 +221,19 @@ def _padded(rows: Sequence[Sequence[float]], length: int, filling: float) -> Arr
     return np.array([[*row[:length], *[filling] * (length - len(row))] for row in rows], dtype=float)
 
 
-def _lines(path: Path) -> Iterator[str]:
-    try:
-        with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as file:
-            yield from file
-    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
-        raise _broken(path, error) from None
-
-
 def lcbench(path: str | Path, dataset: str | None = None) -> list[Task]:
     """Validation accuracy of LCBench (Zimmer, Lindauer & Hutter, TPAMI 2021) over the epochs of each run.
 
-    `path` is a file of github.com/automl/LCBench such as `data_2k_lw.json` or `six_datasets_lw.json` (the format is
-    that of `api.py` there), or the .zip in which it comes. `dataset` picks one. What was noted before training (epoch
-    0) is left out; `time` is cumulative.
+    `path` is a file of figshare.com/projects/LCBench/74151 such as `data_2k_lw.json` or `six_datasets_lw.json`, or the
+    .zip in which it comes (read by `api.py` of github.com/automl/LCBench). `dataset` picks one. A run has 52 entries
+    for 50 epochs: the first, epoch 0, is from before training, and of the last, epoch 51, nobody says what it is; both
+    are left out, as in Syne Tune (its pull request 318). `time` is cumulative. The whole file is read into memory,
+    where it takes several times its size.
 
     Raises `InputError` for a file that is missing or broken, and for a dataset that is not there.
     """
     path = Path(path)
-    _there(path, "data_2k_lw.zip from github.com/automl/LCBench", "lcbench-original")
+    _there(path, "data_2k_lw.zip from figshare.com/projects/LCBench/74151", "lcbench-original")
     try:
         if path.suffix == ".zip":
             with zipfile.ZipFile(path) as archive:
@@ -204,25 +241,27 @@ def lcbench(path: str | Path, dataset: str | None = None) -> list[Task]:
                 content = json.loads(archive.read(name))
         else:
             content = json.loads(path.read_bytes())
-    except (OSError, ValueError, zipfile.BadZipFile, zlib.error, EOFError) as error:
+    except (OSError, ValueError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
         raise _broken(path, error) from None
-    if dataset is not None and dataset not in content:
-        raise InputError(f"{path} has no dataset {dataset!r}{suggestion(dataset, content)}")
-    return [_lcbench_task(path, name, content[name]) for name in sorted(content) if dataset in (None, name)]
+    with _Expected(path):
+        names = sorted(content.keys())
+    if dataset is not None and dataset not in names:
+        raise InputError(f"{path} has no dataset {dataset!r}{suggestion(dataset, names)}")
+    return [_lcbench_task(path, name, content[name]) for name in names if dataset in (None, name)]
 
 
 def _lcbench_task(path: Path, name: str, runs: dict[str, Any]) -> Task:
     with _Expected(path, name):
         logs = [run["log"] for run in runs.values()]
-        epochs = np.array(logs[0]["epoch"], dtype=int)
-        scores = np.array([log["Train/val_accuracy"] for log in logs], dtype=float)
-        tests = np.array([log["Train/test_result"] for log in logs], dtype=float)
-        seconds = np.array([log["time"] for log in logs], dtype=float)
+        epochs = np.array([log["epoch"] for log in logs], dtype=int)
+        if (epochs != epochs[0]).any():
+            raise ValueError("runs differ in their epochs")
+        kept = (epochs[0] > 0) & (epochs[0] <= LCBENCH_EPOCHS)
+        columns = ("Train/val_accuracy", "Train/test_result", "time")
+        scores, test, seconds = (np.array([log[key] for log in logs], dtype=float)[:, kept] for key in columns)
         configs: tuple[Config, ...] = tuple(run["config"] for run in runs.values())
-        trained = epochs > 0
-        kept = scores[:, trained], tests[:, trained], seconds[:, trained]
-    table = curve_table(path, kept[0], kept[2], mode="max", resources=epochs[trained])
-    return Task("lcbench-original", name, table, configs, kept[1], tolerance=0.1)
+    table = curve_table(path, scores, seconds, mode="max", resources=epochs[0, kept])
+    return Task("lcbench-original", name, table, configs, test, tolerance=0.1)
 
 
 class _Expected:
@@ -235,9 +274,8 @@ class _Expected:
         pass
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, (KeyError, IndexError, TypeError, ValueError, AttributeError)) and not isinstance(
-            error, InputError
-        ):
+        wrong = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError)
+        if isinstance(error, wrong) and not isinstance(error, InputError):
             what = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
             raise _broken(self.path, f"{self.place}: {what}" if self.place else what) from None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import final
 
@@ -24,13 +25,16 @@ class Line(msgspec.Struct, frozen=True):
     """One method over some tasks and all their seeds.
 
     `score` is the mean, `deviation` the standard deviation within a task (the root of the mean variance over the
-    tasks), `test` the mean of the test scores; NaN where a run has none. `seconds`, `resource` and `max_resource` are
+    tasks), `test` the mean of the test scores; runs without one are left out, and `without` counts the runs without a
+    score. NaN if there is nothing to take a mean of. `seconds`, `resource` and `max_resource` are
     means. `speed_up` is ASHA's time over the method's, each task counted in units of ASHA's mean time on it: on one
     task the ratio of the mean times. `saving` is the same of the resource used. `difference` is the mean of
     score − ASHA's score, pair by pair. The intervals resample pairs of (task, seed).
     """
 
     method: str
+    runs: int
+    without: int
     score: float
     deviation: float
     test: float
@@ -61,26 +65,38 @@ def _line(runs: Sequence[Run], base: Sequence[Run]) -> Line:
     places = {task: place for place, task in enumerate(dict.fromkeys(run.task for run in base))}
     tasks = np.array([places[run.task] for run in base])
     score, reference = _column(runs, "score"), _column(base, "score")
-    variances = [score[tasks == task].var() for task in places.values()]
-    differences = score - reference
-    rng = np.random.default_rng(0)
-    samples = rng.integers(0, len(base), (RESAMPLES, len(base)))
+    there = np.isfinite(score)
+    variances = [score[there & (tasks == task)].var() for task in np.unique(tasks[there])]
+    differences = (score - reference)[there & np.isfinite(reference)]
+    samples = _resampled(len(base))
     times = _in_units(_column(runs, "seconds"), _column(base, "seconds"), tasks)
     resources = _in_units(_column(runs, "resource"), _column(base, "resource"), tasks)
     return Line(
         runs[0].method,
-        float(score.mean()),
-        float(np.sqrt(np.mean(variances))),
-        float(_column(runs, "test").mean()),
+        len(runs),
+        int((~there).sum()),
+        _mean(score),
+        float(np.sqrt(_mean(np.array(variances)))),
+        _mean(_column(runs, "test")),
         float(_column(runs, "seconds").mean()),
         _ratio(*times),
         _interval(times[1][samples].mean(axis=1), times[0][samples].mean(axis=1)),
-        float(differences.mean()),
-        _interval(differences[samples].mean(axis=1)),
+        _mean(differences),
+        _interval(differences[_resampled(len(differences))].mean(axis=1)) if len(differences) else (np.nan, np.nan),
         float(_column(runs, "resource").mean()),
         _ratio(*resources),
         float(_column(runs, "max_resource").mean()),
     )
+
+
+def _resampled(size: int) -> NDArray[np.int64]:
+    return np.random.default_rng(0).integers(0, size, (RESAMPLES, size))
+
+
+def _mean(values: Array) -> float:
+    """The mean of the finite ones; NaN if there are none."""
+    finite = values[np.isfinite(values)]
+    return float(finite.mean()) if len(finite) else math.nan
 
 
 def _column(runs: Sequence[Run], name: str) -> Array:
@@ -121,7 +137,7 @@ def hindsight(runs: Sequence[Run], tasks: Sequence[Task]) -> list[Run]:
             continue
         sign = 1 if task.table.mode == "min" else -1
         losses = {
-            name: sign * _column([run for run in here if run.method == name], "score").mean()
+            name: sign * _mean(_column([run for run in here if run.method == name], "score"))
             for name in (*fixed, "asha")
         }
         best = next(name for name, loss in losses.items() if loss <= losses["asha"] + task.tolerance or name == "asha")
