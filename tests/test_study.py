@@ -209,6 +209,29 @@ def test_seconds_are_those_of_all_sessions(tmp_path: Path) -> None:
     assert rw.Study.open(path).running_seconds == 40.0
 
 
+def test_a_clock_that_is_set_back_takes_nothing_away(tmp_path: Path) -> None:
+    path = tmp_path / "study.db"
+    rw.Study(SPACE, path=path).close()
+    log = SQLiteLog(path, writable=True)
+    list(log.read())
+    for time, fact in (
+        (5e9, Extended(trials=3)),
+        (5e9 + 10, Extended(trials=4)),
+        (1e9, Extended(trials=5)),
+        (1e9 + 7, Extended()),
+    ):
+        log.append(fact, time)
+    log.flush()
+    log.close()
+    study = rw.Study.open(path, writable=True)
+    assert study.running_seconds == 10 + 0 + 7
+    study.extend(trials=1)
+    job = study.ask()
+    assert job is not None
+    study.report(job.trial, 1, 0.5)
+    study.close()
+
+
 SCORES = {
     "numpy": (np.float32(0.5), 0.5),
     "a 0-d array": (np.array(2), 2.0),

@@ -31,6 +31,12 @@ NATS_DATASETS = {  # the authors' name, the set that was evaluated after every e
     "cifar100": ("cifar100", "ori-test", "x-test"),
     "ImageNet16-120": ("ImageNet16-120", "ori-test", "x-test"),
 }
+PICKLED = {  # numpy 1 and numpy 2 name the same functions
+    "builtins": ("set",),
+    "numpy": ("dtype", "ndarray"),
+    "numpy.core.multiarray": ("scalar", "_reconstruct"),
+    "numpy._core.multiarray": ("scalar", "_reconstruct"),
+}
 PD1_FILES = "pd1_*_phase1_results.jsonl*"
 PD1_PARAMETERS = {
     "lr_initial_value": "hps.lr_hparams.initial_value",
@@ -53,10 +59,12 @@ def nats_bench(
     trained under it are left out, for 999 about half; without it a score is the mean over the seeds that the cell
     has. `cells` are the numbers of those to read, such as range(1000); all 15,625 take minutes.
 
-    Scores of cifar10 are validation accuracies. The other two were validated after the last epoch only; their scores
-    are accuracies on the validation and the test set together, all there is for every epoch, as in the authors'
-    `simulate_train_eval` and in Syne Tune. `test` is there after the last epoch. Seconds are those of training and of
-    validating after every epoch, which the authors estimated from 12 epochs of training, the same for every seed.
+    Scores of cifar10 are validation accuracies. (Syne Tune, and so the PASHA paper, takes what was trained on the whole
+    training set, and test accuracies.) The other two were validated after the last epoch only; their scores are
+    accuracies on the validation and the test set together, all there is for every epoch, as in Syne Tune, and as the
+    authors' `simulate_train_eval` falls back to. `test` is there after the last epoch. Seconds are those of training
+    and of validating after every epoch, which the authors estimated from 12 epochs of training, the same for every
+    seed.
 
     The files are pickles: only what such a file needs is loaded, anything else is refused.
 
@@ -110,17 +118,12 @@ def _nats_curves(run: Any, scored: str, tested: str) -> Array:
 
 
 class _Unpickler(pickle.Unpickler):
-    """Loads dicts, lists, numbers, text and numpy numbers, and nothing that could run code."""
+    """Loads dicts, lists, sets, numbers, text and numpy numbers, and nothing that could run code."""
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) == ("collections", "OrderedDict"):
             return dict  # in the order of insertion too
-        if module in ("numpy", "numpy.core.multiarray", "numpy._core.multiarray") and name in (
-            "dtype",
-            "ndarray",
-            "scalar",
-            "_reconstruct",
-        ):
+        if name in PICKLED.get(module, ()):
             return super().find_class(module, name)
         raise pickle.UnpicklingError(f"it asks for {module}.{name}, which such a file does not need")
 
