@@ -10,7 +10,7 @@ import pytest
 
 import reference
 from rungwise.bench.experiment import Run, experiment, paper_methods
-from rungwise.bench.suites import Task
+from rungwise.bench.task import Task
 from rungwise.core import ASHA, PASHA, Scheduler
 from rungwise.core.rungs import Ladder
 from rungwise.curves import CurveTable

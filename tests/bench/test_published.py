@@ -20,6 +20,7 @@ import pytest
 
 from rungwise.bench.experiment import experiment
 from rungwise.bench.published import lcbench, nats_bench, pd1
+from rungwise.bench.suites import load_suite, there_is
 from rungwise.names import InputError
 
 CELLS = [f"|{op}~0|+|none~0|none~1|+|none~0|none~1|skip_connect~2|" for op in ("nor_conv_1x1", "avg_pool_3x3", "none")]
@@ -400,3 +401,20 @@ def test_content_of_another_kind_is_one_clear_line(nats: Path, pd1_folder: Path,
         (tmp_path / "data.json").write_text(text)
         with pytest.raises(InputError, match=r"data\.json is not as it was published"):
             lcbench(tmp_path / "data.json")
+
+
+def test_they_are_suites_too(nats: Path, pd1_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RUNGWISE_DATA", str(tmp_path / "data"))
+    for name in ("nats-bench", "pd1", "lcbench-original"):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        assert not there_is(name)
+    nats.rename(tmp_path / "data" / "nats-bench" / nats.name)
+    for file in pd1_folder.iterdir():
+        file.rename(tmp_path / "data" / "pd1" / file.name)
+    (tmp_path / "data" / "lcbench-original" / "six_datasets_lw.json").write_text(json.dumps(lcbench_content()))
+    assert [task.name for task in load_suite("pd1")] == [
+        "imagenet_resnet_batch_size_512", "imagenet_resnet_relu_batch_size_64",
+    ]  # fmt: skip
+    assert [task.name for task in load_suite("lcbench-original")] == ["Fashion-MNIST", "adult"]
+    with pytest.raises(InputError, match="no cell that was trained on ImageNet16-120"):
+        load_suite("nats-bench")  # the small files have only two of the three

@@ -9,7 +9,7 @@ import pytest
 
 from rungwise.bench.experiment import Run
 from rungwise.bench.statistics import hindsight, summarise
-from rungwise.bench.suites import Task
+from rungwise.bench.task import Task
 from rungwise.curves import CurveTable
 from rungwise.names import InputError
 

@@ -13,7 +13,7 @@ import reference
 import rungwise as rw
 from instances import Instance, instances
 from rungwise.bench.experiment import experiment, paper_methods
-from rungwise.bench.suites import Task
+from rungwise.bench.task import Task
 from rungwise.core import Scheduler
 from rungwise.core.rungs import Ladder
 

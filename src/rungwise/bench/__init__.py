@@ -1,4 +1,4 @@
 """The evidence: suites of learning curves, the paper's experiment on them, statistics and figures.
 
-Read `suites`, `experiment`, `statistics`, `figures`, in this order; `rungwise bench` is the command.
+Read `task`, `suites`, `experiment`, `statistics`, `figures`, in this order; `rungwise bench` is the command.
 """

@@ -18,7 +18,8 @@ from rich.table import Table
 
 from rungwise.bench.experiment import Methods, Run, experiment, paper_methods
 from rungwise.bench.statistics import LEVEL, Interval, Line, hindsight, summarise
-from rungwise.bench.suites import SUITES, Task, load_suite, suite_folder, there_is
+from rungwise.bench.suites import SUITES, load_suite, suite_folder, there_is
+from rungwise.bench.task import Task
 from rungwise.core import Scheduler
 from rungwise.core.ranking import RANKINGS
 from rungwise.core.rungs import Ladder

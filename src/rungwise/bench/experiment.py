@@ -22,7 +22,7 @@ from typing import Any, final
 import msgspec
 import numpy as np
 
-from rungwise.bench.suites import Task
+from rungwise.bench.task import Task
 from rungwise.core import ASHA, PASHA, Scheduler
 from rungwise.core.rungs import Ladder
 from rungwise.names import InputError, our_names

@@ -10,7 +10,7 @@ import numpy as np
 
 from rungwise.bench.experiment import Run
 from rungwise.bench.statistics import Line, summarise
-from rungwise.bench.suites import Task
+from rungwise.bench.task import Task
 from rungwise.names import InputError
 
 try:

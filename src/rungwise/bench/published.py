@@ -22,7 +22,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from rungwise.bench.suites import Array, Task, curve_table
+from rungwise.bench.task import Array, Task, curve_table
 from rungwise.events import Config
 from rungwise.names import InputError, suggestion
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rungwise.bench.experiment import Run
-from rungwise.bench.suites import Task
+from rungwise.bench.task import Task
 from rungwise.names import InputError
 
 RESAMPLES = 10_000

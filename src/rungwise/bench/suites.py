@@ -2,8 +2,8 @@
 
 Two suites are part of the package: `digits-mlp` and `fashion-cells`, made by the scripts in `benchmarks/tables`.
 The others are read from a data folder: the one that the environment variable `RUNGWISE_DATA` names, else
-`../shared/data` seen from the working directory. `rungwise.bench.published` reads the files of further benchmarks
-as their authors publish them.
+`../shared/data` seen from the working directory; three of them as their authors publish them
+(`rungwise.bench.published`).
 """
 
 from __future__ import annotations
@@ -21,39 +21,14 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from rungwise.curves import CurveTable
+from rungwise.bench import published
+from rungwise.bench.task import Task, curve_table
 from rungwise.events import Config
 from rungwise.names import InputError, suggestion
 
 TABLES = Path(__file__).parent / "tables"
 TICK = 1e-4  # seconds: the unit of time in the package's own tables
 LEARNERS = 10  # as many as a data set of LCDB must have
-Array = NDArray[np.float64]
-
-
-@final
-class Task(msgspec.Struct, frozen=True):
-    """One table of a suite.
-
-    Row i of `table` is configuration `configs[i]`; its scores are validation scores, accuracies in per cent. `test`,
-    of the same shape, holds the test scores where there are any. Scores closer than `tolerance` count as equally
-    good when a ceiling is chosen in hindsight.
-    """
-
-    suite: str
-    name: str
-    table: CurveTable
-    configs: tuple[Config, ...]
-    test: Array | None = None
-    tolerance: float = 0.0
-
-    def __post_init__(self) -> None:
-        shape = self.table.scores.shape
-        if len(self.configs) != len(self.table) or (self.test is not None and self.test.shape != shape):
-            test = "" if self.test is None else f", test scores of the shape {self.test.shape}"
-            raise InputError(
-                f"{self.name} has {len(self.configs)} configurations{test}, and scores of the shape {shape}"
-            )
 
 
 @final
@@ -113,14 +88,6 @@ def read_arrays(path: Path, **dimensions: int) -> dict[str, NDArray[Any]]:
         if array.ndim != dimensions[name]:
             raise InputError(f"{path}: {name} should have {dimensions[name]} dimensions, not the shape {array.shape}")
     return found
-
-
-def curve_table(path: Path, *arguments: Any, **options: Any) -> CurveTable:
-    """A `CurveTable` of what the file `path` holds; one clear line that names it if it is none."""
-    try:
-        return CurveTable(*arguments, **options)
-    except InputError as error:
-        raise InputError(f"{path} is no table of curves: {error}") from None
 
 
 def _named(path: Path, rows: NDArray[Any], names: NDArray[Any]) -> tuple[Config, ...]:
@@ -198,6 +165,21 @@ def _lcdb(folder: Path) -> Iterator[Task]:
         yield Task("lcdb", str(number), table, configs, test, tolerance=0.1)
 
 
+def _nats_bench(folder: Path) -> Iterator[Task]:
+    (path,) = sorted(folder.glob("NATS-tss-*"))[:1] or [folder / "NATS-tss-v1_0-3ffb9-simple"]
+    yield from (published.nats_bench(path, dataset) for dataset in published.NATS_DATASETS)
+
+
+def _pd1(folder: Path) -> Iterator[Task]:
+    archive = folder / "pd1.tar.gz"
+    yield from published.pd1(archive if archive.exists() else folder)
+
+
+def _lcbench_original(folder: Path) -> Iterator[Task]:
+    for path in sorted([*folder.glob("*.json"), *folder.glob("*.zip")])[:1]:
+        yield from published.lcbench(path)
+
+
 SUITES = {
     "digits-mlp": Suite(
         "perceptrons on scikit-learn's digits, trained for this project (Apache-2.0)",
@@ -231,5 +213,18 @@ SUITES = {
         "20 learners of scikit-learn on OpenML data sets over training-set size, real curves (MIT)",
         "lcdb10_accuracy_mean.parquet of LCDB 1.0 (github.com/fmohr/lcdb)",
         _lcdb,
+    ),
+    "nats-bench": Suite(
+        "NAS-Bench-201 over 200 epochs, mean over the seeds, real curves (MIT); takes minutes to read",
+        "NATS-tss-v1_0-3ffb9-simple (github.com/D-X-Y/NATS-Bench)",
+        _nats_bench,
+    ),
+    "pd1": Suite(
+        "optimisers of large networks, real curves (CC BY 4.0)",
+        "pd1.tar.gz (storage.googleapis.com/gresearch/pint/pd1.tar.gz)",
+        _pd1,
+    ),
+    "lcbench-original": Suite(
+        "LCBench itself, real curves (Apache-2.0)", "data_2k_lw.zip (github.com/automl/LCBench)", _lcbench_original
     ),
 }
