@@ -212,6 +212,19 @@ def test_a_worker_that_died_while_idle_costs_nothing(tmp_path: Path) -> None:
     workers.close()
 
 
+def test_a_worker_that_dies_at_once_is_a_job_that_broke_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/bin/false")  # gone before anything could be said to it
+    workers = LocalWorkers(objectives.train, 1, tmp_path)
+    for _ in range(5):
+        workers.submit(rw.Job(0, {"x": 0.5}, 0, 1))
+        said: list = []
+        while not said:
+            said = workers.poll()
+        assert [message.message for message in said] == [Broke(0, "the worker process exited with code 1")]
+        assert said[0].place is None
+    workers.close()
+
+
 def test_lambdas_closures_and_methods_work() -> None:
     factor = 2.0
 

@@ -76,8 +76,9 @@ class _Worker:
             command, pass_fds=[fd], start_new_session=True, stdin=subprocess.DEVNULL, env=environment
         )
         theirs.close()
-        self.line.send_bytes(msgspec.json.encode(hello))
-        self.line.send_bytes(function)
+        with contextlib.suppress(OSError):  # it died at once: `poll` finds the line broken and says so
+            self.line.send_bytes(msgspec.json.encode(hello))
+            self.line.send_bytes(function)
         self.job: Job | None = None
         self.since = self.heard = 0.0  # when the job was begun, and when it last said something
 
