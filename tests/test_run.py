@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -223,6 +224,46 @@ def test_a_worker_that_dies_at_once_is_a_job_that_broke_off(tmp_path: Path, monk
         assert [message.message for message in said] == [Broke(0, "the worker process exited with code 1")]
         assert said[0].place is None
     workers.close()
+
+
+def killed_by_a_real_time_signal(trial: rw.Trial) -> None:
+    os.kill(os.getpid(), 40)
+
+
+def test_a_signal_without_a_name(tmp_path: Path) -> None:
+    workers = LocalWorkers(killed_by_a_real_time_signal, 1, tmp_path)
+    workers.submit(rw.Job(0, {"x": 0.5}, 0, 1))
+    said: list = []
+    while not said:
+        said = workers.poll()
+    assert said[0].message == Broke(0, "the worker process was killed by signal 40")
+    workers.close()
+
+
+def test_a_large_function_and_a_worker_that_hangs_at_its_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "sitecustomize.py").write_text("import time; time.sleep(600)")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    held = bytes(3_000_000)
+    workers = LocalWorkers(lambda trial: trial.report(len(held)), 1, tmp_path, job_seconds=1)
+    workers.submit(rw.Job(0, {"x": 0.5}, 0, 1))
+    said: list = []
+    while not said:
+        said = workers.poll()
+    assert said[0].message == Broke(0, "the job took longer than job_seconds=1")
+    workers.close()
+
+
+def test_sigterm_to_all_processes_at_once_costs_nothing(tmp_path: Path) -> None:
+    for _ in range(4):  # more often than a job is tried again
+        driver = start_driver(tmp_path)
+        children = Path(f"/proc/{driver.pid}/task/{driver.pid}/children").read_text().split()
+        for pid in [driver.pid, *map(int, children)]:
+            os.kill(pid, signal.SIGTERM)
+        driver.communicate(timeout=20)
+    study = rw.Study.open(tmp_path / "s.db")
+    assert [record.failure for record in study.trials if record.failure] == []
+    assert not any(isinstance(fact, Retried) for _, fact in study.facts())
+    study.close()
 
 
 def test_lambdas_closures_and_methods_work() -> None:

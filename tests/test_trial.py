@@ -210,6 +210,38 @@ def test_a_trial_says_that_its_checkpoint_is_damaged(both: bool, where: str, tmp
     assert next(iter(trial)) == (1 if both else 2)
 
 
+def test_a_damaged_checkpoint_never_takes_the_place_of_a_whole_one(tmp_path: Path) -> None:
+    for resource in (1, 2):
+        checkpoints.save(tmp_path, checkpoints.Head(resource, []), f"state {resource}", 0)
+    (tmp_path / checkpoints.NAME).write_bytes(b"rot")
+    trial, _ = a_trial(tmp_path, until=9)
+    assert trial.load() == "state 1"
+    next(iter(trial))
+    trial.save("state 2 again")
+    (tmp_path / checkpoints.NAME).write_bytes(b"rot once more")
+    assert state_in(tmp_path) == "state 1"
+
+
+def test_a_checkpoint_that_cannot_be_read_is_damaged(tmp_path: Path) -> None:
+    for resource in (1, 2):
+        checkpoints.save(tmp_path, checkpoints.Head(resource, []), f"state {resource}", 0)
+    (tmp_path / checkpoints.NAME).unlink()
+    (tmp_path / checkpoints.NAME).mkdir()
+    found = checkpoints.read(tmp_path)
+    assert (found.damaged, checkpoints.state_of(found)) == (True, "state 1")
+
+
+def test_a_file_system_without_links_will_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError("no links here")
+
+    monkeypatch.setattr("os.link", refuse)
+    for resource in (1, 2, 3):
+        checkpoints.save(tmp_path, checkpoints.Head(resource, []), f"state {resource}", 0)
+    (tmp_path / checkpoints.NAME).write_bytes(b"rot")
+    assert state_in(tmp_path) == "state 2"
+
+
 def test_a_save_takes_the_place_of_the_one_before_at_once(tmp_path: Path) -> None:
     checkpoints.save(tmp_path, checkpoints.Head(1, []), "first", 0)
     before = (tmp_path / checkpoints.NAME).read_bytes()

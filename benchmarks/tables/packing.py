@@ -36,11 +36,14 @@ def options(about: str | None, name: str, *, images: Path | None = None) -> argp
     tables = Path(__file__).parents[2] / "src" / "rungwise" / "bench" / "tables"
     parser.add_argument("--small", action="store_true", help="a few configurations and epochs, in seconds")
     parser.add_argument("--workers", type=int, default=2, help="processes (default 2)")
-    parser.add_argument("--work", type=Path, default=Path("runs") / name, help="where finished configurations are kept")
-    parser.add_argument("--out", type=Path, default=tables, help="where the packed files go (default: the package)")
+    parser.add_argument("--work", type=Path, help=f"where finished configurations are kept (default runs/{name})")
+    parser.add_argument("--out", type=Path, help="where the packed files go (default: the package; small ones: --work)")
     if images is not None:
         parser.add_argument("--images", type=Path, default=images, help=f"folder of the images (default {images})")
-    return parser.parse_args()
+    given = parser.parse_args()
+    given.work = given.work or Path("runs") / (f"{name}-small" if given.small else name)
+    given.out = given.out or (given.work if given.small else tables)  # what is small shall not replace what is shipped
+    return given
 
 
 def collect(

@@ -21,6 +21,7 @@ import msgspec
 
 NAME = "checkpoint"
 BEFORE = "checkpoint.before"
+DAMAGED = "checkpoint.damaged"
 HOLDER = "holder"
 _DIGEST = 16
 
@@ -47,7 +48,7 @@ class Found(msgspec.Struct, frozen=True):
     """
 
     head: Head | None
-    pickled: bytes
+    pickled: bytes | memoryview
     damaged: bool
 
 
@@ -73,21 +74,26 @@ def save(folder: Path, head: Head, state: object, lease: int) -> None:
     """
     folder.mkdir(parents=True, exist_ok=True)
     encoded = msgspec.json.encode(head)
-    body = len(encoded).to_bytes(8, "big") + encoded + cloudpickle.dumps(state, protocol=5)
+    body = (len(encoded).to_bytes(8, "big") + encoded, cloudpickle.dumps(state, protocol=5))  # states can be large
     part = folder / f"{NAME}.{lease}.part"
     with part.open("wb") as file:
-        file.write(hashlib.blake2b(body, digest_size=_DIGEST).digest())
-        file.write(body)
+        file.write(_digest(*body))
+        for piece in body:
+            file.write(piece)
         file.flush()
         os.fsync(file.fileno())
     holder = folder / HOLDER
     if holder.exists() and holder.read_text() != str(lease):
         part.unlink(missing_ok=True)
         raise Superseded
-    newest, before = folder / NAME, folder / BEFORE
+    newest, before, kept = folder / NAME, folder / BEFORE, folder / f"{BEFORE}.part"
     if newest.exists():
-        before.unlink(missing_ok=True)
-        os.link(newest, before)  # there is a whole one under either name at any moment
+        kept.unlink(missing_ok=True)
+        try:
+            os.link(newest, kept)  # so that there is a whole one under one of the names at any moment
+        except OSError:  # a file system without links
+            newest.replace(kept)
+        kept.replace(before)
     part.replace(newest)
     directory = os.open(folder, os.O_RDONLY)
     try:
@@ -96,21 +102,36 @@ def save(folder: Path, head: Head, state: object, lease: int) -> None:
         os.close(directory)
 
 
+def _digest(*pieces: bytes | memoryview) -> bytes:
+    digest = hashlib.blake2b(digest_size=_DIGEST)
+    for piece in pieces:
+        digest.update(piece)
+    return digest.digest()
+
+
 def read(folder: Path) -> Found:
-    """The newest checkpoint in `folder` that is whole, and whether a newer one is damaged."""
+    """The newest checkpoint in `folder` that is whole, and whether a newer one is damaged, or cannot be read."""
     damaged = False
     for name in (NAME, BEFORE):
         try:
-            data = (folder / name).read_bytes()
+            data = memoryview((folder / name).read_bytes())
         except FileNotFoundError:
             continue
+        except OSError:
+            damaged = True
+            continue
         body = data[_DIGEST:]
-        if len(body) < 8 or hashlib.blake2b(body, digest_size=_DIGEST).digest() != data[:_DIGEST]:
+        if len(body) < 8 or _digest(body) != data[:_DIGEST]:
             damaged = True
             continue
         end = 8 + int.from_bytes(body[:8], "big")
         return Found(msgspec.json.decode(body[8:end], type=Head), body[end:], damaged)
     return Found(None, b"", damaged)
+
+
+def set_aside(folder: Path) -> None:
+    """Put the newest checkpoint, which is damaged, out of the way, so that it never takes the place of a whole one."""
+    (folder / NAME).replace(folder / DAMAGED)
 
 
 def state_of(found: Found) -> Any:

@@ -20,6 +20,7 @@ def drive(
     retries: int = 0,
     drain: bool = True,
     may_give_out: Callable[[], bool] = lambda: True,
+    stopping: Callable[[], bool] = lambda: False,
     watch: Callable[[list[Message]], None] = lambda messages: None,
     first_lease: int = 0,
 ) -> None:
@@ -28,7 +29,8 @@ def drive(
     A job is begun only when the fact that gives it out is durable. Free workers get work after each job
     that ends, before the next message is read. A job that breaks off is given out again up to `retries`
     times. With `drain=False` it ends at the moment when the last trial of the budget is started.
-    `may_give_out` is asked before each job is given out; `watch` sees the messages of each round. Leases are
+    `may_give_out` is asked before each job is given out. What breaks off while `stopping` is not held against its job:
+    it is as if it had paused. `watch` sees the messages of each round. Leases are
     counted from `first_lease`; where workers may outlive their driver, no two drivers should give the same.
     """
     free = workers.size
@@ -45,7 +47,7 @@ def drive(
             return
         messages, jobs = [message for said in workers.poll() for message in inbox.take(said)], []
         for message in messages:
-            if _take(study, message, retries):
+            if _take(study, message, retries, stopping):
                 free += 1
                 jobs += _jobs(study, free - len(jobs), drain, may_give_out)
 
@@ -113,7 +115,7 @@ class _Lease:
         self.early: dict[int, Message] = {}  # place -> a message that others should have come before
 
 
-def _take(study: Study, message: Message, retries: int) -> bool:
+def _take(study: Study, message: Message, retries: int, stopping: Callable[[], bool]) -> bool:
     """Note one message; whether a job has ended with it, so that there may be work for a free worker."""
     if isinstance(message, Reported):
         study.take(message)
@@ -121,6 +123,8 @@ def _take(study: Study, message: Message, retries: int) -> bool:
         study.take(message)
         return True
     elif isinstance(message, Broke):
+        if stopping():
+            return True
         again = study.trials[message.trial].attempts < retries
         study.take((Retried if again else Failed)(message.trial, message.reason))
         return True

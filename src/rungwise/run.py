@@ -244,7 +244,15 @@ class _Session:
 
     def drive(self, retries: int, may_give_out: Callable[[], bool]) -> None:
         first = int.from_bytes(os.urandom(6))  # no two drivers give out the same lease
-        drive(self.study, self.workers, retries=retries, may_give_out=may_give_out, watch=self.watch, first_lease=first)
+        drive(
+            self.study,
+            self.workers,
+            retries=retries,
+            may_give_out=may_give_out,
+            stopping=lambda: self.interrupted > 0,
+            watch=self.watch,
+            first_lease=first,
+        )
 
     def may_give_out(self) -> bool:
         limit = self.study.budget.seconds
@@ -294,7 +302,8 @@ class _Session:
             self._ended += 1
         elif isinstance(message, Broke):
             self._ended += 1
-            what = "failed" if record.job is None else "is given out again"
+            again = "goes on with the study" if self.interrupted else "is given out again"
+            what = "failed" if record.job is None else again
             self.display.say(f"trial {message.trial} {what}: {message.reason}")
             first = self.study.trials[self._first : self._first + HOPELESS]
             if len(first) == HOPELESS and all(trial.failure is not None for trial in first):

@@ -53,25 +53,21 @@ class SQLiteLog:
 
     def __init__(self, path: Path, *, writable: bool) -> None:
         self.path = path
+        real = path.resolve() if path.is_symlink() else path  # one study, one lock, whatever it is called
         self._pending: list[tuple[float | None, str, int]] = []
+        self._new = False  # whether the table was made just now
         self._digest = 0  # of the last fact that was read or appended
         self._encode = msgspec.json.Encoder().encode
         self._lock: filelock.BaseFileLock | None = None
-        self._holder = Path(f"{path}.holder")  # who has the lock, for those who find it held
+        self._holder = Path(f"{real}.holder")  # who has the lock, for those who find it held
         if path.is_dir():
             raise StudyError(f"{path} is a directory; name a file in it, such as {path / 'study.db'}")
         if not writable and not path.exists():
             raise StudyError(f"there is no study {path}")
-        trials = Path(f"{path}.trials")
-        if path.exists() and path.stat().st_size == 0 and trials.is_dir() and any(trials.iterdir()):
-            raise StudyError(
-                f"{path} is empty, though {trials} holds the checkpoints of a study: put the file back, or move that "
-                "folder away to begin anew"
-            )
         try:
             if writable:
                 path.parent.mkdir(parents=True, exist_ok=True)
-                self._lock = filelock.FileLock(f"{path}.lock", timeout=0)
+                self._lock = filelock.FileLock(f"{real}.lock", timeout=0)
                 self._lock.acquire()
                 self._holder.write_text(f"process {os.getpid()} on {platform.node()} ({Path(sys.argv[0]).name})")
             self._connection = self._connect(writable)
@@ -93,7 +89,10 @@ class SQLiteLog:
         if writable:
             connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
         else:
-            uri = f"{self.path.resolve().as_uri()}?mode=ro"
+            real = self.path.resolve()
+            uri = f"{real.as_uri()}?mode=ro"
+            if not Path(f"{real}-wal").exists() and not os.access(real.parent, os.W_OK):
+                uri += "&immutable=1"  # nobody can write it, and SQLite could not put its own files beside it
             connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         (application,) = connection.execute("PRAGMA application_id").fetchone()
@@ -114,6 +113,7 @@ class SQLiteLog:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = NORMAL")
             if not tables:
+                self._new = True
                 connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} COMMIT;")
         return connection
 
@@ -169,6 +169,9 @@ class SQLiteLog:
                 if self._connection.in_transaction:
                     self._connection.execute("ROLLBACK")
                 raise
+            if self._new:  # the first facts are in the file itself, so that it is never taken for an empty one
+                self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+                self._new = False
         except sqlite3.Error as error:
             raise StudyError(f"{self.path} cannot be written: {error}") from None
         self._pending.clear()

@@ -191,6 +191,11 @@ class Study:
             first = next(facts, None)
             if first is None:
                 self._set_up(created, space, scheduler, searcher)
+                if self._folder is not None and self._folder.is_dir() and any(self._folder.glob("[0-9]*")):
+                    raise StudyError(
+                        f"{self._path} holds no facts, though {self._folder} holds the checkpoints of a study: put the "
+                        "file back, or move that folder away to begin anew"
+                    )
                 self._log.append(created)
             else:
                 found = self._compared(created, first[1])
@@ -247,7 +252,10 @@ class Study:
         self.temporary: object = None  # what keeps a temporary folder alive
         self.restarted: dict[int, Job] = {}  # jobs seen to train again what was trained before them
         self.interrupted = False  # whether the last run of it was stopped by Ctrl-C
-        self._folder: Path | None = None if self._path is None else Path(f"{self._path}.trials")
+        self._folder: Path | None = None
+        if self._path is not None:
+            real = self._path.resolve() if self._path.is_symlink() else self._path
+            self._folder = Path(f"{real}.trials")
         self._results: dict[int, tuple[float, int]] = {}  # level -> best loss there and its trial
         self._completed: dict[int, int] = {}  # level -> jobs that ended there
         self._running: dict[int, Job] = {}

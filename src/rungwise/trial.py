@@ -115,6 +115,7 @@ class Trial:
         """The newest state that was saved, or None; the loop then goes on from its resource."""
         found = checkpoints.read(self.folder)
         if found.damaged:
+            checkpoints.set_aside(self.folder)
             where = "from the start" if found.head is None else f"from the one before, at {found.head.resource}"
             self._send(Noticed(self.number, f"its newest checkpoint is damaged; training goes on {where}"))
         if (head := found.head) is None:

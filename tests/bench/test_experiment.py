@@ -142,6 +142,24 @@ def test_a_scheduler_of_ones_own_is_compared() -> None:
     )
 
 
+class Patient(Mine):
+    name = "patient"
+
+    def __init__(self, patience: int = 0, **settings: Any) -> None:
+        super().__init__(**settings)
+
+
+def test_a_scheduler_whose_settings_are_not_all_is_refused() -> None:
+    methods = {"asha": ASHA(max_resource=27), "patient": Patient(patience=7, max_resource=27)}
+    with pytest.raises(InputError, match=r"settings\(\) of Patient must have all .*: 'patience' is missing"):
+        experiment([task()], methods=lambda ladder: methods, repeats=1)
+
+
+def test_no_more_trials_than_workers_end_before_they_begin() -> None:
+    with pytest.raises(InputError, match="trials=4 must be more than workers=4"):
+        experiment([task()], trials=4)
+
+
 def test_the_number_of_processes_changes_nothing() -> None:
     tasks = [task("a"), task("b", 1)]
     assert experiment(tasks, repeats=2, processes=2) == experiment(tasks, repeats=2)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -80,6 +81,16 @@ def test_runs_without_a_score_are_left_out_and_counted() -> None:
 def test_methods_that_not_all_tasks_have_are_left_out() -> None:
     runs = [run("asha", 1, task="a"), run("asha", 1, task="b"), run("ceiling-9", 1, task="b")]
     assert [line.method for line in summarise(runs)] == ["asha"]
+
+
+def test_runs_are_paired_by_task_and_seed_in_whatever_order() -> None:
+    asha = [run("asha", seed * 10.0, 1 + seed, seed=seed) for seed in range(5)]
+    pasha = [run("pasha", seed * 10.0 + 1, 1, seed=seed) for seed in range(5)]
+    assert summarise(asha + pasha)[1] == summarise(asha + pasha[::-1])[1]
+    with pytest.raises(InputError, match="two runs of asha on t under seed 0"):
+        summarise([*asha, *asha, *pasha])
+    with pytest.raises(InputError, match="several suites, another, suite"):
+        summarise([*asha, msgspec.structs.replace(pasha[0], suite="another")])
 
 
 def test_without_asha_there_is_nothing_to_compare_with() -> None:

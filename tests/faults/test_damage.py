@@ -12,7 +12,7 @@ from click.testing import CliRunner
 import rungwise as rw
 from rungwise.cli import commands
 from rungwise.events import Fact
-from rungwise.sqlite import salvage
+from rungwise.sqlite import SQLiteLog, salvage
 
 
 @pytest.fixture(scope="module")
@@ -103,8 +103,59 @@ def test_what_is_whole_can_be_saved_and_gone_on_with(whole: Path, tmp_path: Path
         salvage(path, saved)
 
 
-def test_an_empty_file_beside_checkpoints_is_no_new_study(tmp_path: Path) -> None:
-    (tmp_path / "study.db").touch()
+@pytest.mark.parametrize("left", ["an empty file", "no file", "a table without facts"])
+def test_checkpoints_without_facts_are_no_new_study(left: str, tmp_path: Path) -> None:
+    path = tmp_path / "study.db"
     (tmp_path / "study.db.trials" / "000000").mkdir(parents=True)
-    with pytest.raises(rw.StudyError, match=r"study\.db is empty, though .*study\.db\.trials holds the checkpoints"):
-        rw.Study({"x": rw.Float(0, 1)}, path=tmp_path / "study.db")
+    if left == "an empty file":
+        path.touch()
+    elif left == "a table without facts":
+        log = SQLiteLog(path, writable=True)
+        log.close()
+    with pytest.raises(
+        rw.StudyError, match=r"study\.db holds no facts, though .*study\.db\.trials holds the checkpoints"
+    ):
+        rw.Study({"x": rw.Float(0, 1)}, path=path)
+
+
+def test_a_copy_without_its_wal_is_still_that_study(tmp_path: Path) -> None:
+    begun = rw.Study({"x": rw.Float(0, 1)}, seed=7, path=tmp_path / "study.db")
+    begun.extend(trials=3)
+    begun.ask()
+    (tmp_path / "copy.db").write_bytes((tmp_path / "study.db").read_bytes())  # as after a kill, and -wal forgotten
+    begun.close()
+    assert [type(fact).__name__ for fact in facts_of(tmp_path / "copy.db")] == ["Created"]
+
+
+def test_a_link_is_the_study_that_it_leads_to(tmp_path: Path) -> None:
+    (tmp_path / "link.db").symlink_to("study.db")
+    first = rw.Study({"x": rw.Float(0, 1)}, path=tmp_path / "study.db")
+    with pytest.raises(rw.StudyError, match=r"link\.db is held by process"):
+        rw.Study({"x": rw.Float(0, 1)}, path=tmp_path / "link.db")
+    first.close()
+    second = rw.Study({"x": rw.Float(0, 1)}, path=tmp_path / "link.db")
+    assert second.folder == tmp_path / "study.db.trials"
+    second.close()
+
+
+def test_what_is_lost_at_the_end_of_the_write_ahead_log_is_a_moment_before(whole: Path, tmp_path: Path) -> None:
+    """SQLite drops what stands behind damage in its write-ahead log; the study is then what it was before."""
+    path, other = tmp_path / "study.db", tmp_path / "killed.db"
+    study = rw.Study({"x": rw.Float(0, 1)}, rw.PASHA(max_resource=27), path=path)
+    study.extend(trials=40)
+    for _ in range(20):
+        job = study.ask()
+        assert job is not None
+        for epoch in range(job.start + 1, job.until + 1):
+            study.report(job.trial, epoch, job.config["x"] + 1 / epoch)
+    wanted = [fact for _, fact in study.facts()]
+    for suffix in ("", "-wal"):
+        Path(f"{other}{suffix}").write_bytes(Path(f"{path}{suffix}").read_bytes())
+    wal = Path(f"{other}-wal")
+    content = bytearray(wal.read_bytes())
+    content[len(content) // 2] ^= 1
+    wal.write_bytes(content)
+    facts = facts_of(other)
+    assert 1 <= len(facts) < len(wanted)
+    assert facts == wanted[: len(facts)]
+    study.close()

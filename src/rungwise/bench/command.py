@@ -37,7 +37,8 @@ def bench() -> None:
 @bench.command()
 def suites() -> None:
     """Show the suites of learning curves, and which of them are there."""
-    table = Table("suite", "is", "what", "folder", box=box.SIMPLE)
+    table = Table("suite", "is", "what", box=box.SIMPLE)
+    table.add_column("folder", overflow="fold")
     for name, suite in SUITES.items():
         table.add_row(name, "there" if there_is(name) else "missing", suite.about, str(suite_folder(name)))
     Console().print(table)
@@ -82,7 +83,12 @@ def paper(
     """
     if figures is not None:
         from rungwise.bench.figures import draw  # before the work, so that what is not installed is said at once
-    chosen = [name for name in SUITES if there_is(name)] if "all" in names else list(dict.fromkeys(names))
+    if file is not None and (file.is_dir() or not file.parent.is_dir()):
+        raise InputError(f"--csv {file} must be a file in a folder that is there")
+    if figures is not None and figures.exists() and not figures.is_dir():
+        raise InputError(f"--figures {figures} must be a folder")
+    everything = [name for name in SUITES if there_is(name)]
+    chosen = list(dict.fromkeys(name for given in names for name in (everything if given == "all" else [given])))
     tasks = [task for name in chosen for task in load_suite(name)]
     journal = None if file is None else file.with_name(f"{file.name}.part")
     console = Console(stderr=True)
@@ -145,7 +151,7 @@ def write_csv(file: Path, runs: Sequence[Run]) -> None:
 def _show(runs: Sequence[Run], tasks: Sequence[Task], *, by_task: bool, markdown: bool) -> None:
     console = Console()
     if markdown or not console.is_terminal:
-        console = Console(width=150)  # nobody wraps it
+        console = Console(width=1000)  # nobody wraps it
     for suite in dict.fromkeys(task.suite for task in tasks):
         here = [task for task in tasks if task.suite == suite]
         for task in here if by_task and len(here) > 1 else ():

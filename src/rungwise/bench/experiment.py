@@ -10,6 +10,7 @@ import contextlib
 import json
 import math
 import multiprocessing
+import os
 import signal
 import threading
 import zlib
@@ -28,6 +29,7 @@ from rungwise.core.rungs import Ladder
 from rungwise.names import InputError, our_names
 from rungwise.simulate import simulate
 from rungwise.values import whole
+from rungwise.version import __version__
 
 BASELINES = (1, 2, 3, 5)  # epochs that every configuration is trained for by the heuristic of the paper
 Methods = Callable[[Ladder], Mapping[str, Scheduler | None]]
@@ -114,14 +116,19 @@ def experiment(
 
     Runs are the same for any number of `processes` (for more than one, guard the calling script with
     `if __name__ == "__main__":`). With `journal`, a file, what is done is kept there, and the same call goes on
-    where it was broken off. `progress` is called with what is done of how many.
+    where it was broken off; a method's code is not compared, so delete the journal after changing it. `progress` is
+    called with what is done of how many.
 
-    Raises `InputError` for counts below 1, a `max_resource` that a table does not have, and a journal that belongs
-    to another experiment.
+    Raises `InputError` for counts below 1, for no more trials than workers without `drain`, for a `max_resource` that
+    a table does not have, and for a journal that belongs to another experiment.
     """
     for name, value in (("repeats", repeats), ("trials", trials), ("workers", workers), ("processes", processes)):
         if whole(value, name) < 1:
             raise InputError(f"{name} must be 1 or more, not {value!r}")
+    if not drain and trials <= workers:
+        raise InputError(
+            f"trials={trials} must be more than workers={workers}, or all are started at time 0; say drain"
+        )
     units: list[_Unit] = []
     for task in tasks:
         first, last = int(task.table.resources[0]), int(task.table.resources[-1])
@@ -173,8 +180,10 @@ class _Unit(msgspec.Struct, frozen=True):
             for name, scheduler in self.methods.items()
         }
         table = self.task.table
-        curves = zlib.crc32(np.stack([table.scores, table.seconds]).tobytes())
-        return [self.task.suite, self.task.name, curves, self.seed, methods, self.trials, self.workers, self.drain]
+        arrays = [table.scores, table.seconds, table.resources, *([] if self.task.test is None else [self.task.test])]
+        curves = [table.mode, *(zlib.crc32(np.ascontiguousarray(array).tobytes()) for array in arrays)]
+        settings = [self.trials, self.workers, self.drain, __version__]
+        return [self.task.suite, self.task.name, curves, self.seed, methods, settings]
 
 
 def _at_best(task: Task, row: int | None) -> tuple[float | None, float | None]:
@@ -193,7 +202,8 @@ def _run_all(units: Sequence[_Unit], missing: Sequence[int], processes: int) -> 
     if processes == 1:
         yield from ((place, units[place].run()) for place in missing)
         return
-    with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(processes, context, initializer=_end_with_the_parent) as pool:
         try:
             with _ctrl_c_ignored():  # by the processes that begin here, which inherit it: it is for this one
                 places = {pool.submit(_Unit.run, units[place]): place for place in missing}
@@ -201,6 +211,18 @@ def _run_all(units: Sequence[_Unit], missing: Sequence[int], processes: int) -> 
                 yield places[future], future.result()
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def _end_with_the_parent() -> None:
+    """End this process when the one that began it is gone, however it went."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def wait() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 @contextlib.contextmanager

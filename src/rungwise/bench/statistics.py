@@ -49,16 +49,27 @@ class Line(msgspec.Struct, frozen=True):
 
 
 def summarise(runs: Sequence[Run], against: str = "asha") -> list[Line]:
-    """A line for each method that all tasks have, in the order of the runs; `runs` must be of one suite.
+    """A line for each method that was run wherever `against` was, in the order of the runs.
 
-    Raises `InputError` if there is no run of the method `against`.
+    Runs are paired by suite, task and seed. Raises `InputError` if there is no run of the method `against`, or two of
+    one method on the same task under the same seed, or runs of several suites.
     """
-    methods = list(dict.fromkeys(run.method for run in runs))
-    if against not in methods:
-        raise InputError(f"there are no runs of {against!r} to compare with; there are {', '.join(methods)}")
-    grouped = {name: [run for run in runs if run.method == name] for name in methods}
+    grouped: dict[str, dict[tuple[str, int], Run]] = {}
+    for run in runs:
+        found = grouped.setdefault(run.method, {})
+        if (run.task, run.seed) in found:
+            raise InputError(f"there are two runs of {run.method} on {run.task} under seed {run.seed}")
+        found[run.task, run.seed] = run
+    if against not in grouped:
+        raise InputError(f"there are no runs of {against!r} to compare with; there are {', '.join(grouped)}")
+    if len(suites := {run.suite for run in runs}) > 1:
+        raise InputError(f"these are runs of several suites, {', '.join(sorted(suites))}; summarise each by itself")
     base = grouped[against]
-    return [_line(found, base) for found in grouped.values() if len(found) == len(base)]
+    return [
+        _line([found[pair] for pair in base], list(base.values()))
+        for found in grouped.values()
+        if found.keys() >= base.keys()
+    ]
 
 
 def _line(runs: Sequence[Run], base: Sequence[Run]) -> Line:

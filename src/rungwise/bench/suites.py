@@ -36,12 +36,13 @@ class Suite(msgspec.Struct, frozen=True):
     """A suite: what it is and under which licence, where its files come from, and how they are read.
 
     `source` says where to get what belongs into the folder of the suite's name; it is empty for a suite of the
-    package.
+    package. `files` is what at least one of its files is called.
     """
 
     about: str
     source: str
     read: Callable[[Path], Iterator[Task]]
+    files: str = "*.npz"
 
 
 def load_suite(name: str) -> list[Task]:
@@ -64,7 +65,7 @@ def load_suite(name: str) -> list[Task]:
 
 def there_is(name: str) -> bool:
     """Whether the files of suite `name` are there."""
-    return any(suite_folder(name).glob("*" if SUITES[name].source else f"{name}-*.npz"))
+    return any(suite_folder(name).glob(SUITES[name].files))
 
 
 def suite_folder(name: str) -> Path:
@@ -185,11 +186,13 @@ SUITES = {
         "perceptrons on scikit-learn's digits, trained for this project (Apache-2.0)",
         "",
         partial(_packed, "digits-mlp"),
+        "digits-mlp-*.npz",
     ),
     "fashion-cells": Suite(
         "NAS-Bench-201 cells on part of Fashion-MNIST, trained for this project (Apache-2.0)",
         "",
         partial(_packed, "fashion-cells"),
+        "fashion-cells-*.npz",
     ),
     "lcbench": Suite(
         "surrogate of LCBench by YAHPO Gym: smooth predictions, not real curves (Apache-2.0)",
@@ -213,18 +216,24 @@ SUITES = {
         "20 learners of scikit-learn on OpenML data sets over training-set size, real curves (MIT)",
         "lcdb10_accuracy_mean.parquet of LCDB 1.0 (github.com/fmohr/lcdb)",
         _lcdb,
+        "*.parquet",
     ),
     "nats-bench": Suite(
         "NAS-Bench-201 over 200 epochs, mean over the seeds, real curves (MIT); takes minutes to read",
         "NATS-tss-v1_0-3ffb9-simple (github.com/D-X-Y/NATS-Bench)",
         _nats_bench,
+        "NATS-tss-*",
     ),
     "pd1": Suite(
         "optimisers of large networks, real curves (CC BY 4.0)",
         "pd1.tar.gz (storage.googleapis.com/gresearch/pint/pd1.tar.gz)",
         _pd1,
+        "*pd1*",
     ),
     "lcbench-original": Suite(
-        "LCBench itself, real curves (Apache-2.0)", "data_2k_lw.zip (github.com/automl/LCBench)", _lcbench_original
+        "LCBench itself, real curves (Apache-2.0)",
+        "data_2k_lw.zip (figshare.com/projects/LCBench/74151)",
+        _lcbench_original,
+        "*.[jz]*",
     ),
 }

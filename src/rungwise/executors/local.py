@@ -16,6 +16,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from multiprocessing.connection import Pipe, wait
@@ -65,7 +66,7 @@ def _pickled(function: Callable[[Trial], object]) -> bytes:
 class _Worker:
     """One process, the line to it, and the job it has."""
 
-    def __init__(self, hello: Hello, function: bytes, threads: int) -> None:
+    def __init__(self, hello: Hello, threads: int) -> None:
         self.line, theirs = Pipe()
         fd = theirs.fileno()
         command = [sys.executable, "-c", f"from rungwise.executors.worker import main; main({fd})"]
@@ -78,7 +79,6 @@ class _Worker:
         theirs.close()
         with contextlib.suppress(OSError):  # it died at once: `poll` finds the line broken and says so
             self.line.send_bytes(msgspec.json.encode(hello))
-            self.line.send_bytes(function)
         self.job: Job | None = None
         self.since = self.heard = 0.0  # when the job was begun, and when it last said something
 
@@ -98,7 +98,8 @@ class _Worker:
         if code >= 0:
             return f"the worker process exited with code {code}"
         meant = "; out of memory?" if -code == signal.SIGKILL else ""
-        return f"the worker process was killed by {signal.Signals(-code).name}{meant}"
+        known = {number.value: number.name for number in signal.Signals}  # real-time signals have no names
+        return f"the worker process was killed by {known.get(-code, f'signal {-code}')}{meant}"
 
 
 @final
@@ -124,9 +125,13 @@ class LocalWorkers:
         self.folder = folder
         self._job_seconds = math.inf if job_seconds is None else job_seconds
         self._silence_seconds = math.inf if silence_seconds is None else silence_seconds
-        self._function = _pickled(function)
+        pickled = _pickled(function)
+        # a file, since one that is large would not fit into the line, and the driver would wait for a worker that hangs
+        file, self._function_file = tempfile.mkstemp(prefix="rungwise-function-")
+        with open(file, "wb") as opened:
+            opened.write(pickled)
         path = [os.path.abspath(entry) for entry in sys.path]  # '' is the current folder
-        self._hello = Hello(path, str(folder.resolve()), os.environ.get("PYTHONPATH"))
+        self._hello = Hello(path, str(folder.resolve()), os.environ.get("PYTHONPATH"), self._function_file)
         self._pausing = False
         self._threads = max(1, (os.cpu_count() or 1) // size)
         self._idle: list[_Worker] = []
@@ -153,7 +158,7 @@ class LocalWorkers:
             if worker.process.poll() is None:
                 return worker
             worker.kill()
-        return _Worker(self._hello, self._function, self._threads)
+        return _Worker(self._hello, self._threads)
 
     def poll(self) -> list[Said]:
         """Wait until a worker says something, dies or overruns, at most `TICK`; what was said."""
@@ -211,3 +216,4 @@ class LocalWorkers:
             worker.kill()
         self._busy.clear()
         self._idle.clear()
+        Path(self._function_file).unlink(missing_ok=True)

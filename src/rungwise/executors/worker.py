@@ -9,6 +9,7 @@ started are gone at once, wherever they were.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import queue
 import signal
@@ -30,11 +31,12 @@ from rungwise.trial import IMPORTING, PauseRequested, Trial
 
 
 class Hello(msgspec.Struct, frozen=True):
-    """The first message to a worker; the pickled function follows as the second."""
+    """The first message to a worker; `function` is the file that holds the pickled function."""
 
     path: list[str]
     folder: str
     pythonpath: str | None
+    function: str
 
 
 class Ready(msgspec.Struct, frozen=True, tag_field="fact", tag=str.lower):
@@ -44,6 +46,7 @@ class Ready(msgspec.Struct, frozen=True, tag_field="fact", tag=str.lower):
 
 
 PAUSE = b"pause"
+PR_SET_PDEATHSIG = 1  # from linux/prctl.h
 FromWorker = Said | Ready
 
 
@@ -110,6 +113,11 @@ def work(job: Job, function: Callable[[Trial], object], line: Line, root: Path) 
 def main(fd: int) -> None:
     """Serve the driver at the other end of `fd` until it hangs up."""
     os.set_inheritable(fd, False)
+    for number in (signal.SIGTERM, signal.SIGINT):  # sent to all processes at once: the driver says when to stop
+        signal.signal(number, lambda *_: None)  # not ignored, which the programs that we start would inherit
+    if sys.platform == "linux":
+        # the thread below cannot run while the function is in C code that never lets go of the interpreter
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     line = Line(Connection(fd))
     threading.Thread(target=line.listen, daemon=True).start()
     hello = msgspec.json.decode(line.jobs.get(), type=Hello)
@@ -119,7 +127,7 @@ def main(fd: int) -> None:
         os.environ["PYTHONPATH"] = hello.pythonpath
     IMPORTING.set()
     try:
-        function = cloudpickle.loads(line.jobs.get())
+        function = cloudpickle.loads(Path(hello.function).read_bytes())
     except BaseException as error:
         line.say(Ready(reason(error)))
         return
