@@ -61,8 +61,9 @@ class Outcome:
                 trained[trial, value] += 1
             elif what == "struck":
                 self.struck += 1
-                noticed = [when for when, number in again if number == int(trial) and when >= float(value)]
-                self.slowest = max(self.slowest, min(noticed, default=float("inf")) - float(value))
+                began = float(value) - 0.002  # SQLite's clock has milliseconds
+                noticed = [when for when, number in again if number == int(trial) and when >= began]
+                self.slowest = max(self.slowest, min(noticed, default=float("inf")) - began)
             elif what == "saved":
                 saved[trial] = int(value)
                 record = study.trials[int(trial)]
@@ -111,12 +112,14 @@ def worker_killed(folder: Path, chance: random.Random, outcome: Outcome) -> None
 
 
 def driver_signalled(*numbers: signal.Signals, code: int) -> Callable[[Path, random.Random, Outcome], None]:
-    """The driver gets signals, 50 ms apart; then the same command again."""
+    """The driver gets signals, 50 ms apart, up to three times; each time the same command again."""
 
     def strike(folder: Path, chance: random.Random, outcome: Outcome) -> None:
-        running = driver(folder)
-        time.sleep(chance.uniform(0.5, 1.5))
-        if running.poll() is None:
+        for _ in range(3):
+            running = driver(folder)
+            time.sleep(chance.uniform(0.3, 0.9))
+            if running.poll() is not None:
+                break
             began = time.monotonic()
             for number in numbers:
                 running.send_signal(number)
