@@ -110,6 +110,8 @@ def test_nothing_is_lost_when_the_driver_dies_after_a_fact(kind: str, tmp_path: 
     if kind == "retried":
         environment["FAULT"] = "function raises"
     command = [sys.executable, str(VICTIM), str(tmp_path)]
+    if kind == "opened":  # there must be something to open
+        subprocess.run(command, env=environment | {"DIE_AFTER": "completed"}, check=False)
     assert subprocess.run(command, env=environment, check=False).returncode == -signal.SIGKILL
     facts = facts_of(tmp_path)
     assert any(type(fact).__name__.lower() == kind for fact in facts)
