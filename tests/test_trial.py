@@ -208,6 +208,9 @@ def test_a_trial_says_that_its_checkpoint_is_damaged(both: bool, where: str, tmp
     assert trial.load() == (None if both else "state 1")
     assert sent == [Noticed(3, f"its newest checkpoint is damaged; training goes on {where}")]
     assert next(iter(trial)) == (1 if both else 2)
+    again, sent = a_trial(tmp_path, until=3)  # another try, before anything was saved
+    assert again.load() == (None if both else "state 1")
+    assert len(sent) == both
 
 
 def test_a_damaged_checkpoint_never_takes_the_place_of_a_whole_one(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ own file: loading one runs what it says, so load only checkpoints of studies tha
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import shutil
@@ -131,7 +132,8 @@ def read(folder: Path) -> Found:
 
 def set_aside(folder: Path) -> None:
     """Put the newest checkpoint, which is damaged, out of the way, so that it never takes the place of a whole one."""
-    (folder / NAME).replace(folder / DAMAGED)
+    with contextlib.suppress(FileNotFoundError):  # it is out of the way already, and the one before is damaged too
+        (folder / NAME).replace(folder / DAMAGED)
 
 
 def state_of(found: Found) -> Any:

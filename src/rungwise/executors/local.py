@@ -16,7 +16,6 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from multiprocessing.connection import Pipe, wait
@@ -127,11 +126,13 @@ class LocalWorkers:
         self._silence_seconds = math.inf if silence_seconds is None else silence_seconds
         pickled = _pickled(function)
         # a file, since one that is large would not fit into the line, and the driver would wait for a worker that hangs
-        file, self._function_file = tempfile.mkstemp(prefix="rungwise-function-")
-        with open(file, "wb") as opened:
-            opened.write(pickled)
+        folder.mkdir(parents=True, exist_ok=True)
+        self._function_file = folder / "function"
+        self._function_file.write_bytes(pickled)
         path = [os.path.abspath(entry) for entry in sys.path]  # '' is the current folder
-        self._hello = Hello(path, str(folder.resolve()), os.environ.get("PYTHONPATH"), self._function_file)
+        self._hello = Hello(
+            path, str(folder.resolve()), os.environ.get("PYTHONPATH"), str(self._function_file.resolve())
+        )
         self._pausing = False
         self._threads = max(1, (os.cpu_count() or 1) // size)
         self._idle: list[_Worker] = []
@@ -216,4 +217,4 @@ class LocalWorkers:
             worker.kill()
         self._busy.clear()
         self._idle.clear()
-        Path(self._function_file).unlink(missing_ok=True)
+        self._function_file.unlink(missing_ok=True)
