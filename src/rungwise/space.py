@@ -316,6 +316,14 @@ class Space(Mapping[str, Parameter]):
         """A configuration drawn at random; takes `len(space)` numbers from `rng`, always."""
         return self.decode(rng.random(len(self)))
 
+    def allows(self, config: Mapping[str, Any]) -> bool:
+        """Whether `config`, a point of the cube decoded, is one of this space."""
+        return True
+
+    def log_prior(self, config: Mapping[str, Any]) -> float:
+        """The logarithm of the density of `config` under the users' priors; 0 without any."""
+        return 0.0
+
     def check(self, config: Mapping[str, Any]) -> Values:
         """`config` as plain values, or an `InputError` that names the value that is not in this space."""
         values: Values = plain(dict(config), "a configuration's value")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import importlib
 from typing import Any, Protocol, runtime_checkable
 
 from rungwise.events import Config, Fact
@@ -28,7 +28,10 @@ class Searcher(Protocol):
         ...
 
 
-SEARCHERS: dict[str, Callable[..., Searcher]] = {"random": RandomSearch}
+SEARCHERS = {
+    "random": "rungwise.search.random:RandomSearch",
+}
+"""Name -> where its class is; a module is imported when its searcher is wanted, since some need extras."""
 
 __all__ = ["SEARCHERS", "RandomSearch", "Searcher", "as_searcher"]
 
@@ -45,4 +48,6 @@ def as_searcher(searcher: Searcher | str | dict[str, Any], space: Space) -> Sear
     name = arguments.pop("name", None)
     if not isinstance(name, str) or name not in SEARCHERS:
         raise InputError(f"there is no searcher {name!r}{suggestion(str(name), SEARCHERS)}")
-    return SEARCHERS[name](space, **arguments)
+    module, kind = SEARCHERS[name].split(":")
+    made: Searcher = getattr(importlib.import_module(module), kind)(space, **arguments)
+    return made
