@@ -188,11 +188,15 @@ def jobs() -> None:
 
 
 class Flood:
-    """Workers in the same process that report as fast as they are listened to, `BURST` reports at a time."""
+    """Workers in the same process that report as fast as they are listened to, `BURST` reports at a time.
+
+    With `pace` no more than so many reports a second.
+    """
 
     size, BURST = 20, 20
 
-    def __init__(self) -> None:
+    def __init__(self, pace: int | None = None) -> None:
+        self.pace, self.began = pace, time.perf_counter()
         self.jobs: list[tuple[rw.Job, int]] = []
         self.sent = 0
         self.waits: list[float] = []  # seconds from a burst's being handed over to its being durable
@@ -205,6 +209,8 @@ class Flood:
         now = time.perf_counter()
         if self.since is not None:
             self.waits.append(now - self.since)
+        if self.pace is not None:
+            time.sleep(max(0.0, self.began + self.sent / self.pace - now))
         said = []
         for _ in range(min(self.BURST, len(self.jobs))):
             job, place = self.jobs.pop(0)
@@ -226,11 +232,21 @@ def memory() -> float:
 
 
 def load(seconds: float = 60) -> None:
-    """The driver and its durable log under a flood of reports."""
+    """The driver and its durable log under a flood of reports: of long training, and of one report a trial."""
+    print()
+    for what, least, pace in (
+        ("5,000 reports/s of long training (1,000 reports to the first rung)", 1_000, 5_000),
+        ("as many of them as it takes", 1_000, None),
+        ("as many as it takes, mostly new trials", 1, None),
+    ):
+        _load(what, rw.PASHA(min_resource=least, max_resource=least * 2_000), Flood(pace), seconds if pace else 20)
+
+
+def _load(what: str, scheduler: rw.PASHA, flood: Flood, seconds: float) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        study = rw.Study({"x": rw.Float(0, 1)}, rw.PASHA(max_resource=2_000), path=Path(folder) / "study.db")
+        study = rw.Study({"x": rw.Float(0, 1)}, scheduler, path=Path(folder) / "study.db")
         study.extend(trials=10**9)
-        flood, began, sizes = Flood(), time.perf_counter(), [memory()]
+        began, sizes = time.perf_counter(), [memory()]
 
         def go_on() -> bool:
             return time.perf_counter() - began < seconds
@@ -248,10 +264,13 @@ def load(seconds: float = 60) -> None:
         size = (Path(folder) / "study.db").stat().st_size
     p50, p99 = (1e3 * float(np.percentile(flood.waits, q)) for q in (50, 99))
     grown = ", ".join(f"{mb:.0f}" for mb in sizes)
+    trials = len(study.trials)
+    each = f"{(sizes[-1] - sizes[0]) * 2**20 / flood.sent:.0f} bytes a report, "
+    each += f"{(sizes[-1] - sizes[0]) * 2**20 / trials:.0f} a trial"
     print(
-        f"\ndriver with a durable log under a flood, {spent:.0f} s: {flood.sent / spent:,.0f} reports/s "
-        f"({flood.sent:,}, {len(study.trials):,} trials, {size / 2**20:.0f} MB); a burst of {flood.BURST} is durable "
-        f"after {p50:.2f} ms (median), {p99:.2f} ms (p99); memory in MB, from beginning to end: {grown}"
+        f"driver with a durable log, {what}, {spent:.0f} s: {flood.sent / spent:,.0f} reports/s "
+        f"({flood.sent:,}, {trials:,} trials, {size / 2**20:.0f} MB); a burst of {flood.BURST} is durable "
+        f"after {p50:.2f} ms (median), {p99:.2f} ms (p99); memory in MB, from beginning to end: {grown} ({each})"
     )
 
 

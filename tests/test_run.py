@@ -55,7 +55,7 @@ def test_one_worker_decides_as_the_simulation_does(tmp_path: Path) -> None:
 def test_taking_up_a_finished_study_trains_nothing(tmp_path: Path) -> None:
     first = tune(objectives.train, study=tmp_path / "s.db", refit=True)
     again = tune(objectives.fails, study=tmp_path / "s.db", refit=True)
-    assert again.trials == first.trials
+    assert repr(again.trials) == repr(first.trials)
     more = tune(objectives.train, study=tmp_path / "s.db", trials=12)
     assert len(more.trials) == 12, "trials are a total"
     assert [r.config for r in more.trials[:9]] == [r.config for r in first.trials]

@@ -4,6 +4,7 @@ import math
 import sqlite3
 import subprocess
 import sys
+import tracemalloc
 import zlib
 from decimal import Decimal
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 
 import messages
 import rungwise as rw
-from rungwise.events import Extended, Opened
+from rungwise.events import Extended, Opened, Reported
 from rungwise.sqlite import SQLiteLog
 
 SPACE = {"x": rw.Float(0, 1)}
@@ -378,3 +379,27 @@ def test_rows_and_dataframe() -> None:
     reports = study.dataframe(reports=True)
     assert len(reports) == 5
     assert reports[reports.trial == 0].resource.tolist() == [1, 2, 3]
+
+
+def test_a_study_can_wait_for_the_disk(tmp_path):
+    study = rw.Study({"x": rw.Float(0, 1)}, path=tmp_path / "study.db")
+    synchronous = "PRAGMA synchronous"
+    assert study._log._connection.execute(synchronous).fetchone() == (1,), "normal"
+    study.sync()
+    assert study._log._connection.execute(synchronous).fetchone() == (2,), "full"
+    study.report(study.ask().trial, 1, 0.5)
+    assert len(list(rw.Study.open(tmp_path / "study.db").facts())) == 4
+
+
+def test_the_curve_of_a_trial_is_kept_in_few_bytes():
+    study = rw.Study({"x": rw.Float(0, 1)}, rw.ASHA(min_resource=5_000, max_resource=5_000))
+    job = study.ask()
+    tracemalloc.start()
+    for resource in range(1, 5_001):
+        study.take(Reported(job.trial, resource, 0.5 + resource, 0.25))
+    study._log._facts.clear()  # a log in a file would not hold them
+    grown, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    record = study.trials[0]
+    assert grown < 5_000 * 40
+    assert (record.reports[4_999], record.seconds[5_000], record.score) == (4_999.5, 1_250, 5_000.5)

@@ -35,7 +35,8 @@ F = TypeVar("F", bound=Callable[..., object])
 SETTINGS = "rungwise.toml"
 IN_SETTINGS = (
     "function", "command", "space", "scheduler", "searcher", "mode", "trials", "resource", "seconds", "target",
-    "workers", "study", "seed", "refit", "job_seconds", "silence_seconds", "retries", "keep_checkpoints", "quiet",
+    "workers", "study", "seed", "refit", "job_seconds", "silence_seconds", "retries", "keep_checkpoints",
+    "sync", "quiet",
 )  # fmt: skip
 IN_SCHEDULER = ("name", "min_resource", "reduction_factor", "max_resource", "ranking")
 
@@ -79,6 +80,7 @@ def budget_options(command: F) -> F:
         click.option("--refit", is_flag=True, default=None, help="Train the best on to the maximal resource."),
         click.option("--refit-to", type=int, help="Train the best on to this resource."),
         click.option("--keep-checkpoints", is_flag=True, default=None, help="Keep every trial's checkpoints."),
+        click.option("--sync", is_flag=True, default=None, help="Wait for the disk at every decision."),
         click.option("--quiet", is_flag=True, default=None, help="Show nothing while it runs."),
     ]):  # fmt: skip
         command = option(command)
@@ -273,7 +275,7 @@ def _objective_of(study: Study, function: str | None) -> Function:
 
 
 def _run_arguments(how: Mapping[str, Any]) -> dict[str, Any]:
-    names = ("workers", "job_seconds", "silence_seconds", "retries", "keep_checkpoints", "quiet")
+    names = ("workers", "job_seconds", "silence_seconds", "retries", "keep_checkpoints", "sync", "quiet")
     return {name: how[name] for name in names if how.get(name) is not None}
 
 

@@ -70,11 +70,12 @@ class CurveTable:
         scores = np.full((len(study.trials), up_to), np.nan)
         seconds = np.zeros_like(scores)
         for record in study.trials:
-            pace = record.seconds[record.resource] / record.resource if record.resource else 0.0
+            pace = record.seconds_used / record.resource if record.resource else 0.0
+            reports, times = record.reports, record.seconds
             score, time = np.nan, 0.0
             for resource in range(1, up_to + 1):
-                score = record.reports.get(resource, score)
-                time = max(record.seconds.get(resource, time + pace), time)
+                score = reports.get(resource, score)
+                time = max(times.get(resource, time + pace), time)
                 scores[record.number, resource - 1], seconds[record.number, resource - 1] = score, time
         return CurveTable(scores, seconds, mode=study.mode)
 

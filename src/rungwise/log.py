@@ -27,6 +27,10 @@ class Log(Protocol):
         """Make all that was appended durable, at once and as a whole."""
         ...
 
+    def sync(self) -> None:
+        """From now on `flush` returns only when the disk has it: a power cut loses nothing that was flushed."""
+        ...
+
     def close(self) -> None:
         """Let go of the log; nothing can be appended afterwards."""
         ...
@@ -44,6 +48,9 @@ class MemoryLog:
         return ((0.0, fact) for fact in self._facts)
 
     def flush(self) -> None:
+        """Nothing to do."""
+
+    def sync(self) -> None:
         """Nothing to do."""
 
     def close(self) -> None:

@@ -57,6 +57,7 @@ def tune(
     silence_seconds: float | None = None,
     retries: int = 2,
     keep_checkpoints: bool = False,
+    sync: bool = False,
     quiet: bool = False,
 ) -> Study:
     """Tune `function(trial)` over `space` on `workers` local processes; the study is returned.
@@ -72,7 +73,8 @@ def tune(
     process is given out again from its last checkpoint, up to `retries` times; then its trial has failed.
     Checkpoints of trials that cannot be promoted any more under the `trials` given are deleted, unless
     `keep_checkpoints`: set it if `trials` may be raised later, or such a trial trains from the start again.
-    What the function prints goes to a log file beside each trial's folder.
+    With `sync` the study waits for the disk whenever it notes something, so that not even a power cut loses a
+    decision. What the function prints goes to a log file beside each trial's folder.
 
     The first Ctrl-C, or SIGTERM, gives out no more work and lets running jobs reach a checkpoint; then the study
     is returned as it stands, and can be taken up again. The second stops at once with `KeyboardInterrupt`.
@@ -101,9 +103,10 @@ def tune(
         "silence_seconds": silence_seconds,
         "retries": retries,
         "keep_checkpoints": keep_checkpoints,
+        "sync": sync,
         "quiet": quiet,
     }
-    check_run(workers, job_seconds, silence_seconds, retries, keep_checkpoints, quiet)
+    check_run(workers, job_seconds, silence_seconds, retries, keep_checkpoints, sync, quiet)
     budget = Budget().changed(trials, resource, seconds, target)
     if budget == Budget():
         raise InputError("say when to stop: trials=64 (or resource=, seconds=, target=)")
@@ -126,6 +129,7 @@ def tune(
         silence_seconds=silence_seconds,
         retries=retries,
         keep_checkpoints=keep_checkpoints,
+        sync=sync,
         quiet=quiet,
     )
     return opened
@@ -160,6 +164,7 @@ def check_run(
     silence_seconds: float | None,
     retries: int,
     keep_checkpoints: bool,
+    sync: bool,
     quiet: bool,
 ) -> None:
     """Whether a run can be had with these."""
@@ -170,6 +175,7 @@ def check_run(
         if limit is not None and real(limit, name) <= 0:
             raise InputError(f"{name} must be above 0, not {limit!r}")
     flag(keep_checkpoints, "keep_checkpoints")
+    flag(sync, "sync")
     flag(quiet, "quiet")
 
 
@@ -191,11 +197,12 @@ def run(
     silence_seconds: float | None = None,
     retries: int = 2,
     keep_checkpoints: bool = False,
+    sync: bool = False,
     quiet: bool = False,
     tune: bool = True,
 ) -> None:
     """Run an open `study` to the end of its budget (unless not `tune`), refit the best, and close it."""
-    check_run(workers, job_seconds, silence_seconds, retries, keep_checkpoints, quiet)
+    check_run(workers, job_seconds, silence_seconds, retries, keep_checkpoints, sync, quiet)
     # here, since rich would be a quarter of the time of every import, those of the workers too
     from rich.console import Console
 
@@ -203,6 +210,8 @@ def run(
 
     with contextlib.ExitStack() as stack:
         stack.callback(study.close)
+        if sync:
+            study.sync()
         if study.folder is None:
             temporary = tempfile.TemporaryDirectory(prefix="rungwise-")
             study.keep_in(Path(temporary.name), owner=temporary)

@@ -4,8 +4,9 @@ Each row carries a digest of itself and of all before it, so that a changed or m
 before it can be saved (`salvage`).
 
 Write-ahead log, `synchronous=NORMAL`: a commit survives the death of the process; the last commits before
-a power cut may be missing, as a whole. One process may write (a lock beside the file, which the system
-drops when the process dies, however it dies); any number may read meanwhile.
+a power cut may be missing, as a whole (after `sync`, with `synchronous=FULL`, none are). One process may
+write (a lock beside the file, which the system drops when the process dies, however it dies); any number
+may read meanwhile.
 """
 
 from __future__ import annotations
@@ -175,6 +176,10 @@ class SQLiteLog:
         except sqlite3.Error as error:
             raise StudyError(f"{self.path} cannot be written: {error}") from None
         self._pending.clear()
+
+    def sync(self) -> None:
+        """Wait for the disk at each commit from now on."""
+        self._connection.execute("PRAGMA synchronous = FULL")
 
     def close(self) -> None:
         """Close the file and let go of the lock."""

@@ -8,6 +8,7 @@ and the searcher minimise. May import everything below it; has no clock and star
 from __future__ import annotations
 
 import math
+from array import array
 from collections import deque
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -50,17 +51,18 @@ from rungwise.version import __version__
 class TrialRecord(msgspec.Struct):
     """What is known of one trial.
 
-    `reports` maps a resource to the score there (nan where it was not finite), `seconds` to the training
-    time that it took to get there. `refit` is like `reports`, for jobs that trained the winner on.
+    `refit` is like `reports`, for jobs that trained the winner on.
     """
 
     number: int
     config: Config
-    reports: dict[int, float] = {}
-    seconds: dict[int, float] = {}
     refit: dict[int, float] = {}
     resource: int = 0
     """The highest resource reported, refits aside."""
+    score: float | None = None
+    """The score there (nan if it was not finite); None before the first report."""
+    seconds_used: float = 0.0
+    """The training time that it took to get there."""
     paused_at: int = 0
     """The rung that it completed last."""
     job: Job | None = None
@@ -69,6 +71,18 @@ class TrialRecord(msgspec.Struct):
     """How often that job broke off."""
     failure: str | None = None
     refit_failure: str | None = None
+    curve: array[float] = msgspec.field(default_factory=lambda: array("d"))
+    """(resource, score, seconds), one after the other, for each report: 24 bytes, where a dict needs some 200."""
+
+    @property
+    def reports(self) -> dict[int, float]:
+        """Resource -> the score there (nan where it was not finite)."""
+        return dict(zip(map(int, self.curve[0::3]), self.curve[1::3], strict=True))
+
+    @property
+    def seconds(self) -> dict[int, float]:
+        """Resource -> the training time that it took to get there."""
+        return dict(zip(map(int, self.curve[0::3]), self.curve[2::3], strict=True))
 
     @property
     def state(self) -> str:
@@ -78,6 +92,12 @@ class TrialRecord(msgspec.Struct):
     def noted(self, job: Job) -> int:
         """The highest resource reported for `job`, or for those before it; a refit counts apart."""
         return max(self.refit, default=job.start) if job.refit else self.resource
+
+    def add(self, resource: int, score: float, seconds: float) -> None:
+        """A report, `seconds` of training after the one before."""
+        self.resource, self.score = resource, score
+        self.seconds_used += seconds
+        self.curve.extend((resource, score, self.seconds_used))
 
 
 class Best(msgspec.Struct, frozen=True):
@@ -442,6 +462,10 @@ class Study:
         """Make all facts noted so far durable."""
         self._log.flush()
 
+    def sync(self) -> None:
+        """From now on wait for the disk whenever something is noted, so that a power cut loses none of it."""
+        self._log.sync()
+
     def close(self) -> None:
         """Let go of the file. The study can still be read, no longer changed."""
         try:
@@ -507,7 +531,7 @@ class Study:
         elif type(fact) is Extended:
             self.budget = Budget(fact.trials, fact.resource, fact.seconds, fact.target)
             self._target_reached = any(
-                self._reaches_target(score) for record in self.trials for score in record.reports.values()
+                self._reaches_target(score) for record in self.trials for score in record.curve[1::3]
             )
         elif type(fact) is Opened:
             self._again = deque(self._running.values())  # their driver is gone
@@ -527,10 +551,8 @@ class Study:
         if job is not None and job.refit:
             record.refit[fact.resource] = score
             return
-        record.reports[fact.resource] = score
-        record.seconds[fact.resource] = record.seconds.get(record.resource, 0.0) + fact.seconds
         self.resource_used += fact.resource - record.resource
-        record.resource = fact.resource
+        record.add(fact.resource, score, fact.seconds)
         if self.budget.target is not None and self._reaches_target(score):
             self._target_reached = True
         if fact.score is None:
@@ -552,7 +574,8 @@ class Study:
         if isinstance(fact, Failed):
             record.failure = fact.reason
         if isinstance(fact, Completed):
-            loss = self._sign * record.reports[record.resource]
+            assert record.score is not None
+            loss = self._sign * record.score
             if math.isfinite(loss) and (job.until not in self._results or loss < self._results[job.until][0]):
                 self._results[job.until] = loss, fact.trial  # only if better: ties go to the earlier one
             record.paused_at = job.until
@@ -657,12 +680,13 @@ class Study:
             head = {"trial": record.number, "state": record.state}
             config = {f"config.{name}": record.config.get(name) for name in self.space}
             if not reports:
-                score, seconds = record.reports.get(record.resource), record.seconds.get(record.resource)
-                rows.append({**head, "resource": record.resource, "score": score, "seconds": seconds, **config})
+                seconds = None if record.score is None else record.seconds_used
+                rows.append({**head, "resource": record.resource, "score": record.score, "seconds": seconds, **config})
                 continue
+            times = record.seconds
             for refit, scores in ((False, record.reports), (True, record.refit)):
                 for resource, score in scores.items():
-                    seconds = None if refit else record.seconds[resource]
+                    seconds = None if refit else times[resource]
                     told = {"resource": resource, "score": score, "seconds": seconds, "refit": refit}
                     rows.append({**head, **told, **config})
         return rows

@@ -20,6 +20,7 @@ whatever the others may be.
 from __future__ import annotations
 
 import math
+from array import array
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,7 +46,7 @@ class Noise:
     """
 
     def __init__(self, low: int, high: int) -> None:
-        self._curves: dict[int, dict[int, float]] = {}  # trial -> resource -> loss
+        self._curves: dict[int, array[float]] = {}  # trial -> resource, loss, resource, loss, … (16 bytes a report)
         self._carried = 0.0
         self._enter(low, high)
 
@@ -68,8 +69,9 @@ class Noise:
         """`trial` reported `loss` at `resource`; not finite counts as no score."""
         curve = self._curves.get(trial)
         if curve is None:
-            curve = self._curves[trial] = {}
-        curve[resource] = loss
+            curve = self._curves[trial] = array("d")
+        curve.append(resource)
+        curve.append(loss)
         if resource > self._low and resource <= self._high:
             slot = self._slots.get(trial)
             if slot is not None:
@@ -78,8 +80,8 @@ class Noise:
                 slot = self._slots[trial] = len(self._slots)
                 self._filled.append(0)
                 self._on_the_way[slot] = None
-                for earlier, known in curve.items():
-                    self._write(slot, earlier, known)
+                for earlier, known in zip(curve[0::2], curve[1::2], strict=True):
+                    self._write(slot, int(earlier), known)
 
     def arrive(self, trial: int) -> None:
         """`trial` will report nothing more in this window."""
