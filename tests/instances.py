@@ -9,6 +9,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 import rungwise as rw
+from rungwise.core.ranking import RANKINGS
 
 
 @dataclass(frozen=True)
@@ -26,12 +27,13 @@ class Instance:
     arguments: dict[str, Any]
     ranking: str
     epsilon: float | str
+    numbers: dict[str, float]
 
     def scheduler(self, algorithm: str) -> rw.Scheduler:
         if algorithm == "asha":
             return rw.ASHA(**self.arguments)
-        ranking = rw.SoftRanking(self.epsilon) if self.ranking == "soft" else rw.DirectRanking()
-        return rw.PASHA(**self.arguments, ranking=ranking)
+        numbers = {"epsilon": self.epsilon} if self.ranking == "soft" else self.numbers
+        return rw.PASHA(**self.arguments, ranking=rw.ranking(self.ranking, **numbers))
 
     def run(self, algorithm: str, table: rw.CurveTable | None = None) -> rw.Simulation:
         return rw.simulate(
@@ -73,6 +75,15 @@ def instances(draw: st.DrawFn, fixed_epsilon: bool = True) -> Instance:
         "max_resource": draw(st.sampled_from([None, last, max(smallest, last - 1), max(smallest, last // 2)])),
     }
     mode = draw(st.sampled_from(["min", "max"]))
+    ranking = draw(st.sampled_from(["soft"] * 5 + sorted(RANKINGS)))
+    numbers = {}
+    if ranking in ("rbo", "rrr", "arrr"):
+        numbers = {
+            "p": draw(st.sampled_from([0.5, 0.9, 1.0])),
+            "threshold": draw(st.sampled_from([0.02, 0.05, 0.5, 0.9])),
+        }
+    elif ranking.startswith("soft_"):
+        numbers = {"scale": draw(st.sampled_from([0.3, 1.0, 2.0]))}
     epsilon = draw(st.sampled_from(["auto", "auto", "auto", 0.0, 0.05])) if fixed_epsilon else "auto"
     return Instance(
         rw.CurveTable(curves, seconds, mode=mode, resources=resources),
@@ -84,6 +95,7 @@ def instances(draw: st.DrawFn, fixed_epsilon: bool = True) -> Instance:
         draw(st.integers(1, 7)),
         draw(st.sampled_from([True, True, False])),
         arguments,
-        draw(st.sampled_from(["soft", "soft", "soft", "direct"])),
+        ranking,
         epsilon,
+        numbers,
     )

@@ -12,9 +12,9 @@ The § beside the lines number the rules: §1 the ladder, §2 ASHA of promotion 
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal
 
 import numpy as np
 
@@ -41,6 +41,12 @@ def ladder(r: int, eta: float, R: int) -> list[int]:
     while (level := math.floor(r * eta ** len(levels) + 0.5)) < R:
         levels.append(level)
     return [*dict.fromkeys(levels), R]
+
+
+def weighted(p: float, terms: list[float]) -> float:
+    """§4: Σ w_i · terms_i with w_i ∝ p^i, the weights summing to 1."""
+    weights = [p**i for i in range(len(terms))]
+    return sum(weight * term for weight, term in zip(weights, terms, strict=True)) / sum(weights)
 
 
 @dataclass
@@ -97,12 +103,37 @@ class World:
                     distances.append(abs(curves[c][e] - curves[other][e]))
         return float(np.percentile(distances, 90)) if distances else last
 
-    def consistent(self, top: int, ranking: str, epsilon: float) -> bool:
+    def consistent(self, top: int, ranking: str, epsilon: float, numbers: dict[str, float]) -> bool:
         """§3, step 1, and §4: do rungs `top` and `top` - 1 agree on the trials that completed `top`?"""
         now = self.ranked(top)  # T
         before = self.ranked(top - 1, among=now)  # P
+        n = len(now)
+        if n < 2:
+            return True
         if ranking == "direct":
             return now == before
+        if ranking == "rbo":
+            shares = [len(set(now[:d]) & set(before[:d])) / d for d in range(1, n + 1)]
+            return weighted(numbers["p"], shares) >= numbers["threshold"] - 1e-9
+        if ranking in ("rrr", "arrr"):
+            regrets = []
+            for here, there in zip(now, before, strict=True):
+                f, g = self.loss(here, top), self.loss(there, top)
+                same, size = f == g, abs(f)
+                regret = (
+                    0.0 if same else -1.0 if math.isinf(f) else (g - f) / size if size else math.copysign(math.inf, g)
+                )
+                regrets.append(abs(regret) if ranking == "arrr" else regret)
+            return weighted(numbers["p"], regrets) <= numbers["threshold"] + 1e-9
+        if ranking != "soft":
+            below = [p for trial in now if math.isfinite(p := self.loss(trial, top - 1))]
+            distances = [abs(a - b) for i, a in enumerate(below) for j, b in enumerate(below) if i != j]
+            spread = {
+                "soft_std": lambda: statistics.pstdev(below),
+                "soft_mean_distance": lambda: statistics.mean(distances),
+                "soft_median_distance": lambda: statistics.median(distances),
+            }[ranking]
+            epsilon = numbers["scale"] * spread() * (1 + 1e-9) if distances else 0.0
         for here, there in zip(now, before, strict=True):
             a, b = self.loss(here, top - 1), self.loss(there, top - 1)
             if math.isinf(a) and math.isinf(b):
@@ -145,7 +176,8 @@ def simulate(
     resources: list[int] | None = None,
     drain: bool = True,
     epsilon: float | str = "auto",
-    ranking: Literal["soft", "direct"] = "soft",
+    ranking: str = "soft",
+    numbers: dict[str, float] | None = None,
 ) -> Outcome:
     """Run `algorithm`, "asha" or "pasha", over curves; `seconds` are cumulative, trial i takes row `rows[i]`."""
     columns = list(range(1, len(scores[0]) + 1)) if resources is None else resources
@@ -206,7 +238,7 @@ def simulate(
             if epsilon == "auto":
                 noise = world.epsilon(top, noise)
             out.epsilons.append(noise if epsilon == "auto" else float(epsilon))
-            if not world.consistent(top, ranking, out.epsilons[-1]):
+            if not world.consistent(top, ranking, out.epsilons[-1], numbers or {}):
                 top += 1
                 out.ceilings.append((now, levels[top]))
         while give_out():  # §8: after each job that ends, not once the instant is over

@@ -6,14 +6,14 @@ simulate      run a scheduler over a CurveTable on a virtual clock
 
 Parameters    Float, Integer, Categorical, Ordinal; a Space of them
 Schedulers    PASHA (the default), ASHA
-Rankings      SoftRanking, DirectRanking: when PASHA takes two rungs to agree
+Rankings      ranking("soft"), ranking("rbo", p=0.9), …: when PASHA takes two rungs to agree
 Searchers     RandomSearch
 Your side     Trial, what your function is handed; Command, any program in its place
 Errors        InputError, what you gave; StudyError, a file that cannot be used
 """
 
 from rungwise.core import ASHA, PASHA, Scheduler
-from rungwise.core.ranking import DirectRanking, SoftRanking
+from rungwise.core.ranking import DirectRanking, SoftRanking, ranking
 from rungwise.curves import CurveTable
 from rungwise.events import Job
 from rungwise.executors.command import Command
@@ -51,6 +51,7 @@ __all__ = [
     "Trial",
     "TrialRecord",
     "__version__",
+    "ranking",
     "simulate",
     "tune",
 ]

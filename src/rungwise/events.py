@@ -71,8 +71,9 @@ class Raise(msgspec.Struct, frozen=True):
     """Open the next rung, `until`, because the rankings of the two rungs under it differ.
 
     `level` is the rung that was the top one, `compared` the one below it. `gap` is the largest
-    difference that was found, `epsilon` the noise it was held against (None: the ranking has none).
-    `broken` holds the worst positions, largest gap first; `positions` counts them all.
+    difference that was found, `epsilon` the noise it was held against (None: the ranking has none; `why` says
+    what it has instead). `broken` holds the worst positions, largest gap first; `positions` counts them all.
+    `bracket` is the ladder that this is of, where there are several.
     """
 
     until: int
@@ -82,6 +83,8 @@ class Raise(msgspec.Struct, frozen=True):
     epsilon: float | None
     positions: int
     broken: tuple[Broken, ...]
+    why: str = ""
+    bracket: int = 0
 
 
 class Wait(msgspec.Struct, frozen=True):
@@ -159,6 +162,8 @@ class Raised(Fact, frozen=True):
     epsilon: float | None
     positions: int
     broken: tuple[Broken, ...]
+    why: str = ""
+    bracket: int = 0
 
 
 class Reported(Fact, frozen=True):

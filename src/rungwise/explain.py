@@ -16,7 +16,9 @@ def number(value: float | None) -> str:
 
 def rise(fact: Raised) -> str:
     """Why the ceiling rose: the trials whose order broke, their scores, and ε."""
-    if fact.epsilon is None:
+    if fact.why:
+        held = fact.why
+    elif fact.epsilon is None:
         held = "the order must be the same"
     elif fact.gap is not None and fact.positions:
         held = f"they differ by up to {number(fact.gap)}, noise explains ε = {number(fact.epsilon)}"

@@ -495,7 +495,17 @@ class Study:
             )
             for b in answer.broken
         )
-        return Raised(answer.until, answer.level, answer.compared, answer.gap, answer.epsilon, answer.positions, broken)
+        return Raised(
+            answer.until,
+            answer.level,
+            answer.compared,
+            answer.gap,
+            answer.epsilon,
+            answer.positions,
+            broken,
+            answer.why,
+            answer.bracket,
+        )
 
     # -- facts -------------------------------------------------------------------------------------
 

@@ -69,3 +69,77 @@ def test_rankings_by_name() -> None:
     assert as_ranking({"name": "soft", "epsilon": 0.1}) == rw.SoftRanking(0.1)
     with pytest.raises(rw.InputError, match="did you mean 'soft'"):
         as_ranking("sofft")
+
+
+def test_the_other_criteria_by_hand() -> None:
+    """Three trials: below they stand 0, 1, 2, at the top 1, 0, 2."""
+    rungs = two_rungs([0.1, 0.2, 0.6], [0.4, 0.2, 0.5])
+    assert (rungs.now, rungs.before) == ([1, 0, 2], [0, 1, 2])
+    agree = {
+        rw.ranking("rbo", threshold=2 / 3): True,  # tops share 0 of 1, 2 of 2, 3 of 3
+        rw.ranking("rbo", threshold=0.67): False,
+        rw.ranking("rbo", p=0.5, threshold=0.42): True,  # (0 + 1/2 + 1/4) / (7/4) = 0.4286
+        rw.ranking("rbo", p=0.5, threshold=0.43): False,
+        rw.ranking("rrr", threshold=1 / 6): True,  # (0.4 - 0.2)/0.2, (0.2 - 0.4)/0.4 and 0: a sum of 1/2
+        rw.ranking("rrr", threshold=0.16): False,
+        rw.ranking("arrr", threshold=0.5): True,  # 1, 1/2 and 0
+        rw.ranking("arrr", threshold=0.49): False,
+        rw.ranking("soft_std", scale=0.47): True,  # gaps are 0.1; the deviation is 0.216
+        rw.ranking("soft_std", scale=0.46): False,
+        rw.ranking("soft_mean_distance", scale=0.3): True,  # 0.1, 0.4, 0.5
+        rw.ranking("soft_mean_distance", scale=0.29): False,
+        rw.ranking("soft_median_distance", scale=0.25): True,
+        rw.ranking("soft_median_distance", scale=0.24): False,
+    }
+    for ranking, answer in agree.items():
+        assert (ranking.disagreement(rungs, Noise(0, 1)) is None) == answer, ranking
+
+
+def test_a_function_of_ones_own(tmp_path) -> None:
+    seen = []
+
+    def best_stays(below: np.ndarray, top: np.ndarray) -> bool:
+        seen.append((below.tolist(), top.tolist()))
+        return below[0] == below.min()
+
+    rungs = two_rungs([0.1, 0.2, math.inf], [0.4, 0.2, math.inf])
+    found = as_ranking(best_stays).disagreement(rungs, Noise(0, 1))
+    assert seen == [([0.2, 0.1, math.inf], [0.2, 0.4, math.inf])]
+    assert "best_stays says so" in found.why
+    path = tmp_path / "study.db"
+    study = rw.Study({"x": rw.Float(0, 1)}, rw.PASHA(ranking=best_stays), path=path)
+    while not study.rises:
+        job = study.ask()
+        study.report(job.trial, job.until, job.trial if job.until == 1 else -job.trial)
+    assert "best_stays says so" in study.explain()
+    study.close()
+    assert len(rw.Study.open(path).rises) == 1, "looking needs no function"
+    again = rw.Study({"x": rw.Float(0, 1)}, rw.PASHA(ranking=best_stays), path=path)
+    assert again.ask() is not None
+    again.close()
+    without = rw.Study.open(path, writable=True)
+
+    def go_on() -> None:
+        for _ in range(20):
+            job = without.ask()
+            without.report(job.trial, job.until, job.trial)
+
+    with pytest.raises(rw.InputError, match="best_stays: give it again to go on"):
+        go_on()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (lambda: rw.ranking("rbo", p=0), "p must be above 0"),
+        (lambda: rw.ranking("rbo", threshold=2), "threshold must be from 0 to 1"),
+        (lambda: rw.ranking("soft_std", scale=-1), "scale must be 0 or more"),
+        (lambda: rw.ranking("soft_std", factor=1), "no argument 'factor'"),
+        (lambda: rw.ranking("kendall"), "there is no ranking 'kendall'"),
+        (lambda: rw.PASHA(ranking=3), "ranking must be a name"),
+        (lambda: rw.PASHA(ranking=rw.SoftRanking), "ranking must be a name"),
+    ],
+)
+def test_wrong_rankings(wrong, said: str) -> None:
+    with pytest.raises(rw.InputError, match=said):
+        wrong()

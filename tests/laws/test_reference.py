@@ -35,6 +35,7 @@ def same(instance: Instance, algorithm: str) -> None:
         drain=instance.drain,
         epsilon=instance.epsilon,
         ranking=instance.ranking,
+        numbers=instance.numbers,
     )
     assert ours.jobs == theirs.jobs
     assert ours.ceilings == theirs.ceilings

@@ -5,7 +5,6 @@ Read `rungs`, `asha`, `pasha`, `ranking`, `noise`, in this order.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -37,7 +36,7 @@ class Scheduler(Protocol):
         """The arguments that make an equal one, as plain JSON."""
         ...
 
-    def up_to(self, max_resource: int) -> Scheduler:
+    def up_to(self, max_resource: int | None) -> Scheduler:
         """A fresh one with the same settings and this `max_resource`."""
         ...
 
@@ -73,25 +72,9 @@ def as_scheduler(scheduler: Scheduler | str | dict[str, Any]) -> Scheduler:
     elif not isinstance(scheduler, dict):
         if isinstance(scheduler, type) or not all(hasattr(scheduler, method) for method in ("ask", "tell")):
             raise InputError(f"scheduler must be a name or an object like rw.PASHA(), not {scheduler!r}")
-        return _anew(scheduler)
+        return scheduler.up_to(scheduler.max_resource)
     arguments = dict(scheduler)
     name = arguments.pop("name", None)
     if not isinstance(name, str) or name not in SCHEDULERS:
         raise InputError(f"there is no scheduler {name!r}{suggestion(str(name), SCHEDULERS)}")
     return SCHEDULERS[name](**arguments)
-
-
-def _anew(scheduler: Scheduler) -> Scheduler:
-    """A fresh one of the same class, made of its settings, which must be all that its constructor takes."""
-    name, settings = type(scheduler).__name__, scheduler.settings()
-    takes = inspect.signature(type(scheduler)).parameters.values()
-    for parameter in takes:
-        if parameter.kind not in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL) and parameter.name not in settings:
-            raise InputError(
-                f"settings() of {name} must have all that {name}(…) takes, so that a fresh one can be made: "
-                f"{parameter.name!r} is missing"
-            )
-    try:
-        return type(scheduler)(**settings)
-    except TypeError as error:
-        raise InputError(f"settings() of {name} must be what {name}(…) takes: {error}") from None

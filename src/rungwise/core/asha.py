@@ -46,7 +46,7 @@ class ASHA:
         """R, the resource of the last rung; None if there is none."""
         return self.ladder.max_resource
 
-    def up_to(self, max_resource: int) -> ASHA:
+    def up_to(self, max_resource: int | None) -> ASHA:
         """A fresh one with the same settings and this `max_resource`."""
         return ASHA(**self.settings() | {"max_resource": max_resource})
 

@@ -7,6 +7,7 @@ May import `events`, `names` and `core`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, final
 
 from rungwise.core.asha import ASHA
@@ -21,8 +22,8 @@ class PASHA:
     """ASHA under a ceiling that rises only while the ranking of the top two rungs is not settled.
 
     `min_resource`, `reduction_factor` and `max_resource` are ASHA's; `max_resource` may be left out.
-    `ranking` decides whether two rungs agree: "soft" (with the noise estimated from the curves), "direct",
-    or a `Ranking`.
+    `ranking` decides whether two rungs agree: "soft" (with the noise estimated from the curves), another name of
+    `rw.ranking`, one with its arguments such as `rw.ranking("rbo", p=0.9)`, or a function of your own.
 
     The consistency check belongs to the completion of a job at the top rung: `ask` answers with a `Raise`
     right after it, and the answer lapses with the next fact. Ask after every fact.
@@ -43,7 +44,7 @@ class PASHA:
         min_resource: int = 1,
         reduction_factor: float = 3,
         max_resource: int | None = None,
-        ranking: Ranking | str | dict[str, Any] = "soft",
+        ranking: Ranking | Callable[..., object] | str | dict[str, Any] = "soft",
     ) -> None:
         self.asha = ASHA(min_resource=min_resource, reduction_factor=reduction_factor, max_resource=max_resource)
         self.ranking = as_ranking(ranking)
@@ -68,9 +69,9 @@ class PASHA:
         """The noise between the top two rungs as estimated from the curves so far, in units of the score."""
         return self._noise.epsilon
 
-    def up_to(self, max_resource: int) -> PASHA:
+    def up_to(self, max_resource: int | None) -> PASHA:
         """A fresh one with the same settings and this `max_resource`."""
-        return PASHA(**self.settings() | {"max_resource": max_resource})
+        return PASHA(**self.asha.settings() | {"max_resource": max_resource}, ranking=self.ranking)
 
     def settings(self) -> dict[str, Any]:
         """The arguments that make an equal one, as plain JSON."""
@@ -127,4 +128,4 @@ class PASHA:
             self._unchecked = False  # remembered, so that asking again costs nothing
             return None
         until, level, compared = (self.asha.ladder.level(top + step) for step in (1, 0, -1))
-        return Raise(until, level, compared, found.gap, found.epsilon, found.positions, found.broken)
+        return Raise(until, level, compared, found.gap, found.epsilon, found.positions, found.broken, found.why)
