@@ -9,7 +9,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 import rungwise as rw
-from rungwise.core.ranking import RANKINGS
+from rungwise.core.criteria import RANKINGS
 
 
 @dataclass(frozen=True)

@@ -31,10 +31,12 @@ def train(trial):
         trial.save(epoch)
 
 def slow(trial):
-    import time
+    import pathlib, time
     trial.load()
     for epoch in trial:
         time.sleep(0.05)
+        while pathlib.Path("hold").exists():
+            time.sleep(0.05)
         trial.report(1 / epoch)
         trial.save(epoch)
 """
@@ -125,6 +127,7 @@ def test_a_space_in_json(folder: Path) -> None:
 def test_ctrl_c_or_sigterm_and_resume(number: signal.Signals, folder: Path) -> None:
     command = [str(Path(sys.executable).with_name("rungwise")), *TUNE, "--study", "s.db", "--workers", "2"]
     command[2] = "train.py:slow"
+    (folder / "hold").touch()
     driver = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     while not (folder / "s.db.trials" / "000002.log").exists():
         time.sleep(0.02)
@@ -266,4 +269,5 @@ def test_a_study_that_others_write_can_be_looked_at(folder: Path) -> None:
     assert f"s.db is held by process {driver.pid} on {platform.node()} (rungwise)" in refused.stderr
     os.kill(driver.pid, signal.SIGKILL)
     driver.wait()
+    (folder / "hold").unlink()
     assert rungwise(folder, "resume", "s.db").returncode == 0

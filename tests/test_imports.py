@@ -18,7 +18,7 @@ FLOORS = [
     ["events"],
     ["space"],
     ["core", "search", "explain", "checkpoints", "log"],
-    ["sqlite"],
+    ["sqlite", "records"],
     ["study"],
     ["curves", "trial", "executors/__init__"],
     ["loop", "executors"],

@@ -5,40 +5,52 @@ Study         a study whose loop you own: ask, report, best, explain
 simulate      run a scheduler over a CurveTable on a virtual clock
 
 Parameters    Float, Integer, Categorical, Ordinal; a Space of them
-Schedulers    PASHA (the default), ASHA
+Schedulers    PASHA (the default), ASHA, StoppingASHA, SuccessiveHalving, Hyperband, AsyncHyperband, MedianStopping,
+              FullTraining
 Rankings      ranking("soft"), ranking("rbo", p=0.9), …: when PASHA takes two rungs to agree
 Searchers     RandomSearch
 Your side     Trial, what your function is handed; Command, any program in its place
 Errors        InputError, what you gave; StudyError, a file that cannot be used
 """
 
-from rungwise.core import ASHA, PASHA, Scheduler
-from rungwise.core.ranking import DirectRanking, SoftRanking, ranking
+from rungwise.core import Scheduler
+from rungwise.core.asha import ASHA
+from rungwise.core.criteria import ranking
+from rungwise.core.halving import Hyperband, SuccessiveHalving
+from rungwise.core.hyperband import AsyncHyperband
+from rungwise.core.pasha import PASHA
+from rungwise.core.ranking import DirectRanking, SoftRanking
+from rungwise.core.stopping import FullTraining, MedianStopping, StoppingASHA
 from rungwise.curves import CurveTable
 from rungwise.events import Job
 from rungwise.executors.command import Command
 from rungwise.log import StudyError
 from rungwise.names import InputError
+from rungwise.records import Best, TrialRecord
 from rungwise.run import tune
 from rungwise.search import RandomSearch, Searcher
 from rungwise.simulate import Simulation, simulate
 from rungwise.space import Categorical, Float, Integer, Ordinal, Space
-from rungwise.study import Best, Study, TrialRecord
+from rungwise.study import Study
 from rungwise.trial import Trial
 from rungwise.version import __version__
 
 __all__ = [
     "ASHA",
     "PASHA",
+    "AsyncHyperband",
     "Best",
     "Categorical",
     "Command",
     "CurveTable",
     "DirectRanking",
     "Float",
+    "FullTraining",
+    "Hyperband",
     "InputError",
     "Integer",
     "Job",
+    "MedianStopping",
     "Ordinal",
     "RandomSearch",
     "Scheduler",
@@ -46,8 +58,10 @@ __all__ = [
     "Simulation",
     "SoftRanking",
     "Space",
+    "StoppingASHA",
     "Study",
     "StudyError",
+    "SuccessiveHalving",
     "Trial",
     "TrialRecord",
     "__version__",

@@ -16,7 +16,7 @@ from rich.console import Console
 
 from rungwise.bench.command import bench
 from rungwise.core import SCHEDULERS
-from rungwise.core.ranking import RANKINGS
+from rungwise.core.criteria import RANKINGS
 from rungwise.executors.command import Command
 from rungwise.explain import number
 from rungwise.log import StudyError

@@ -55,6 +55,8 @@ def suggestion(name: str, known: Iterable[str]) -> str:
 
 def our_names(function: Callable[P, T]) -> Callable[P, T]:
     """Decorate a public callable: an unknown keyword is answered with the one that was meant."""
+    parameters = inspect.signature(function).parameters.values()
+    wanted = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY and p.default is p.empty]
     known = [name for name in inspect.signature(function).parameters if name != "self"]
     shown = function.__qualname__.removesuffix(".__init__")
 
@@ -63,6 +65,9 @@ def our_names(function: Callable[P, T]) -> Callable[P, T]:
         for name in kwargs:
             if name not in known:
                 raise InputError(f"{shown} has no argument {name!r}{suggestion(name, known)}")
+        for name in wanted:
+            if name not in kwargs:
+                raise InputError(f"{shown} needs {name}=…")
         return function(*args, **kwargs)
 
     return checked

@@ -24,9 +24,10 @@ from rungwise.log import StudyError
 from rungwise.loop import drive
 from rungwise.names import InputError, our_names
 from rungwise.objective import NamedFunction
+from rungwise.records import Budget
 from rungwise.search import Searcher
 from rungwise.space import Parameter, Space, as_space
-from rungwise.study import Budget, Study
+from rungwise.study import Study
 from rungwise.trial import IMPORTING, Trial
 from rungwise.values import flag, real, whole
 

@@ -79,11 +79,9 @@ def simulate(
         raise InputError(f"there are {len(rows)} rows for {trials} trials; give fewer trials or more rows")
     if rows and not (min(rows) >= 0 and max(rows) < len(table)):
         raise InputError(f"rows must be from 0 to {len(table) - 1}, not {min(rows)} to {max(rows)}")
-    scheduler = as_scheduler(scheduler)
     last = int(table.resources[-1])
-    if scheduler.max_resource is None:
-        scheduler = scheduler.up_to(last)
-    elif scheduler.max_resource > last:
+    scheduler = as_scheduler(scheduler, last)
+    if scheduler.max_resource is not None and scheduler.max_resource > last:
         raise InputError(f"max_resource={scheduler.max_resource} is beyond the table, which ends at {last}")
     space = Space({"row": Integer(0, len(table) - 1)})
     study = Study(space, scheduler, _Rows(rows), mode=table.mode, seed=seed)

@@ -8,7 +8,6 @@ and the searcher minimise. May import everything below it; has no clock and star
 from __future__ import annotations
 
 import math
-from array import array
 from collections import deque
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -22,7 +21,6 @@ from rungwise.events import (
     Answer,
     Broken,
     Completed,
-    Config,
     Created,
     Extended,
     Fact,
@@ -38,118 +36,16 @@ from rungwise.events import (
     Retried,
     Start,
     Started,
+    Wait,
 )
 from rungwise.log import Log, MemoryLog, StudyError
 from rungwise.names import InputError, our_names, suggestion
+from rungwise.records import Best, Budget, TrialRecord
 from rungwise.search import Searcher, as_searcher
 from rungwise.space import Parameter, Space, as_space
 from rungwise.sqlite import SQLiteLog
-from rungwise.values import as_score, real, same, whole
+from rungwise.values import as_score, same, whole
 from rungwise.version import __version__
-
-
-class TrialRecord(msgspec.Struct):
-    """What is known of one trial.
-
-    `refit` is like `reports`, for jobs that trained the winner on.
-    """
-
-    number: int
-    config: Config
-    refit: dict[int, float] = {}
-    resource: int = 0
-    """The highest resource reported, refits aside."""
-    score: float | None = None
-    """The score there (nan if it was not finite); None before the first report."""
-    seconds_used: float = 0.0
-    """The training time that it took to get there."""
-    paused_at: int = 0
-    """The rung that it completed last."""
-    job: Job | None = None
-    """The job that is under way."""
-    attempts: int = 0
-    """How often that job broke off."""
-    failure: str | None = None
-    refit_failure: str | None = None
-    curve: array[float] = msgspec.field(default_factory=lambda: array("d"))
-    """(resource, score, seconds), one after the other, for each report: 24 bytes, where a dict needs some 200."""
-
-    @property
-    def reports(self) -> dict[int, float]:
-        """Resource -> the score there (nan where it was not finite)."""
-        return dict(zip(map(int, self.curve[0::3]), self.curve[1::3], strict=True))
-
-    @property
-    def seconds(self) -> dict[int, float]:
-        """Resource -> the training time that it took to get there."""
-        return dict(zip(map(int, self.curve[0::3]), self.curve[2::3], strict=True))
-
-    @property
-    def state(self) -> str:
-        """One of "running", "failed" and "paused" (at a rung, from where it may be promoted)."""
-        return "running" if self.job is not None else "failed" if self.failure is not None else "paused"
-
-    def noted(self, job: Job) -> int:
-        """The highest resource reported for `job`, or for those before it; a refit counts apart."""
-        return max(self.refit, default=job.start) if job.refit else self.resource
-
-    def add(self, resource: int, score: float, seconds: float) -> None:
-        """A report, `seconds` of training after the one before."""
-        self.resource, self.score = resource, score
-        self.seconds_used += seconds
-        self.curve.extend((resource, score, self.seconds_used))
-
-
-class Best(msgspec.Struct, frozen=True):
-    """The answer of a study: the best finite score at the highest rung that has one.
-
-    Only results at that rung count; among equals the earlier completion. `refit_score` is the last score
-    of the refit, taken at `refit_resource`; None if there was none.
-    """
-
-    number: int
-    config: Config
-    score: float
-    resource: int
-    refit_score: float | None
-    refit_resource: int | None
-    folder: Path | None
-
-    def load(self) -> Any:
-        """The state in the newest checkpoint; None if the function saved none.
-
-        It runs what the file says: load only from studies that you trust.
-        """
-        return None if self.folder is None else checkpoints.state_of(checkpoints.read(self.folder))
-
-
-class Budget(msgspec.Struct, frozen=True):
-    """Totals over the whole life of a study; None is no limit. `seconds` are of running time."""
-
-    trials: int | None = None
-    resource: int | None = None
-    seconds: float | None = None
-    target: float | None = None
-
-    def changed(
-        self,
-        trials: int | None = None,
-        resource: int | None = None,
-        seconds: float | None = None,
-        target: float | None = None,
-    ) -> Budget:
-        """The same budget with the totals that are given."""
-        for name, value in (("trials", trials), ("resource", resource)):
-            if value is not None and whole(value, name) < 1:
-                raise InputError(f"{name} must be 1 or more, not {value!r}; it is a total")
-        if seconds is not None and real(seconds, "seconds") <= 0:
-            raise InputError(f"seconds must be above 0, not {seconds!r}; it is a total")
-        return Budget(
-            self.trials if trials is None else whole(trials, "trials"),
-            self.resource if resource is None else whole(resource, "resource"),
-            self.seconds if seconds is None else real(seconds, "seconds"),
-            self.target if target is None else real(target, "target"),
-        )
 
 
 class Study:
@@ -286,7 +182,13 @@ class Study:
     def _next(self) -> Answer:
         if self._answer is None:
             self._answer = self.scheduler.ask()
+            if isinstance(self._answer, Start) and self._full:
+                self._answer = self.scheduler.ask(more=False)
         return self._answer
+
+    @property
+    def _full(self) -> bool:
+        return self.budget.trials is not None and len(self.trials) >= self.budget.trials
 
     def _compared(self, wanted: Created, found: Fact) -> Created:
         if not isinstance(found, Created):
@@ -403,8 +305,6 @@ class Study:
             return self._running[answer.trial]
         if isinstance(answer, Start):
             number = len(self.trials)
-            if self.budget.trials is not None and number >= self.budget.trials:
-                return None
             config = self.searcher.propose([self.seed, number])
             self._note(Started(number, config, answer.until))
             return self._running[number]
@@ -540,6 +440,7 @@ class Study:
             self._run(record, Job(fact.trial, record.config, fact.start, fact.until, refit=True), fact)
         elif type(fact) is Extended:
             self.budget = Budget(fact.trials, fact.resource, fact.seconds, fact.target)
+            self._answer = None
             self._target_reached = any(
                 self._reaches_target(score) for record in self.trials for score in record.curve[1::3]
             )
@@ -614,9 +515,7 @@ class Study:
             return False
         if self._spent():
             return True
-        answer = self._next()
-        full = self.budget.trials is not None and len(self.trials) >= self.budget.trials
-        return not isinstance(answer, Promote | Raise) and (full or not isinstance(answer, Start))
+        return isinstance(self._next(), Wait)
 
     @property
     def has_best(self) -> bool:

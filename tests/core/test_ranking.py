@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import rungwise as rw
+from rungwise.core.criteria import as_ranking
 from rungwise.core.noise import Noise
-from rungwise.core.ranking import TwoRungs, as_ranking
+from rungwise.core.ranking import TwoRungs
 from rungwise.core.rungs import Rung
 
 LOSSES = st.sampled_from([0.1, 0.2, 0.25, 0.3, 0.5, math.inf])

@@ -21,7 +21,7 @@ from rungwise.bench.statistics import LEVEL, Interval, Line, hindsight, summaris
 from rungwise.bench.suites import SUITES, load_suite, suite_folder, there_is
 from rungwise.bench.task import Task
 from rungwise.core import Scheduler
-from rungwise.core.ranking import RANKINGS
+from rungwise.core.criteria import RANKINGS
 from rungwise.core.rungs import Ladder
 from rungwise.names import InputError, suggestion
 

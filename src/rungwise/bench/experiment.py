@@ -24,7 +24,9 @@ import msgspec
 import numpy as np
 
 from rungwise.bench.task import Task
-from rungwise.core import ASHA, PASHA, Scheduler
+from rungwise.core import Scheduler
+from rungwise.core.asha import ASHA
+from rungwise.core.pasha import PASHA
 from rungwise.core.rungs import Ladder
 from rungwise.names import InputError, our_names
 from rungwise.simulate import simulate

@@ -1,6 +1,7 @@
 """Decisions. Facts in, answers out: standard library and numpy only; no I/O, clock, logging or chance.
 
-Read `rungs`, `asha`, `pasha`, `ranking`, `noise`, in this order.
+Read `rungs`, `asha`, `pasha`, `ranking`, `noise`, in this order; `halving`, `hyperband` and `stopping` are others that
+PASHA is compared with.
 """
 
 from __future__ import annotations
@@ -9,7 +10,10 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from rungwise.core.asha import ASHA
+from rungwise.core.halving import Hyperband, SuccessiveHalving
+from rungwise.core.hyperband import AsyncHyperband
 from rungwise.core.pasha import PASHA
+from rungwise.core.stopping import FullTraining, MedianStopping, StoppingASHA
 from rungwise.events import Answer, Fact
 from rungwise.names import InputError, suggestion
 
@@ -20,8 +24,8 @@ class Scheduler(Protocol):
     `ask` is a query: asking twice changes nothing. `tell` is the only mutator; its reports carry losses.
     """
 
-    def ask(self) -> Answer:
-        """What to do next."""
+    def ask(self, *, more: bool = True) -> Answer:
+        """What to do next; unless `more`, no new trial can be started."""
         ...
 
     def tell(self, fact: Fact) -> None:
@@ -56,25 +60,38 @@ class Scheduler(Protocol):
         ...
 
 
-SCHEDULERS: dict[str, Callable[..., Scheduler]] = {"asha": ASHA, "pasha": PASHA}
+SCHEDULERS: dict[str, Callable[..., Scheduler]] = {
+    ASHA.name: ASHA,
+    PASHA.name: PASHA,
+    StoppingASHA.name: StoppingASHA,
+    SuccessiveHalving.name: SuccessiveHalving,
+    Hyperband.name: Hyperband,
+    AsyncHyperband.name: AsyncHyperband,
+    MedianStopping.name: MedianStopping,
+    FullTraining.name: FullTraining,
+}
 
-__all__ = ["ASHA", "PASHA", "SCHEDULERS", "Scheduler", "as_scheduler"]
+__all__ = ["SCHEDULERS", "Scheduler", "as_scheduler"]
 
 
-def as_scheduler(scheduler: Scheduler | str | dict[str, Any]) -> Scheduler:
-    """A fresh scheduler from another one, a name ("pasha", "asha"), or `{"name": …, **settings}`.
+def as_scheduler(scheduler: Scheduler | str | dict[str, Any], max_resource: int | None = None) -> Scheduler:
+    """A fresh scheduler from another one, a name such as "pasha", or `{"name": …, **settings}`.
+
+    `max_resource` is for those that have none.
 
     >>> as_scheduler("pasha").open_level
     3
     """
     if isinstance(scheduler, str):
         scheduler = {"name": scheduler}
-    elif not isinstance(scheduler, dict):
+    if not isinstance(scheduler, dict):
         if isinstance(scheduler, type) or not all(hasattr(scheduler, method) for method in ("ask", "tell")):
             raise InputError(f"scheduler must be a name or an object like rw.PASHA(), not {scheduler!r}")
-        return scheduler.up_to(scheduler.max_resource)
+        return scheduler.up_to(max_resource if scheduler.max_resource is None else scheduler.max_resource)
     arguments = dict(scheduler)
     name = arguments.pop("name", None)
     if not isinstance(name, str) or name not in SCHEDULERS:
         raise InputError(f"there is no scheduler {name!r}{suggestion(str(name), SCHEDULERS)}")
+    if max_resource is not None and arguments.get("max_resource") is None:
+        arguments["max_resource"] = max_resource
     return SCHEDULERS[name](**arguments)

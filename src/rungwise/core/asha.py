@@ -9,7 +9,7 @@ import math
 from typing import Any, final
 
 from rungwise.core.rungs import Ladder, Rung
-from rungwise.events import Answer, Completed, Fact, Failed, Promote, Promoted, Reported, Start, Started
+from rungwise.events import Answer, Completed, Fact, Failed, Promote, Promoted, Reported, Start, Started, Wait
 from rungwise.names import our_names
 
 
@@ -50,6 +50,10 @@ class ASHA:
         """A fresh one with the same settings and this `max_resource`."""
         return ASHA(**self.settings() | {"max_resource": max_resource})
 
+    def beginning_at(self, min_resource: int) -> ASHA:
+        """A fresh one with the same settings and this `min_resource`."""
+        return ASHA(**self.settings() | {"min_resource": min_resource})
+
     def settings(self) -> dict[str, Any]:
         """The arguments that make an equal one, as plain JSON."""
         ladder = self.ladder
@@ -82,8 +86,8 @@ class ASHA:
             most = above + len(here) + most - len(rung)  # all who may still come here may go on
         return hopeful
 
-    def ask(self) -> Answer:
-        """The next job: a promotion, from the highest open rung down, or a new trial."""
+    def ask(self, *, more: bool = True) -> Answer:
+        """The next job: a promotion, from the highest open rung down, or, if there may be `more`, a new trial."""
         rungs, eta = self.rungs, self.ladder.reduction_factor
         closed = self.ladder.last if self.ceiling is None else self.ceiling  # nobody goes on from here
         highest = len(rungs) if closed is None else min(len(rungs), closed)
@@ -91,7 +95,7 @@ class ASHA:
             if (found := rungs[rung].candidate(eta)) is not None:
                 trial, rank = found
                 return Promote(trial, self.ladder.level(rung + 1), rank + 1, len(rungs[rung]))
-        return Start(self.ladder.level(0))
+        return Start(self.ladder.level(0)) if more else Wait()
 
     def tell(self, fact: Fact) -> None:
         """Take one fact; facts that do not concern a rung are ignored."""

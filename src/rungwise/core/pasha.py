@@ -11,8 +11,9 @@ from collections.abc import Callable
 from typing import Any, final
 
 from rungwise.core.asha import ASHA
+from rungwise.core.criteria import as_ranking
 from rungwise.core.noise import Noise
-from rungwise.core.ranking import Ranking, TwoRungs, as_ranking
+from rungwise.core.ranking import Ranking, TwoRungs
 from rungwise.events import Answer, Completed, Fact, Failed, Raise, Raised, Reported
 from rungwise.names import our_names
 
@@ -73,6 +74,10 @@ class PASHA:
         """A fresh one with the same settings and this `max_resource`."""
         return PASHA(**self.asha.settings() | {"max_resource": max_resource}, ranking=self.ranking)
 
+    def beginning_at(self, min_resource: int) -> PASHA:
+        """A fresh one with the same settings and this `min_resource`."""
+        return PASHA(**self.asha.settings() | {"min_resource": min_resource}, ranking=self.ranking)
+
     def settings(self) -> dict[str, Any]:
         """The arguments that make an equal one, as plain JSON."""
         return self.asha.settings() | {"ranking": self.ranking.settings()}
@@ -81,11 +86,15 @@ class PASHA:
         """The paused trials that may yet be promoted if no more than `total` are ever started."""
         return self.asha.may_promote(total)
 
-    def ask(self) -> Answer:
+    def ask(self, *, more: bool = True) -> Answer:
         """A rise of the ceiling if the last fact calls for one, else what ASHA says."""
         if self._unchecked and (found := self._check()) is not None:
             return found
-        return self.asha.ask()
+        return self.asha.ask(more=more)
+
+    def lapse(self) -> None:
+        """Something else has happened: the check that the last completion called for was not wanted."""
+        self._unchecked = False
 
     def tell(self, fact: Fact) -> None:
         """Take one fact, with losses in place of scores."""

@@ -1,6 +1,6 @@
 """Do two rungs agree? Rankings of the same trials, compared (PASHA, Bohdal et al., ICLR 2023, section 4).
 
-`soft` is the rule of the paper and the default; the others are those that its ablation compares (appendix).
+`soft` is the rule of the paper and the default; `core.criteria` has those that its ablation compares.
 
 T is the order of the trials that completed the top rung, by their losses there; P is the order of the same
 trials by their losses p(·) one rung below. Ties go to the earlier completion of the rung in question.
@@ -9,7 +9,6 @@ trials by their losses p(·) one rung below. Ties go to the earlier completion o
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable
 from typing import Any, ClassVar, Protocol, final, runtime_checkable
 
 import msgspec
@@ -19,7 +18,7 @@ from numpy.typing import NDArray
 from rungwise.core.noise import Noise
 from rungwise.core.rungs import Entry, Rung
 from rungwise.events import Broken
-from rungwise.names import InputError, suggestion
+from rungwise.names import InputError
 from rungwise.values import real
 
 SHOWN = 10
@@ -28,10 +27,6 @@ SHOWN = 10
 
 LARGEST = np.finfo(float).max
 """Stands for an infinite loss at the rung below, so that two of them are equal and no finite one is near."""
-
-
-ROUNDING = 1e-9
-"""What sums may be off: equal to nine digits is equal, so that no decision hangs on the order of summation."""
 
 
 class _Column:
@@ -156,7 +151,7 @@ class Ranking(Protocol):
         ...
 
 
-class _Named(msgspec.Struct, frozen=True):
+class Named(msgspec.Struct, frozen=True):
     """A criterion whose fields are its arguments."""
 
     name: ClassVar[str]
@@ -166,25 +161,26 @@ class _Named(msgspec.Struct, frozen=True):
         return {"name": self.name, **msgspec.structs.asdict(self)}
 
 
-def _soft(rungs: TwoRungs, epsilon: float) -> Disagreement | None:
+def soft(rungs: TwoRungs, epsilon: float) -> Disagreement | None:
     """None if every trial is within `epsilon` of the one whose place it took (section 4.1)."""
     gap = rungs.gap()
-    return None if gap <= epsilon else _beyond(rungs, gap, epsilon)
+    return None if gap <= epsilon else beyond(rungs, gap, epsilon)
 
 
-def _beyond(rungs: TwoRungs, gap: float, epsilon: float) -> Disagreement:
+def beyond(rungs: TwoRungs, gap: float, epsilon: float) -> Disagreement:
+    """The positions at which two trials are further apart than `epsilon`; `gap` is the largest distance."""
     wrong = rungs.gaps() > epsilon
     return Disagreement(gap, epsilon, int(np.count_nonzero(wrong)), rungs.broken(wrong))
 
 
-def _out_of_order(rungs: TwoRungs, why: str = "") -> Disagreement:
+def out_of_order(rungs: TwoRungs, why: str = "") -> Disagreement:
     """The positions at which the orders differ."""
     wrong = np.array(rungs.now) != np.array(rungs.before)
     return Disagreement(rungs.gap(), None, int(np.count_nonzero(wrong)), rungs.broken(wrong), why)
 
 
 @final
-class SoftRanking(_Named, frozen=True):
+class SoftRanking(Named, frozen=True):
     """Consistent when |p(T[i]) − p(P[i])| ≤ ε at every position i (PASHA, section 4.1).
 
     `epsilon` is "auto", estimated from the noise in the curves (`core.noise`), or a number in the units of
@@ -204,253 +200,17 @@ class SoftRanking(_Named, frozen=True):
     def disagreement(self, rungs: TwoRungs, noise: Noise) -> Disagreement | None:
         """None if every trial is within ε of the one whose place it took."""
         if not isinstance(self.epsilon, str):
-            return _soft(rungs, self.epsilon)
+            return soft(rungs, self.epsilon)
         gap = rungs.gap()
-        return None if noise.covers(gap) else _beyond(rungs, gap, noise.epsilon)
+        return None if noise.covers(gap) else beyond(rungs, gap, noise.epsilon)
 
 
 @final
-class DirectRanking(_Named, frozen=True):
+class DirectRanking(Named, frozen=True):
     """Consistent when the two orders are the same."""
 
     name = "direct"
 
     def disagreement(self, rungs: TwoRungs, noise: Noise) -> Disagreement | None:
         """None if T equals P."""
-        return None if rungs.same else _out_of_order(rungs)
-
-
-class _Scaled(_Named, frozen=True):
-    """Soft ranking with ε = `scale` times a measure of how far apart the scores at the rung below lie."""
-
-    scale: float = 1.0
-
-    def __post_init__(self) -> None:
-        if real(self.scale, "scale") < 0:
-            raise InputError(f"scale must be 0 or more, not {self.scale!r}")
-
-    def disagreement(self, rungs: TwoRungs, noise: Noise) -> Disagreement | None:
-        """None if every trial is within ε of the one whose place it took."""
-        p = rungs.below_losses()
-        finite = p[p < LARGEST]
-        return _soft(rungs, self.scale * self.spread(finite) * (1 + ROUNDING) if len(finite) > 1 else 0.0)
-
-    @staticmethod
-    def spread(p: NDArray[np.float64]) -> float:
-        """How far apart the finite losses `p`, two or more, lie."""
-        raise AssertionError("abstract")
-
-
-@final
-class SoftStd(_Scaled, frozen=True):
-    """Soft ranking with ε = `scale` · standard deviation (of the population) of the finite scores p(·)."""
-
-    name = "soft_std"
-
-    @staticmethod
-    def spread(p: NDArray[np.float64]) -> float:
-        """The standard deviation of `p`."""
-        return float(np.std(p))
-
-
-@final
-class SoftMeanDistance(_Scaled, frozen=True):
-    """Soft ranking with ε = `scale` · mean of |p(a) − p(b)| over pairs a ≠ b of the finite scores p(·)."""
-
-    name = "soft_mean_distance"
-
-    @staticmethod
-    def spread(p: NDArray[np.float64]) -> float:
-        """The mean distance of two of `p`: in order, the i-th is above i others and below n − 1 − i."""
-        n = len(p)
-        return float(np.sort(p) @ (2 * np.arange(n) - (n - 1)) * 2 / (n * (n - 1)))
-
-
-@final
-class SoftMedianDistance(_Scaled, frozen=True):
-    """Soft ranking with ε = `scale` · median of |p(a) − p(b)| over pairs a ≠ b of the finite scores p(·).
-
-    It looks at all pairs each time: 10 ms where 1,000 trials have reached the top rung.
-    """
-
-    name = "soft_median_distance"
-
-    @staticmethod
-    def spread(p: NDArray[np.float64]) -> float:
-        """The median distance of two of `p`."""
-        a, b = np.triu_indices(len(p), 1)
-        return float(np.median(np.abs(p[a] - p[b])))
-
-
-def _weights(p: float, n: int) -> NDArray[np.float64]:
-    """p⁰, p¹, … p^(n−1), normalised to a sum of 1."""
-    weights = p ** np.arange(n)
-    return np.asarray(weights / weights.sum())
-
-
-class _Weighted(_Named, frozen=True):
-    """A criterion that weighs position i by `p`^i: below 1, the top counts more."""
-
-    p: float = 1.0
-    threshold: float = 0.5
-
-    def __post_init__(self) -> None:
-        if not 0 < real(self.p, "p") <= 1:
-            raise InputError(f"p must be above 0 and at most 1, not {self.p!r}: it is the weight from place to place")
-        if not 0 <= real(self.threshold, "threshold") <= 1:
-            raise InputError(f"threshold must be from 0 to 1, not {self.threshold!r}")
-
-
-@final
-class RankBiasedOverlap(_Weighted, frozen=True):
-    """Consistent when the rank-biased overlap of the two orders is `threshold` or more.
-
-    Σ_d w_d · |top-d(T) ∩ top-d(P)| / d with w_d ∝ p^(d−1), normalised over d = 1 … n; with p = 1 a plain average
-    (Webber et al., ACM Transactions on Information Systems 2010).
-    """
-
-    name = "rbo"
-
-    def disagreement(self, rungs: TwoRungs, noise: Noise) -> Disagreement | None:
-        """None if the overlap is large enough."""
-        if rungs.same:
-            return None
-        n = len(rungs)
-        place = {trial: at for at, trial in enumerate(rungs.before)}
-        joined = np.array([max(at, place[trial]) for at, trial in enumerate(rungs.now)])  # in both top-d from d - 1 on
-        shared = np.cumsum(np.bincount(joined, minlength=n))
-        overlap = float(_weights(self.p, n) @ (shared / np.arange(1, n + 1)))
-        if overlap >= self.threshold - ROUNDING:
-            return None
-        return _out_of_order(rungs, f"their rank-biased overlap is {overlap:.4g}, below {self.threshold:g}")
-
-
-@final
-class ReciprocalRankRegret(_Weighted, frozen=True):
-    """Consistent when the reciprocal rank regret is `threshold` or less (PASHA, appendix).
-
-    Σ_i w_i · (f_i − g_i) / f_i with w_i ∝ p^i, normalised; f are the scores at the top rung in the order T, g the same
-    scores in the order P. For losses the regret is (g_i − f_i) / f_i. It is relative to the size of f, |f|, and a place
-    where f is 0 or infinite counts as no regret if g is the same, else as a regret of ±1 if f is infinite, ∞ if not.
-    """
-
-    name = "rrr"
-    threshold: float = 0.05
-
-    def disagreement(self, rungs: TwoRungs, noise: Noise) -> Disagreement | None:
-        """None if the regret is small enough."""
-        return _regretted(self, rungs, lambda regret: regret)
-
-
-@final
-class AbsoluteRankRegret(_Weighted, frozen=True):
-    """`ReciprocalRankRegret` with the absolute value of each term."""
-
-    name = "arrr"
-    threshold: float = 0.05
-
-    def disagreement(self, rungs: TwoRungs, noise: Noise) -> Disagreement | None:
-        """None if the regret is small enough."""
-        return _regretted(self, rungs, np.abs)
-
-
-def _regretted(
-    ranking: ReciprocalRankRegret | AbsoluteRankRegret,
-    rungs: TwoRungs,
-    each: Callable[[NDArray[np.float64]], NDArray[np.float64]],
-) -> Disagreement | None:
-    if rungs.same:
-        return None
-    f, g = rungs.top_losses()
-    with np.errstate(divide="ignore", invalid="ignore"):
-        terms = np.where(np.isinf(f), -1.0, (g - f) / np.abs(f))
-    regret = float(_weights(ranking.p, len(f)) @ each(np.where(f == g, 0.0, terms)))
-    if regret <= ranking.threshold + ROUNDING:
-        return None
-    return _out_of_order(rungs, f"their regret is {regret:.4g}, it may be {ranking.threshold:g}")
-
-
-@final
-class YourRanking:
-    """Consistent when your function says so.
-
-    It is called as `function(below, top)` with two arrays of the same trials' losses (lower is better whatever the
-    mode, `inf` for a failure) at the two rungs, in their order at the top rung, once two have come that far.
-    """
-
-    def __init__(self, function: Callable[[NDArray[np.float64], NDArray[np.float64]], object]) -> None:
-        self._function = function
-        self._shown = f"{function.__module__}:{function.__qualname__}" if hasattr(function, "__qualname__") else "?"
-
-    def disagreement(self, rungs: TwoRungs, noise: Noise) -> Disagreement | None:
-        """None if the function answers with something true."""
-        if len(rungs) < 2:
-            return None
-        below = rungs.below_losses()
-        if self._function(np.where(below < LARGEST, below, np.inf), rungs.top_losses()[0]):
-            return None
-        return _out_of_order(rungs, f"{self._shown} says so")
-
-    def settings(self) -> dict[str, Any]:
-        """What it is called: enough to compare, not to make it again."""
-        return {"name": "function", "function": self._shown}
-
-
-def _no_function(function: str) -> YourRanking:
-    """Stands for the function of a study that was opened without it: fine to look at."""
-
-    def missing(below: NDArray[np.float64], top: NDArray[np.float64]) -> bool:
-        raise InputError(f"this study's ranking is the function {function}: give it again to go on")
-
-    missing.__module__, _, missing.__qualname__ = function.rpartition(":")
-    return YourRanking(missing)
-
-
-_KINDS = (
-    SoftRanking, DirectRanking, SoftStd, SoftMeanDistance, SoftMedianDistance, RankBiasedOverlap, ReciprocalRankRegret,
-    AbsoluteRankRegret,
-)  # fmt: skip
-RANKINGS: dict[str, type[Any]] = {kind.name: kind for kind in _KINDS}
-
-
-def ranking(name: str, **arguments: float | str) -> Ranking:
-    """The criterion `name` with its arguments.
-
-    `soft(epsilon)`, `direct()`, `soft_std(scale)`, `soft_mean_distance(scale)`, `soft_median_distance(scale)`,
-    `rbo(p, threshold)`, `rrr(p, threshold)`, `arrr(p, threshold)`.
-
-    >>> ranking("rbo", p=0.9, threshold=0.5)
-    RankBiasedOverlap(p=0.9, threshold=0.5)
-
-    Raises `InputError` for a name or an argument that there is not, and for values that cannot be.
-    """
-    if not isinstance(name, str) or name not in RANKINGS:
-        raise InputError(f"there is no ranking {name!r}{suggestion(str(name), RANKINGS)}")
-    kind = RANKINGS[name]
-    for argument in arguments:
-        if argument not in kind.__struct_fields__:
-            meant = suggestion(argument, kind.__struct_fields__)
-            raise InputError(f"the ranking {name!r} has no argument {argument!r}{meant}")
-    made: Ranking = kind(**arguments)
-    return made
-
-
-def as_ranking(given: Ranking | Callable[..., object] | str | dict[str, Any]) -> Ranking:
-    """A ranking from itself, a function, its name ("soft", "rbo", …), or its settings.
-
-    >>> as_ranking("soft")
-    SoftRanking(epsilon='auto')
-    """
-    if isinstance(given, str):
-        return ranking(given)
-    if isinstance(given, dict):
-        arguments = dict(given)
-        name = arguments.pop("name", None)
-        return _no_function(**arguments) if name == "function" else ranking(name, **arguments)
-    if isinstance(given, Ranking) and not isinstance(given, type):
-        return given
-    if callable(given) and not isinstance(given, type):
-        return YourRanking(given)
-    raise InputError(
-        f'ranking must be a name, rw.ranking("rbo", p=0.9), or a function of two arrays of losses, not {given!r}'
-    )
+        return None if rungs.same else out_of_order(rungs)

@@ -1,0 +1,269 @@
+"""Which trial next, all at a time? Synchronous successive halving, and Hyperband, which is a row of such brackets.
+
+Jamieson & Talwalkar, AISTATS 2016, Algorithm 1; Hyperband: Li et al., JMLR 2018, Algorithm 1.
+May import `events`, `names`, `values` and `core.rungs`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, final
+
+from rungwise.core.rungs import Ladder, Levels, Rung
+from rungwise.events import Answer, Completed, Fact, Failed, Promote, Promoted, Reported, Start, Started, Wait
+from rungwise.names import InputError, our_names
+from rungwise.values import whole
+
+
+@final
+class Bracket:
+    """One run of successive halving: `size` trials, of whom the best 1/η go on when all have completed a rung.
+
+    At least one goes on from each rung if any has a finite loss. A bracket that gets no more trials is halved
+    as it stands.
+    """
+
+    def __init__(self, levels: Levels | Ladder, reduction_factor: float, size: int) -> None:
+        self.levels, self.reduction_factor, self.size = levels, reduction_factor, size
+        self.started = 0
+        self._rungs: list[Rung] = [Rung()]
+        self._promoted = [0]  # to the rung at this place
+
+    @property
+    def full(self) -> bool:
+        """Whether it takes no more trials; never again once the halving has begun."""
+        return self.started == self.size or len(self._promoted) > 1
+
+    def ask(self, *, more: bool) -> Promote | None:
+        """The next promotion, if there is one now; with `more` only once it is full."""
+        if more and not self.full:
+            return None
+        expected = self.started
+        for place, rung in enumerate(self._rungs):
+            if len(rung) < expected or place == self.levels.last:
+                return None
+            expected = self._going_on(rung)
+            gone = self._promoted[place + 1] if place + 1 < len(self._promoted) else 0
+            if gone < expected:
+                return Promote(rung.order[gone][2], self.levels.level(place + 1), gone + 1, len(rung))
+        return None
+
+    def _going_on(self, rung: Rung) -> int:
+        finite = sum(loss < math.inf for loss, _, _ in rung.order)
+        return min(max(1, math.floor(len(rung) / self.reduction_factor)), finite)
+
+    def promote(self, rung: int) -> None:
+        """A trial was promoted to `rung`, in the order that `ask` gave."""
+        if rung == len(self._promoted):
+            self._promoted.append(0)
+            self._rungs.append(Rung())
+        self._promoted[rung] += 1
+
+    def complete(self, rung: int, trial: int, loss: float) -> None:
+        """`trial` completed `rung`."""
+        self._rungs[rung].add(trial, loss)
+
+    def to_come(self) -> set[int]:
+        """The trials paused here that may yet be promoted."""
+        hopeful: set[int] = set()
+        for place, rung in enumerate(self._rungs):
+            if place == self.levels.last:
+                break
+            gone = self._promoted[place + 1] if place + 1 < len(self._promoted) else 0
+            most = max(1, math.floor(self.size / self.reduction_factor ** (place + 1)))
+            hopeful.update(trial for loss, _, trial in rung.order[gone:most] if loss < math.inf)
+        return hopeful
+
+
+@final
+class _Row:
+    """Brackets one after the other; the next one begins when the last is full, so that no worker waits for long."""
+
+    def __init__(self, shape: Callable[[int], Bracket]) -> None:
+        self._shape = shape
+        self._brackets: list[Bracket] = []
+        self._of: dict[int, Bracket] = {}  # trial -> its bracket
+        self._running: dict[int, int] = {}  # trial -> the rung it is on the way to
+        self._latest: dict[int, float] = {}
+
+    def ask(self, *, more: bool) -> Answer:
+        for bracket in self._brackets:
+            if (promotion := bracket.ask(more=more)) is not None:
+                return promotion
+        if not more:
+            return Wait()
+        return Start(self._newest().levels.level(0))
+
+    def _newest(self) -> Bracket:
+        """The bracket that a new trial joins; not yet among ours if it is a new one."""
+        if self._brackets and not self._brackets[-1].full:
+            return self._brackets[-1]
+        return self._shape(len(self._brackets))
+
+    def tell(self, fact: Fact) -> None:
+        if type(fact) is Reported:
+            if fact.trial in self._running:
+                self._latest[fact.trial] = fact.loss
+        elif type(fact) is Started:
+            bracket = self._of[fact.trial] = self._newest()
+            if bracket.started == 0:
+                self._brackets.append(bracket)
+            bracket.started += 1
+            self._running[fact.trial] = 0
+        elif type(fact) is Promoted:
+            bracket = self._of[fact.trial]
+            self._running[fact.trial] = rung = bracket.levels.rung_at(fact.until)
+            bracket.promote(rung)
+        elif type(fact) is Completed or type(fact) is Failed:
+            latest = self._latest.pop(fact.trial, math.inf)
+            loss = latest if type(fact) is Completed and math.isfinite(latest) else math.inf
+            self._of[fact.trial].complete(self._running.pop(fact.trial), fact.trial, loss)
+
+    def to_come(self) -> set[int]:
+        return {trial for bracket in self._brackets for trial in bracket.to_come()}
+
+
+@final
+class SuccessiveHalving:
+    """Synchronous successive halving: of `bracket_size` trials the best 1/η go on when all are there.
+
+    Without `bracket_size` there are as many as it takes for one to come to `max_resource`. When a bracket is full
+    the next one begins. If the study ends before the last one is full, it is halved as it is; from each rung at least
+    one goes on. Among equal losses the earlier completion comes first; failed trials never go on.
+
+    >>> SuccessiveHalving(max_resource=9).bracket_size
+    9
+
+    Raises `InputError` as `ASHA` does, and for a bracket_size below 1.
+    """
+
+    name = "halving"
+
+    @our_names
+    def __init__(
+        self,
+        *,
+        max_resource: int,
+        min_resource: int = 1,
+        reduction_factor: float = 3,
+        bracket_size: int | None = None,
+    ) -> None:
+        ladder = Ladder(min_resource, reduction_factor, whole(max_resource, "max_resource"))
+        assert ladder.last is not None
+        self.ladder, self._given = ladder, bracket_size
+        if bracket_size is None:
+            bracket_size = math.ceil(ladder.reduction_factor**ladder.last - 1e-9)
+        self.bracket_size = whole(bracket_size, "bracket_size")
+        if self.bracket_size < 1:
+            raise InputError(f"bracket_size must be 1 or more, not {bracket_size!r}")
+        self._row = _Row(lambda number: Bracket(ladder, ladder.reduction_factor, self.bracket_size))
+
+    @property
+    def max_resource(self) -> int | None:
+        """R, the resource of the last rung."""
+        return self.ladder.max_resource
+
+    @property
+    def open_level(self) -> int | None:
+        """The same: nothing is closed."""
+        return self.ladder.max_resource
+
+    def settings(self) -> dict[str, Any]:
+        """The arguments that make an equal one, as plain JSON."""
+        return {
+            "min_resource": self.ladder.min_resource,
+            "reduction_factor": self.ladder.reduction_factor,
+            "max_resource": self.ladder.max_resource,
+            "bracket_size": self._given,
+        }
+
+    def up_to(self, max_resource: int | None) -> SuccessiveHalving:
+        """A fresh one with the same settings and this `max_resource`."""
+        return SuccessiveHalving(**self.settings() | {"max_resource": max_resource})
+
+    def may_promote(self, total: int) -> set[int]:
+        """The paused trials that may yet be promoted, however many are started."""
+        return self._row.to_come()
+
+    def ask(self, *, more: bool = True) -> Answer:
+        """The next promotion, in the oldest bracket that has one, or a new trial."""
+        return self._row.ask(more=more)
+
+    def tell(self, fact: Fact) -> None:
+        """Take one fact."""
+        self._row.tell(fact)
+
+
+@final
+class Hyperband:
+    """Hyperband: brackets of successive halving that begin with much and with little training, in turn.
+
+    Bracket s = s_max … 0 starts n_s = ⌈(s_max + 1)/(s + 1) · η^s⌉ trials at R · η^(−s), s_max = ⌊log_η(R/r)⌋; then it
+    begins anew. Brackets overlap: when one is full the next one begins, so that no worker waits for the slowest trial.
+
+    >>> Hyperband(max_resource=81).brackets
+    [(81, [1, 3, 9, 27, 81]), (34, [3, 9, 27, 81]), (15, [9, 27, 81]), (8, [27, 81]), (5, [81])]
+
+    Raises `InputError` as `ASHA` does.
+    """
+
+    name = "hyperband"
+
+    @our_names
+    def __init__(self, *, max_resource: int, min_resource: int = 1, reduction_factor: float = 3) -> None:
+        ladder = Ladder(min_resource, reduction_factor, whole(max_resource, "max_resource"))
+        self.ladder, eta = ladder, ladder.reduction_factor
+        self.brackets = brackets(ladder)
+        self._row = _Row(lambda number: self._bracket(number % len(self.brackets), eta))
+
+    def _bracket(self, place: int, eta: float) -> Bracket:
+        size, levels = self.brackets[place]
+        return Bracket(Levels(levels), eta, size)
+
+    @property
+    def max_resource(self) -> int | None:
+        """R, the resource of the last rung."""
+        return self.ladder.max_resource
+
+    @property
+    def open_level(self) -> int | None:
+        """The same: nothing is closed."""
+        return self.ladder.max_resource
+
+    def settings(self) -> dict[str, Any]:
+        """The arguments that make an equal one, as plain JSON."""
+        return {
+            "min_resource": self.ladder.min_resource,
+            "reduction_factor": self.ladder.reduction_factor,
+            "max_resource": self.ladder.max_resource,
+        }
+
+    def up_to(self, max_resource: int | None) -> Hyperband:
+        """A fresh one with the same settings and this `max_resource`."""
+        return Hyperband(**self.settings() | {"max_resource": max_resource})
+
+    def may_promote(self, total: int) -> set[int]:
+        """The paused trials that may yet be promoted, however many are started."""
+        return self._row.to_come()
+
+    def ask(self, *, more: bool = True) -> Answer:
+        """The next promotion, in the oldest bracket that has one, or a new trial."""
+        return self._row.ask(more=more)
+
+    def tell(self, fact: Fact) -> None:
+        """Take one fact."""
+        self._row.tell(fact)
+
+
+def brackets(ladder: Ladder) -> list[tuple[int, list[int]]]:
+    """Hyperband's brackets from s_max to 0: how many trials each starts, and its levels, counted down from R."""
+    r, eta, most = ladder.min_resource, ladder.reduction_factor, ladder.max_resource
+    assert most is not None
+    s_max = math.floor(math.log(most / r, eta) + 1e-9)
+    found = []
+    for s in range(s_max, -1, -1):
+        size = math.ceil((s_max + 1) / (s + 1) * eta**s - 1e-9)
+        levels = [max(1, math.floor(most * eta ** (place - s) + 0.5)) for place in range(s + 1)]
+        found.append((size, list(dict.fromkeys(levels))))
+    return found

@@ -1,0 +1,133 @@
+"""Which ladder does a new trial join? Asynchronous Hyperband over ladders (Li et al., MLSys 2020, section 4).
+
+Bracket i is a ladder that begins at r·η^i: the later ones are safe where little training tells nothing.
+May import `events`, `names`, `values` and `core`.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, final
+
+from rungwise.core.asha import ASHA
+from rungwise.core.halving import brackets as sizes_and_levels
+from rungwise.core.pasha import PASHA
+from rungwise.events import Answer, Fact, Promote, Raise, Raised, Started, Wait
+from rungwise.names import InputError, our_names, suggestion
+from rungwise.values import whole
+
+LADDERS = {"asha": ASHA, "pasha": PASHA}
+
+
+@final
+class AsyncHyperband:
+    """Asynchronous Hyperband: `brackets` ladders like `ladder`, the i-th beginning at min_resource · η^i.
+
+    `ladder` is "asha", "pasha", or one of them with its settings: `AsyncHyperband(ladder=PASHA(ranking="rbo"))`. A new
+    trial joins the ladder that lacks most of its share of the trials, which is n_s of Hyperband (Li et al., JMLR 2018):
+    ⌈B/(s + 1) · η^s⌉ of B brackets, s = B − 1 − i; among equals the one that begins lowest. No chance is involved.
+    Promotions and rises come from the lowest ladder that has one. Without `brackets` there are as many as fit under
+    `max_resource`, 3 if there is none.
+
+    >>> AsyncHyperband(ladder="pasha", max_resource=81).ask()
+    Start(until=1)
+
+    Raises `InputError` as `ASHA` does, and for more brackets than fit.
+    """
+
+    name = "async-hyperband"
+
+    @our_names
+    def __init__(
+        self,
+        *,
+        ladder: ASHA | PASHA | str | dict[str, Any] = "asha",
+        brackets: int | None = None,
+        max_resource: int | None = None,
+    ) -> None:
+        self._like = _ladder(ladder, max_resource)
+        self._given = brackets
+        asha = self._like if isinstance(self._like, ASHA) else self._like.asha
+        r, eta = asha.ladder.min_resource, asha.ladder.reduction_factor
+        fit = None if self._like.max_resource is None else len(sizes_and_levels(asha.ladder))
+        count = whole(brackets if brackets is not None else fit or 3, "brackets")
+        if count < 1 or (fit is not None and count > fit):
+            raise InputError(f"brackets must be from 1 to {fit or 'as many as you like'}, not {brackets!r}")
+        most = math.inf if self._like.max_resource is None else self._like.max_resource
+        self.ladders = [self._like.beginning_at(int(min(most, math.floor(r * eta**i + 0.5)))) for i in range(count)]
+        self._shares = [math.ceil(count / (s + 1) * eta**s - 1e-9) for s in range(count - 1, -1, -1)]
+        self._started = [0] * count
+        self._of: dict[int, int] = {}  # trial -> its bracket
+
+    @property
+    def max_resource(self) -> int | None:
+        """R, the resource of the last rung of every ladder; None if there is none."""
+        return self._like.max_resource
+
+    @property
+    def open_level(self) -> int | None:
+        """The highest resource that any trial may have now; None if there is no limit."""
+        levels = [ladder.open_level for ladder in self.ladders]
+        return None if None in levels else max(level for level in levels if level is not None)
+
+    def settings(self) -> dict[str, Any]:
+        """The arguments that make an equal one, as plain JSON."""
+        return {"ladder": {"name": self._like.name, **self._like.settings()}, "brackets": self._given}
+
+    def up_to(self, max_resource: int | None) -> AsyncHyperband:
+        """A fresh one with the same settings and this `max_resource`."""
+        return AsyncHyperband(ladder=self._like.up_to(max_resource), brackets=self._given)
+
+    def may_promote(self, total: int) -> set[int]:
+        """The paused trials that may yet be promoted if no more than `total` are ever started."""
+        left = total - sum(self._started)
+        return {
+            trial
+            for ladder, started in zip(self.ladders, self._started, strict=True)
+            for trial in ladder.may_promote(started + left)
+        }
+
+    def ask(self, *, more: bool = True) -> Answer:
+        """What the lowest ladder says that has a promotion or a rise; else a new trial."""
+        for place, ladder in enumerate(self.ladders):
+            answer = ladder.ask(more=False)
+            if isinstance(answer, Raise):
+                return Raise(
+                    answer.until, answer.level, answer.compared, answer.gap, answer.epsilon, answer.positions,
+                    answer.broken, answer.why, place,
+                )  # fmt: skip
+            if isinstance(answer, Promote):
+                return answer
+        return self.ladders[self._next()].ask(more=True) if more else Wait()
+
+    def _next(self) -> int:
+        """The ladder that lacks most of its share: the one for which (started + 1) / share is least."""
+        waiting = [(started + 1) / share for started, share in zip(self._started, self._shares, strict=True)]
+        return waiting.index(min(waiting))
+
+    def tell(self, fact: Fact) -> None:
+        """Take one fact; only the ladder that it concerns is told."""
+        if type(fact) is Started:
+            place = self._of[fact.trial] = self._next()
+            self._started[place] += 1
+        else:
+            place = fact.bracket if type(fact) is Raised else self._of.get(getattr(fact, "trial", -1), -1)
+        for other, ladder in enumerate(self.ladders):
+            if other == place:
+                ladder.tell(fact)
+            elif isinstance(ladder, PASHA):
+                ladder.lapse()
+
+
+def _ladder(given: object, max_resource: int | None) -> ASHA | PASHA:
+    if isinstance(given, str):
+        given = {"name": given}
+    if isinstance(given, dict):
+        arguments = dict(given)
+        name = arguments.pop("name", None)
+        if name not in LADDERS:
+            raise InputError(f"there is no ladder {name!r}{suggestion(str(name), LADDERS)}")
+        given = LADDERS[name](**arguments)
+    if not isinstance(given, ASHA | PASHA):
+        raise InputError(f"ladder must be 'asha', 'pasha' or one of them like rw.PASHA(max_resource=81), not {given!r}")
+    return given.up_to(given.max_resource if max_resource is None else max_resource)

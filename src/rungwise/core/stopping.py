@@ -1,0 +1,252 @@
+"""Go on or stop? A trial is judged when it comes to a rung, and goes on at once or never.
+
+For trainers that cannot pause: stopping ASHA (Li et al., MLSys 2020; as Syne Tune and Ray have it), the median rule
+(Golovin et al., KDD 2017, "Google Vizier", section 3.2.1), and no rule at all.
+May import `events`, `names`, `values` and `core.rungs`.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections import deque
+from typing import Any, final
+
+from rungwise.core.rungs import Ladder, Levels, Rung
+from rungwise.events import Answer, Completed, Fact, Failed, Promote, Promoted, Reported, Start, Started, Wait
+from rungwise.names import InputError, our_names
+from rungwise.values import whole
+
+
+@final
+class _Queue:
+    """Who is on the way where, and who goes on: first come, first served."""
+
+    def __init__(self, levels: Ladder | Levels) -> None:
+        self._levels = levels
+        self.running: dict[int, int] = {}  # trial -> the rung it is on the way to
+        self._latest: dict[int, float] = {}
+        self.going_on: deque[Promote] = deque()
+
+    def ask(self, *, more: bool) -> Answer:
+        if self.going_on:
+            return self.going_on[0]
+        return Start(self._levels.level(0)) if more else Wait()
+
+    def tell(self, fact: Fact) -> tuple[int, int, float] | None:
+        """Take one fact; the trial, the rung and the loss if it has completed one."""
+        if type(fact) is Reported:
+            if fact.trial in self.running:
+                self._latest[fact.trial] = fact.loss
+        elif type(fact) is Started:
+            self.running[fact.trial] = 0
+        elif type(fact) is Promoted:
+            self.running[fact.trial] = self._levels.rung_at(fact.until)
+            self.going_on = deque(answer for answer in self.going_on if answer.trial != fact.trial)
+        elif type(fact) is Completed or type(fact) is Failed:
+            latest = self._latest.pop(fact.trial, math.inf)
+            loss = latest if type(fact) is Completed and math.isfinite(latest) else math.inf
+            return fact.trial, self.running.pop(fact.trial), loss
+        return None
+
+    def go_on(self, trial: int, rung: int, rank: int = 0, size: int = 0) -> None:
+        """`trial`, which completed `rung`, goes on."""
+        self.going_on.append(Promote(trial, self._levels.level(rung + 1), rank, size))
+
+
+@final
+class StoppingASHA:
+    """ASHA, stopping type: a trial goes on from rung to rung unless it is not among the best max(1, ⌊n/η⌋) there.
+
+    It is judged once, when it comes to the rung, by the n trials that have come so far, itself included; then it is
+    stopped for good. Among equal losses the earlier completion comes first. A trial that failed, or whose last report
+    is not finite, is stopped.
+
+    >>> StoppingASHA(max_resource=9).ask()
+    Start(until=1)
+
+    Raises `InputError` as `ASHA` does.
+    """
+
+    name = "asha-stopping"
+
+    @our_names
+    def __init__(self, *, min_resource: int = 1, reduction_factor: float = 3, max_resource: int | None = None) -> None:
+        self.ladder = Ladder(min_resource, reduction_factor, max_resource)
+        self._queue = _Queue(self.ladder)
+        self._rungs: list[Rung] = []
+
+    @property
+    def max_resource(self) -> int | None:
+        """R, the resource of the last rung; None if there is none."""
+        return self.ladder.max_resource
+
+    @property
+    def open_level(self) -> int | None:
+        """The same: nothing is closed."""
+        return self.ladder.max_resource
+
+    def settings(self) -> dict[str, Any]:
+        """The arguments that make an equal one, as plain JSON."""
+        return {
+            "min_resource": self.ladder.min_resource,
+            "reduction_factor": self.ladder.reduction_factor,
+            "max_resource": self.ladder.max_resource,
+        }
+
+    def up_to(self, max_resource: int | None) -> StoppingASHA:
+        """A fresh one with the same settings and this `max_resource`."""
+        return StoppingASHA(**self.settings() | {"max_resource": max_resource})
+
+    def may_promote(self, total: int) -> set[int]:
+        """The paused trials that go on: those that were judged well and wait for a worker."""
+        return {answer.trial for answer in self._queue.going_on}
+
+    def ask(self, *, more: bool = True) -> Answer:
+        """The trial that goes on, the one that has waited longest first, or a new one."""
+        return self._queue.ask(more=more)
+
+    def tell(self, fact: Fact) -> None:
+        """Take one fact."""
+        if (completed := self._queue.tell(fact)) is None:
+            return
+        trial, place, loss = completed
+        if place == len(self._rungs):
+            self._rungs.append(Rung())
+        rung = self._rungs[place]
+        rung.add(trial, loss)
+        rank, best = rung.rank(trial), max(1, math.floor(len(rung) / self.ladder.reduction_factor))
+        if place != self.ladder.last and loss < math.inf and rank < best:
+            self._queue.go_on(trial, place, rank + 1, len(rung))
+
+
+@final
+class MedianStopping:
+    """The median stopping rule: a trial goes on unless it is worse than the median of the others.
+
+    At `min_resource` and then every `interval` (default: `min_resource`) up to `max_resource` the best loss of a trial
+    so far is held against the median of the running averages, up to there, of the other trials that have come that far.
+    It is stopped if it is strictly worse, once there are `min_trials` others. (Vizier looks at completed trials alone;
+    with several workers and few completed trials that would stop nobody for long.)
+
+    >>> MedianStopping(max_resource=9, min_resource=3).ask()
+    Start(until=3)
+
+    Raises `InputError` for numbers below 1, and for a min_resource above max_resource.
+    """
+
+    name = "median"
+
+    @our_names
+    def __init__(
+        self, *, max_resource: int, min_resource: int = 1, interval: int | None = None, min_trials: int = 3
+    ) -> None:
+        self._settings = {
+            "max_resource": whole(max_resource, "max_resource"),
+            "min_resource": whole(min_resource, "min_resource"),
+            "interval": whole(min_resource if interval is None else interval, "interval"),
+            "min_trials": whole(min_trials, "min_trials"),
+        }
+        for name, value in self._settings.items():
+            if value < 1:
+                raise InputError(f"{name} must be 1 or more, not {value!r}")
+        if min_resource > max_resource:
+            raise InputError(f"min_resource={min_resource} is above max_resource={max_resource}; swap them?")
+        levels = [*range(min_resource, max_resource, self._settings["interval"]), max_resource]
+        self._last = len(levels) - 1
+        self._queue = _Queue(Levels(levels))
+        self._seen: dict[int, tuple[int, float, float]] = {}  # running trial -> its reports: number, sum, least loss
+        self._averages: list[list[float]] = [[] for _ in levels]  # rung -> running averages of those who came
+
+    @property
+    def max_resource(self) -> int | None:
+        """What a trial gets that is never stopped."""
+        return self._settings["max_resource"]
+
+    @property
+    def open_level(self) -> int | None:
+        """The same: nothing is closed."""
+        return self._settings["max_resource"]
+
+    def settings(self) -> dict[str, Any]:
+        """The arguments that make an equal one, as plain JSON."""
+        return dict(self._settings)
+
+    def up_to(self, max_resource: int | None) -> MedianStopping:
+        """A fresh one with the same settings and this `max_resource`."""
+        return MedianStopping(**self.settings() | {"max_resource": max_resource})
+
+    def may_promote(self, total: int) -> set[int]:
+        """The paused trials that go on: those that were judged well and wait for a worker."""
+        return {answer.trial for answer in self._queue.going_on}
+
+    def ask(self, *, more: bool = True) -> Answer:
+        """The trial that goes on, the one that has waited longest first, or a new one."""
+        return self._queue.ask(more=more)
+
+    def tell(self, fact: Fact) -> None:
+        """Take one fact."""
+        if type(fact) is Reported and fact.trial in self._queue.running:
+            number, total, least = self._seen.get(fact.trial, (0, 0.0, math.inf))
+            self._seen[fact.trial] = number + 1, total + fact.loss, min(least, fact.loss)
+        if (completed := self._queue.tell(fact)) is None:
+            return
+        trial, rung, loss = completed
+        number, total, least = self._seen.get(trial, (1, math.inf, math.inf))
+        others = self._averages[rung]
+        enough = len(others) >= self._settings["min_trials"]
+        worse = enough and least > statistics.median(others)
+        others.append(total / number)
+        if rung != self._last and loss < math.inf and not worse:
+            self._queue.go_on(trial, rung)
+
+
+@final
+class FullTraining:
+    """No early stopping: every trial is trained to `max_resource`.
+
+    With a searcher that learns this is Bayesian optimisation as it is done without early stopping; with a small
+    `max_resource` it is the k-epoch baseline of the PASHA paper (section 5), whose winner is then trained on.
+
+    >>> FullTraining(max_resource=81).ask()
+    Start(until=81)
+
+    Raises `InputError` for a max_resource below 1.
+    """
+
+    name = "full"
+
+    @our_names
+    def __init__(self, *, max_resource: int) -> None:
+        if whole(max_resource, "max_resource") < 1:
+            raise InputError(f"max_resource must be 1 or more, not {max_resource!r}")
+        self._most = whole(max_resource, "max_resource")
+
+    @property
+    def max_resource(self) -> int | None:
+        """What every trial gets."""
+        return self._most
+
+    @property
+    def open_level(self) -> int | None:
+        """The same."""
+        return self._most
+
+    def settings(self) -> dict[str, Any]:
+        """The arguments that make an equal one, as plain JSON."""
+        return {"max_resource": self._most}
+
+    def up_to(self, max_resource: int | None) -> FullTraining:
+        """A fresh one with this `max_resource`."""
+        return FullTraining(max_resource=whole(max_resource, "max_resource"))
+
+    def may_promote(self, total: int) -> set[int]:
+        """None: there is nowhere to go."""
+        return set()
+
+    def ask(self, *, more: bool = True) -> Answer:
+        """A new trial."""
+        return Start(self._most) if more else Wait()
+
+    def tell(self, fact: Fact) -> None:
+        """Learns nothing."""
