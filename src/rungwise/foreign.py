@@ -222,7 +222,9 @@ def _values(
 
 
 def _too_many(rule: object, whose: str) -> InputError:
-    return InputError(f"ConfigSpace's rule {rule} cannot be said by lists of values: {whose} more than {MOST:,}")
+    return InputError(
+        f"ConfigSpace's rule {rule} cannot be said by lists of values: {whose} more than {MOST:,} of them"
+    )
 
 
 def _every(parameter: Hyperparameter[Any, Any]) -> Sequence[Any] | None:

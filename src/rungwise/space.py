@@ -403,6 +403,8 @@ class Space(Mapping[str, Parameter]):
     def __init__(
         self, parameters: Mapping[str, Parameter], forbidden: Sequence[Mapping[str, Any]] | None = None
     ) -> None:
+        if not isinstance(forbidden, (list, tuple, type(None))):
+            raise InputError(f"forbidden= must be a list of dicts like {{'optimizer': 'sgd'}}, not {forbidden!r}")
         if isinstance(parameters, Space):
             forbidden = [*parameters.forbidden, *(forbidden or [])]
             parameters = parameters._parameters
@@ -419,8 +421,6 @@ class Space(Mapping[str, Parameter]):
         except graphlib.CycleError as error:
             raise InputError(f"the conditions run in a circle: {' -> '.join(error.args[1])}") from None
         self._conditions = {name: self._terms(p.condition) for name, p in self._parameters.items()}
-        if not isinstance(forbidden, (list, tuple, type(None))):
-            raise InputError(f"forbidden= must be a list of dicts like {{'optimizer': 'sgd'}}, not {forbidden!r}")
         self.forbidden: list[dict[str, list[Any]]] = [self._clause(clause) for clause in forbidden or []]
         self._never = [self._terms(clause) for clause in self.forbidden]
         if self._never:
