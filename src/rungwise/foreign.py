@@ -153,14 +153,16 @@ def _when(condition: ConditionLike, space: ConfigurationSpace) -> Values:
     for literal in literals:
         if isinstance(literal, NotEqualsCondition) and literal.parent.name in space.conditional_hyperparameters:
             raise InputError(
-                f"ConfigSpace's condition {literal} holds also where {literal.parent.name!r} does not exist, which "
-                "when= cannot say; did you mean an InCondition?"
+                f"ConfigSpace's condition {literal!s:.100} holds also where {literal.parent.name!r} does not exist, "
+                "which when= cannot say; did you mean an InCondition?"
             )
     if len({literal.parent.name for literal in literals}) == 1:
         return _values(literals[0].parent, condition, condition.satisfied_by_value, literals)
     if isinstance(condition, AndConjunction):
         return _both([_when(part, space) for part in condition.components])
-    raise InputError(f"ConfigSpace's condition {condition} needs one of several parents; when= wants all to hold")
+    raise InputError(
+        f"ConfigSpace's condition {condition!s:.100} needs one of several parents; when= wants all to hold"
+    )
 
 
 def _clauses(clause: ForbiddenLike) -> list[Values]:
@@ -223,7 +225,7 @@ def _values(
 
 def _too_many(rule: object, whose: str) -> InputError:
     return InputError(
-        f"ConfigSpace's rule {rule} cannot be said by lists of values: {whose} more than {MOST:,} of them"
+        f"ConfigSpace's rule {rule!s:.100} cannot be said by lists of values: {whose} more than {MOST:,} of them"
     )
 
 

@@ -41,7 +41,7 @@ from rungwise.events import (
 from rungwise.log import Log, MemoryLog, StudyError
 from rungwise.names import InputError, our_names, suggestion
 from rungwise.search import Searcher, as_searcher
-from rungwise.space import Parameter, Space, as_space
+from rungwise.space import Space, as_space
 from rungwise.sqlite import SQLiteLog
 from rungwise.values import as_score, real, same, whole
 from rungwise.version import __version__
@@ -135,8 +135,8 @@ class Budget(msgspec.Struct, frozen=True):
 class Study:
     """A study that you drive: `ask` for a job, train, `report`, and ask again.
 
-    `space` is a `Space` or a dict of parameters; `scheduler` and `searcher` are names or objects; `mode` is
-    "min" or "max"; configuration n is drawn with `numpy.random.default_rng([seed, n])`. With `path` the
+    `space` is a `Space`, a dict of parameters, or one of ConfigSpace, Optuna or scipy; `scheduler` and
+    `searcher` are names or objects; `mode` is "min" or "max"; configuration n is drawn with `numpy.random.default_rng([seed, n])`. With `path` the
     study lives in that file and is taken up from it if it is there: jobs that were running are given out
     again. A report is durable when `report` returns. `run` is noted in the log for whoever resumes it.
 
@@ -155,7 +155,7 @@ class Study:
     @our_names
     def __init__(
         self,
-        space: Space | Mapping[str, Parameter],
+        space: Space | Mapping[str, Any],
         scheduler: Scheduler | str = "pasha",
         searcher: Searcher | str = "random",
         *,
