@@ -138,7 +138,8 @@ class Study:
     `space` is a `Space`, a dict of parameters, or one of ConfigSpace, Optuna or scipy; `scheduler` and
     `searcher` are names or objects; `mode` is "min" or "max"; configuration n is drawn with
     `numpy.random.default_rng([seed, n])`. With `path` the study lives in that file and is taken up from it if
-    it is there: jobs that were running are given out again. A report is durable when `report` returns. `run` is noted in the log for whoever resumes it.
+    it is there: jobs that were running are given out again. A report is durable when
+    `report` returns. `run` is noted in the log for whoever resumes it.
 
     >>> import rungwise as rw
     >>> study = rw.Study({"x": rw.Float(0, 1)}, "asha", mode="min")
