@@ -35,7 +35,7 @@ def slow(trial):
     trial.load()
     for epoch in trial:
         time.sleep(0.05)
-        while pathlib.Path("hold").exists():
+        while pathlib.Path(__file__).with_name("hold").exists():
             time.sleep(0.05)
         trial.report(1 / epoch)
         trial.save(epoch)
@@ -127,7 +127,6 @@ def test_a_space_in_json(folder: Path) -> None:
 def test_ctrl_c_or_sigterm_and_resume(number: signal.Signals, folder: Path) -> None:
     command = [str(Path(sys.executable).with_name("rungwise")), *TUNE, "--study", "s.db", "--workers", "2"]
     command[2] = "train.py:slow"
-    (folder / "hold").touch()
     driver = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     while not (folder / "s.db.trials" / "000002.log").exists():
         time.sleep(0.02)
@@ -260,6 +259,7 @@ def test_wrong_input_is_one_line_and_no_traceback(case: str, folder: Path) -> No
 def test_a_study_that_others_write_can_be_looked_at(folder: Path) -> None:
     command = [str(Path(sys.executable).with_name("rungwise")), *TUNE, "--study", "s.db"]
     command[2] = "train.py:slow"
+    (folder / "hold").touch()
     driver = subprocess.Popen(command, cwd=folder, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     while not (folder / "s.db.trials" / "000001.log").exists():
         time.sleep(0.02)

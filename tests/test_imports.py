@@ -16,7 +16,7 @@ FLOORS = [
     ["version", "names"],
     ["values"],
     ["events"],
-    ["space"],
+    ["space", "foreign"],
     ["core", "search", "explain", "checkpoints", "log"],
     ["sqlite", "records"],
     ["study"],
@@ -28,7 +28,7 @@ FLOORS = [
     ["cli", "__init__"],
 ]
 STRANGERS = [("core", "search"), ("search", "core")]
-PURE = {"core", "search", "events", "space", "explain"}
+PURE = {"core", "search", "events", "space", "foreign", "explain"}
 FORBIDDEN_IN_PURE = {
     "time",
     "datetime",

@@ -3,6 +3,7 @@
 from typing import assert_type
 
 import numpy as np
+import optuna
 
 import rungwise as rw
 
@@ -27,6 +28,9 @@ def main() -> None:
     job = study.ask()
     if job is not None:
         assert_type(study.report(job.trial, job.until, 0.5), bool)
+    expected = {"lr": rw.Float(1e-4, 1e-1, log=True, prior=1e-3, confidence="high"), "n": rw.Integer(1, 9)}
+    rw.Study(rw.Space(expected, forbidden=[{"n": [8, 9], "lr": 0.1}]), mode="min")
+    rw.Study({"n": optuna.distributions.IntDistribution(1, 9), "act": rw.Categorical(["relu", "gelu"])}, mode="min")
     table = rw.CurveTable(np.zeros((4, 9)), mode="min")
     assert_type(rw.simulate("asha", table, trials=4).jobs, list[tuple[float, int, int, int]])
 

@@ -25,7 +25,7 @@ from rungwise.objective import NamedFunction, load_attribute
 from rungwise.report.export import export as export_study
 from rungwise.report.tables import rungs_table, summary
 from rungwise.run import Function, check_function, check_refit, run, tune
-from rungwise.space import Parameter, Space, as_space
+from rungwise.space import Space, as_space
 from rungwise.sqlite import salvage as salvage_study
 from rungwise.study import Study
 from rungwise.version import __version__
@@ -196,7 +196,7 @@ def load_space(text: str) -> Space:
             return Space.from_dict(loaded.get("space", loaded))
         except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise InputError(f"the space {text} cannot be read: {error}") from None
-    value: Space | Mapping[str, Parameter] = load_attribute(text)
+    value: Space | Mapping[str, Any] = load_attribute(text)
     return as_space(value)
 
 

@@ -26,7 +26,7 @@ from rungwise.names import InputError, our_names
 from rungwise.objective import NamedFunction
 from rungwise.records import Budget
 from rungwise.search import Searcher
-from rungwise.space import Parameter, Space, as_space
+from rungwise.space import Space, as_space
 from rungwise.study import Study
 from rungwise.trial import IMPORTING, Trial
 from rungwise.values import flag, real, whole
@@ -41,7 +41,7 @@ HOPELESS = 10  # a study in which so many trials, the first ones, have all faile
 @our_names
 def tune(
     function: Function,
-    space: Space | Mapping[str, Parameter],
+    space: Space | Mapping[str, Any],
     *,
     mode: str,
     scheduler: Scheduler | str = "pasha",

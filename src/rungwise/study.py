@@ -42,7 +42,7 @@ from rungwise.log import Log, MemoryLog, StudyError
 from rungwise.names import InputError, our_names, suggestion
 from rungwise.records import Best, Budget, TrialRecord
 from rungwise.search import Searcher, as_searcher
-from rungwise.space import Parameter, Space, as_space
+from rungwise.space import Space, as_space
 from rungwise.sqlite import SQLiteLog
 from rungwise.values import as_score, same, whole
 from rungwise.version import __version__
@@ -51,10 +51,11 @@ from rungwise.version import __version__
 class Study:
     """A study that you drive: `ask` for a job, train, `report`, and ask again.
 
-    `space` is a `Space` or a dict of parameters; `scheduler` and `searcher` are names or objects; `mode` is
-    "min" or "max"; configuration n is drawn with `numpy.random.default_rng([seed, n])`. With `path` the
-    study lives in that file and is taken up from it if it is there: jobs that were running are given out
-    again. A report is durable when `report` returns. `run` is noted in the log for whoever resumes it.
+    `space` is a `Space`, a dict of parameters, or one of ConfigSpace, Optuna or scipy; `scheduler` and
+    `searcher` are names or objects; `mode` is "min" or "max"; configuration n is drawn with
+    `numpy.random.default_rng([seed, n])`. With `path` the study lives in that file and is taken up from it if
+    it is there: jobs that were running are given out again. A report is durable when
+    `report` returns. `run` is noted in the log for whoever resumes it.
 
     >>> import rungwise as rw
     >>> study = rw.Study({"x": rw.Float(0, 1)}, "asha", mode="min")
@@ -71,7 +72,7 @@ class Study:
     @our_names
     def __init__(
         self,
-        space: Space | Mapping[str, Parameter],
+        space: Space | Mapping[str, Any],
         scheduler: Scheduler | str = "pasha",
         searcher: Searcher | str = "random",
         *,

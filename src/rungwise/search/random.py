@@ -1,4 +1,4 @@
-"""What to try next? A point drawn uniformly from the unit cube of the space (random search)."""
+"""What to try next? A configuration drawn from the priors, uniformly without any (random search)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class RandomSearch:
         self.space = space
 
     def propose(self, rng: Rng) -> Config:
-        """A configuration; takes `len(space)` numbers from `rng`."""
+        """A configuration; takes `len(space)` numbers from `rng` for each try, as `Space.sample` does."""
         return self.space.sample(np.random.default_rng(rng))
 
     def tell(self, fact: Fact) -> None:
