@@ -28,10 +28,30 @@ class Instance:
     ranking: str
     epsilon: float | str
     numbers: dict[str, float]
+    small: int
+    """A number that schedulers take as they need it: bracket_size, interval, …"""
 
     def scheduler(self, algorithm: str) -> rw.Scheduler:
+        most = self.arguments["max_resource"] or self.resources[-1]
+        within = self.arguments | {"max_resource": most}
         if algorithm == "asha":
             return rw.ASHA(**self.arguments)
+        if algorithm == "asha-stopping":
+            return rw.StoppingASHA(**self.arguments)
+        if algorithm == "halving":
+            return rw.SuccessiveHalving(**within, bracket_size=self.small)
+        if algorithm == "hyperband":
+            return rw.Hyperband(**within)
+        if algorithm == "median":
+            return rw.MedianStopping(
+                max_resource=most, min_resource=within["min_resource"], interval=self.small, min_trials=self.workers
+            )
+        if algorithm == "full":
+            return rw.FullTraining(max_resource=most)
+        if algorithm == "async-hyperband":
+            ladder = rw.ASHA(**within) if self.small == 1 else self.scheduler("pasha")
+            return rw.AsyncHyperband(ladder=ladder, brackets=1 if self.small == 5 else None, max_resource=most)
+        assert algorithm == "pasha"
         numbers = {"epsilon": self.epsilon} if self.ranking == "soft" else self.numbers
         return rw.PASHA(**self.arguments, ranking=rw.ranking(self.ranking, **numbers))
 
@@ -98,4 +118,5 @@ def instances(draw: st.DrawFn, fixed_epsilon: bool = True) -> Instance:
         ranking,
         epsilon,
         numbers,
+        draw(st.sampled_from([1, 2, 3, 5, 9])),
     )

@@ -261,7 +261,7 @@ def test_a_study_that_others_write_can_be_looked_at(folder: Path) -> None:
     command[2] = "train.py:slow"
     (folder / "hold").touch()
     driver = subprocess.Popen(command, cwd=folder, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-    while not (folder / "s.db.trials" / "000001.log").exists():
+    while not (folder / "s.db.trials" / "000000.log").exists():
         time.sleep(0.02)
     assert "of 12 trials" in rungwise(folder, "status", "s.db").stdout
     refused = rungwise(folder, "resume", "s.db")

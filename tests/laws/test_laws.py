@@ -61,9 +61,13 @@ class Watched:
     def up_to(self, max_resource: int) -> rw.Scheduler:
         raise AssertionError
 
-    def ask(self):
-        first = self.inner.ask()
-        assert self.inner.ask() == first, "asking twice changes nothing"
+    def ask(self, *, more=True):
+        first = self.inner.ask(more=more)
+        assert self.inner.ask(more=more) == first, "asking twice changes nothing"
+        if not more:
+            assert not isinstance(first, Start), "no new trial where there may be none"
+        elif isinstance(first, Promote | Raise) and not isinstance(self.inner, rw.SuccessiveHalving | rw.Hyperband):
+            assert self.inner.ask(more=False) == first
         assert isinstance(first, Start | Promote | Raise | Wait)
         if isinstance(first, Promote):
             assert first.trial not in self.running, "a running trial is never promoted"
@@ -77,7 +81,8 @@ class Watched:
         elif isinstance(fact, Promoted):
             below = max(level for level, trials in self.completed.items() if fact.trial in trials)
             levels = [level for level in sorted(self.completed) if level < fact.until]
-            assert below == levels[-1], "the members of a rung come from the one below"
+            alike = isinstance(self.inner, rw.Hyperband | rw.AsyncHyperband)  # not every bracket has every level
+            assert below < fact.until if alike else below == levels[-1], "the members of a rung come from the one below"
             self.running[fact.trial] = fact.until
         elif isinstance(fact, Completed | Failed):
             self.completed[self.running.pop(fact.trial)].add(fact.trial)
@@ -101,16 +106,19 @@ def test_invariants_after_every_fact(algorithm: str, instance: Instance) -> None
         scheduler = scheduler.up_to(instance.resources[-1])
     watched = Watched(scheduler)
     sign = -1 if instance.mode == "max" else 1
+    started = 0
     for fact in decisions(simulation):
         if isinstance(fact, Reported):
             loss = math.inf if fact.score is None else sign * fact.score
             fact = Reported(fact.trial, fact.resource, loss)
+        more = started < len(instance.rows)
+        started += isinstance(fact, Started)
         if isinstance(fact, Promoted):
-            assert watched.ask() == Promote(fact.trial, fact.until, fact.rank, fact.size)
+            assert watched.ask(more=more) == Promote(fact.trial, fact.until, fact.rank, fact.size)
         elif isinstance(fact, Started):
             assert watched.ask() == Start(fact.until)
         elif isinstance(fact, Raised):
-            assert isinstance(watched.ask(), Raise)
+            assert isinstance(watched.ask(more=more), Raise)
         watched.tell(fact)
 
 

@@ -174,7 +174,7 @@ def _regretted(
     f, g = rungs.top_losses()
     with np.errstate(divide="ignore", invalid="ignore"):
         terms = np.where(np.isinf(f), -1.0, (g - f) / np.abs(f))
-    regret = float(_weights(ranking.p, len(f)) @ each(np.where(f == g, 0.0, terms)))
+        regret = float(_weights(ranking.p, len(f)) @ each(np.where(f == g, 0.0, terms)))
     if regret <= ranking.threshold + ROUNDING:
         return None
     return out_of_order(rungs, f"their regret is {regret:.4g}, it may be {ranking.threshold:g}")
