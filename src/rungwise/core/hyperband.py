@@ -106,17 +106,18 @@ class AsyncHyperband:
         return waiting.index(min(waiting))
 
     def tell(self, fact: Fact) -> None:
-        """Take one fact; only the ladder that it concerns is told."""
+        """Take one fact; if it is of a trial, only its ladder is told."""
         if type(fact) is Started:
             place = self._of[fact.trial] = self._next()
             self._started[place] += 1
+            self.ladders[place].tell(fact)
+        elif type(fact) is Raised:
+            self.ladders[fact.bracket].tell(fact)
+        elif (trial := getattr(fact, "trial", None)) in self._of:
+            self.ladders[self._of[trial]].tell(fact)
         else:
-            place = fact.bracket if type(fact) is Raised else self._of.get(getattr(fact, "trial", -1), -1)
-        for other, ladder in enumerate(self.ladders):
-            if other == place:
+            for ladder in self.ladders:
                 ladder.tell(fact)
-            elif isinstance(ladder, PASHA):
-                ladder.lapse()
 
 
 def _ladder(given: object, max_resource: int | None) -> ASHA | PASHA:

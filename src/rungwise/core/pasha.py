@@ -92,10 +92,6 @@ class PASHA:
             return found
         return self.asha.ask(more=more)
 
-    def lapse(self) -> None:
-        """Something else has happened: the check that the last completion called for was not wanted."""
-        self._unchecked = False
-
     def tell(self, fact: Fact) -> None:
         """Take one fact, with losses in place of scores."""
         asha = self.asha
