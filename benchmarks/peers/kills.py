@@ -1,4 +1,4 @@
-"""The faults of tests/faults/real.py, to Rungwise and its peers alike: what is lost, stuck, or trained again?
+"""Rungwise and its peers under the same faults: what is lost, stuck, or trained again.
 
 python benchmarks/peers/kills.py [--tries 5] [--peers …] [--seed 0] [--folder runs/peers]
 
@@ -33,10 +33,10 @@ from run import HERE, PEERS, Failed, environment, say
 
 KILLS = 3  # a study, at most
 WAIT_SECONDS = 3.0  # until the command is started again; a heartbeat of Optuna's is overdue after 2
-LIMIT_SECONDS = 120.0  # for the command; an undisturbed one takes a tenth of it
+LIMIT_SECONDS = 120.0  # for the command, and five times what an undisturbed one takes
 ERRORS = 5  # times that the command may end with an error before we give up
 SET_CHILD_SUBREAPER = 36  # of prctl(2)
-TOO_LATE = -1
+TOO_LATE = 1000  # no exit code
 NONE, KILLED, SEGMENTATION_FAULT = "none", "killed (SIGKILL)", "segmentation fault"
 VICTIMS = [name for name in PEERS if name != "none"]
 HEAD = ["peer", "fault", "studies", "struck", "errors", "reports lost", "trials stuck", "from too early"]
@@ -63,12 +63,6 @@ class Counts:
         """Count one study by its diary and what the peer has in the end.
 
         `acknowledged` is the word in the diary for a report that the peer has taken.
-
-        >>> counts = Counts()
-        >>> diary = ["began 0 0", "trained 0 1", "saved 0 1", "trained 0 2", "began 0 0", "trained 0 1", "saved 0 1"]
-        >>> counts.read(diary, {"states": {"0": "stuck"}, "reports": {}, "enough": False}, done=True)
-        >>> counts.acknowledged, counts.lost, counts.stuck, counts.too_early, counts.repeated, counts.finished
-        (1, 1, 1, 1, 1, 0)
         """
         saved: dict[str, int] = {}
         reported: set[tuple[str, int]] = set()
@@ -155,7 +149,8 @@ def start(peer: Peer, folder: Path, moment: float = math.inf) -> Ended:
     with peer.log.open("ab") as log:
         running = subprocess.Popen(peer.command("run", folder), stdout=log, stderr=log, cwd=folder)
     began, first = time.time(), math.inf
-    while (code := running.poll()) is None and (now := time.time()) < min(began + LIMIT_SECONDS, first + moment):
+    limit = began + LIMIT_SECONDS + 5 * peer.seconds
+    while (code := running.poll()) is None and (now := time.time()) < min(limit, first + moment):
         if first == math.inf and diary.exists() and diary.stat().st_size > size:
             first = now
         time.sleep(0.005)
@@ -189,10 +184,10 @@ def study(peer: Peer, fault: str, chance: random.Random, counts: Counts) -> None
         while errors < ERRORS:
             striking = fault == KILLED and kills < KILLS
             ended = start(peer, folder, chance.uniform(0, peer.training / 2) if striking else math.inf)
-            if ended.code == 0:
-                break
             kills += ended.code is None
-            errors += ended.code is not None
+            errors += ended.code not in (0, None)
+            if ended.code in (0, TOO_LATE):
+                break
             time.sleep(WAIT_SECONDS)
         if fault == NONE:
             peer.seconds, peer.training = ended.seconds, ended.training

@@ -23,6 +23,8 @@ STATES = {State.SUCCESS: "ended", State.PENDING: "stuck", State.EVALUATING: "stu
 
 
 class Space(neps.PipelineSpace):
+    """A parameter and the epochs."""
+
     x = neps.Float(0.0, 1.0)
     epoch = neps.IntegerFidelity(1, TOP)
 

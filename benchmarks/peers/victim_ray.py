@@ -1,4 +1,4 @@
-"""Ray Tune: each report with a checkpoint, the state of the experiment saved as often as it can be, `Tuner.restore`."""
+"""Ray Tune: each report with a checkpoint, the state of the experiment once a second, and `Tuner.restore`."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-os.environ |= {"TUNE_GLOBAL_CHECKPOINT_S": "0", "RAY_AIR_NEW_OUTPUT": "0", "RAY_USAGE_STATS_ENABLED": "0"}
+os.environ |= {"TUNE_GLOBAL_CHECKPOINT_S": "1", "RAY_AIR_NEW_OUTPUT": "0", "RAY_USAGE_STATS_ENABLED": "0"}
 
 import ray
 from diary import REDUCTION_FACTOR, TOP, TRIALS, WORKERS, ended, epochs, load, main, note, save
 from ray import tune
 
 NAME = "study"
+SPACE = {"x": tune.uniform(0, 1)}
 STATES = {"TERMINATED": "ended", "ERROR": "failed"}
 
 
@@ -34,11 +35,11 @@ def run(folder: Path) -> None:
     ray.init(num_cpus=WORKERS, include_dashboard=False, log_to_driver=False, _temp_dir=str(folder / "ray"))
     place = str(folder / NAME)
     if tune.Tuner.can_restore(place):
-        tuner = tune.Tuner.restore(place, trainable=train, resume_errored=True)
+        tuner = tune.Tuner.restore(place, trainable=train, resume_errored=True, param_space=SPACE)
     else:
         tuner = tune.Tuner(
             train,
-            param_space={"x": tune.uniform(0, 1)},
+            param_space=SPACE,
             tune_config=tune.TuneConfig(
                 num_samples=TRIALS,
                 reuse_actors=True,
@@ -55,14 +56,9 @@ def run(folder: Path) -> None:
 
 def read(folder: Path) -> None:
     found = tune.ExperimentAnalysis(str(folder / NAME))
-    frames = {trial.trial_id: found.trial_dataframes.get(trial.trial_id) for trial in found.trials}
-    ended(
-        "ray",
-        states={trial.trial_id: STATES.get(trial.status, "stuck") for trial in found.trials},
-        reports={
-            name: [] if frame is None or frame.empty else frame["epoch"].tolist() for name, frame in frames.items()
-        },
-    )
+    reports = {name: frame["epoch"].tolist() for name, frame in found.trial_dataframes.items() if not frame.empty}
+    states = {trial.trial_id: STATES.get(trial.status, "stuck") for trial in found.trials}
+    ended("ray", states=states, reports=reports)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Syne Tune 0.13: its PASHA on the local backend; its `Tuner` is saved at every result, and loaded to go on.
+"""Syne Tune 0.13: its PASHA on the local backend; its `Tuner` is saved once a second, and loaded to go on.
 
 The same file is what the backend starts for a job. The name of a trial in the diary is its number with its
 configuration, as a number is given again to another configuration if the newest trials were not saved.
@@ -27,7 +27,7 @@ def job() -> None:
     for option, kind in {"--x": int, "--epochs": int, "--st_checkpoint_dir": Path}.items():
         parser.add_argument(option, type=kind)
     given = parser.parse_args()
-    trial = f"{given.st_checkpoint_dir.parent.name}/{given.x}"
+    trial = f"{given.st_checkpoint_dir.parent.name}:{given.x}"
     checkpoint, report = given.st_checkpoint_dir / "epoch", Reporter()
     for epoch, value in epochs(trial, given.x / 1e6, load(checkpoint), given.epochs):
         save(checkpoint, epoch)
@@ -62,7 +62,7 @@ def run(folder: Path) -> None:
             stop_criterion=StoppingCriterion(max_num_trials_started=TRIALS - 1),  # stops at more than that
             n_workers=WORKERS,
             sleep_time=0.05,
-            results_update_interval=-1,  # "at most once in more than so many whole seconds": at every result
+            results_update_interval=0,  # seconds, rounded down: it is saved once a second
             max_failures=10 * TRIALS,
             wait_trial_completion_when_stopping=True,
             tuner_name=NAME,
@@ -80,11 +80,11 @@ def read(folder: Path) -> None:
     results = pd.read_csv(next((folder / NAME).glob("results.csv*")))
     reports: dict[str, list[int]] = defaultdict(list)
     for number, x, epoch in zip(results["trial_id"], results["config_x"], results["epoch"], strict=True):
-        reports[f"{number}/{x}"].append(int(epoch))
+        reports[f"{number}:{x}"].append(int(epoch))
     ended(
         "syne-tune",
         states={
-            f"{number}/{tuner.trial_backend._trial_dict[number].config['x']}": STATES.get(str(status), "stuck")
+            f"{number}:{tuner.trial_backend._trial_dict[number].config['x']}": STATES.get(str(status), "stuck")
             for number, status in tuner.tuning_status.last_trial_status_seen.items()
         },
         reports=reports,
