@@ -7,10 +7,12 @@ simulate      run a scheduler over a CurveTable on a virtual clock
 Parameters    Float, Integer, Categorical, Ordinal; a Space of them
 Schedulers    PASHA (the default), ASHA
 Rankings      SoftRanking, DirectRanking: when PASHA takes two rungs to agree
-Searchers     RandomSearch
+Searchers     RandomSearch, SobolSearch, GridSearch, EvolutionSearch, OptunaSearch, First
 Your side     Trial, what your function is handed; Command, any program in its place
 Errors        InputError, what you gave; StudyError, a file that cannot be used
 """
+
+from typing import TYPE_CHECKING, Any
 
 from rungwise.core import ASHA, PASHA, Scheduler
 from rungwise.core.ranking import DirectRanking, SoftRanking
@@ -20,12 +22,19 @@ from rungwise.executors.command import Command
 from rungwise.log import StudyError
 from rungwise.names import InputError
 from rungwise.run import tune
-from rungwise.search import RandomSearch, Searcher
+from rungwise.search import RandomSearch, Searcher, load
+from rungwise.search.evolution import EvolutionSearch
+from rungwise.search.first import First
+from rungwise.search.grid import GridSearch
 from rungwise.simulate import Simulation, simulate
 from rungwise.space import Categorical, Float, Integer, Ordinal, Space
 from rungwise.study import Best, Study, TrialRecord
 from rungwise.trial import Trial
 from rungwise.version import __version__
+
+if TYPE_CHECKING:
+    from rungwise.search.optuna import OptunaSearch as OptunaSearch
+    from rungwise.search.sobol import SobolSearch as SobolSearch
 
 __all__ = [
     "ASHA",
@@ -35,7 +44,10 @@ __all__ = [
     "Command",
     "CurveTable",
     "DirectRanking",
+    "EvolutionSearch",
+    "First",
     "Float",
+    "GridSearch",
     "InputError",
     "Integer",
     "Job",
@@ -54,3 +66,12 @@ __all__ = [
     "simulate",
     "tune",
 ]
+
+_NEED_EXTRAS = {"OptunaSearch": "optuna", "SobolSearch": "sobol"}
+
+
+def __getattr__(name: str) -> Any:
+    """The searchers that need another library; not in `__all__`, so that `import *` needs none."""
+    if name in _NEED_EXTRAS:
+        return load(_NEED_EXTRAS[name])
+    raise AttributeError(f"module 'rungwise' has no attribute {name!r}")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,10 +41,14 @@ from rungwise.events import (
 from rungwise.log import Log, MemoryLog, StudyError
 from rungwise.names import InputError, our_names, suggestion
 from rungwise.search import Searcher, as_searcher
+from rungwise.search.first import First
 from rungwise.space import Parameter, Space, as_space
 from rungwise.sqlite import SQLiteLog
 from rungwise.values import as_score, real, same, whole
 from rungwise.version import __version__
+
+REMEMBERED = ("earlier", "left_out")
+"""Settings of a searcher that say what an earlier study had come to when this one was begun; it may have gone on."""
 
 
 class TrialRecord(msgspec.Struct):
@@ -140,6 +144,10 @@ class Study:
     study lives in that file and is taken up from it if it is there: jobs that were running are given out
     again. A report is durable when `report` returns. `run` is noted in the log for whoever resumes it.
 
+    The configurations in `initial` are tried first. With `warm_start`, an earlier study or its file, of the same mode,
+    its best configuration comes next, and the searcher is told its results; `Study.searcher.left_out` counts those of
+    its configurations that do not fit this space. Both are kept in the new study's file.
+
     >>> import rungwise as rw
     >>> study = rw.Study({"x": rw.Float(0, 1)}, "asha", mode="min")
     >>> job = study.ask()
@@ -161,6 +169,8 @@ class Study:
         *,
         mode: str = "min",
         seed: int = 0,
+        initial: Sequence[Mapping[str, Any]] = (),
+        warm_start: Study | str | Path | None = None,
         path: str | Path | None = None,
         run: dict[str, Any] | None = None,
     ) -> None:
@@ -171,6 +181,8 @@ class Study:
         space = as_space(space)
         scheduler = as_scheduler(scheduler)
         searcher_given, searcher = searcher, as_searcher(searcher, space)
+        if initial or warm_start is not None:
+            searcher = First(space, searcher, points=initial, earlier=_earlier(warm_start, mode))
         created = Created(
             space.to_dict(),
             {"name": scheduler.name, **scheduler.settings()},
@@ -202,6 +214,8 @@ class Study:
                 if not isinstance(searcher_given, Searcher):  # the log's order of parameters is the one that counts
                     space = Space.from_dict(found.space)
                     searcher = as_searcher(found.searcher, space)
+                elif searcher is not searcher_given:  # and so is what the log says of an earlier study
+                    searcher = as_searcher({**found.searcher, "searcher": searcher_given}, space)
                 self._set_up(found, space, scheduler, searcher)
                 self._replay(facts)
                 self._note(Opened(__version__, created.run))
@@ -268,11 +282,17 @@ class Study:
             self._answer = self.scheduler.ask()
         return self._answer
 
+    def _proposal(self) -> Config | None:
+        """The configuration of the next new trial; None if the searcher has none left."""
+        return self.searcher.propose([self.seed, len(self.trials)])
+
     def _compared(self, wanted: Created, found: Fact) -> Created:
         if not isinstance(found, Created):
             raise StudyError(f"{self._path} does not begin as a study does; name another file")
         for what in ("space", "mode", "seed", "searcher", "scheduler"):
             new, old = getattr(wanted, what), getattr(found, what)
+            if what == "searcher":
+                new, old = ({name: s[name] for name in s if name not in REMEMBERED} for s in (new, old))
             if not same(new, old):
                 if isinstance(new, dict):
                     name = next(key for key in [*new, *old] if not same(new.get(key), old.get(key)))
@@ -385,7 +405,8 @@ class Study:
             number = len(self.trials)
             if self.budget.trials is not None and number >= self.budget.trials:
                 return None
-            config = self.searcher.propose([self.seed, number])
+            if (config := self._proposal()) is None:
+                return None
             self._note(Started(number, config, answer.until))
             return self._running[number]
         return None
@@ -583,7 +604,8 @@ class Study:
             return True
         answer = self._next()
         full = self.budget.trials is not None and len(self.trials) >= self.budget.trials
-        return not isinstance(answer, Promote | Raise) and (full or not isinstance(answer, Start))
+        starts = isinstance(answer, Start) and not full and self._proposal() is not None
+        return not starts and not isinstance(answer, Promote | Raise)
 
     @property
     def has_best(self) -> bool:
@@ -667,6 +689,24 @@ class Study:
                     rows.append({**head, **told, **config})
         return rows
 
+    def rung_results(self) -> list[dict[str, Any]]:
+        """A dict a trial that has ended a job: "config", and "results", [level, loss] at the rungs that it completed.
+
+        A loss that is not finite is None; so is the last of a trial that failed.
+        """
+        levels = sorted(self._completed)
+        trials = []
+        for record in self.trials:
+            reports = {at: self._sign * score for at, score in record.reports.items()}
+            known = [(level, [at for at in reports if at <= level]) for level in levels if level <= record.paused_at]
+            results = [[level, reports[max(at)]] for level, at in known if at]
+            if record.failure is not None:
+                results.append([record.paused_at + 1, math.nan])
+            if results:
+                finite = [[level, loss if math.isfinite(loss) else None] for level, loss in results]
+                trials.append({"config": record.config, "results": finite})
+        return trials
+
     def dataframe(self, *, reports: bool = False) -> Any:
         """`rows` as a pandas DataFrame; needs `pip install 'rungwise[frames]'`."""
         try:
@@ -698,3 +738,16 @@ class Study:
             if (failure := self.trials[best.number].refit_failure) is not None:
                 lines.append(f"its refit failed: {failure}")
         return "\n".join(lines)
+
+
+def _earlier(study: Study | str | Path | None, mode: str) -> list[dict[str, Any]]:
+    """What a warm start takes over from `study`."""
+    if study is None:
+        return []
+    if not isinstance(study, (Study, str, Path)):
+        raise InputError(f"warm_start must be a study or the path of one, not {study!r}")
+    if not isinstance(study, Study):
+        study = Study.open(study)
+    if study.mode != mode:
+        raise InputError(f"the earlier study has mode {study.mode!r}, this one {mode!r}; its scores mean the opposite")
+    return study.rung_results()

@@ -14,7 +14,7 @@ import numpy as np
 
 from rungwise.events import Config, Fact
 from rungwise.names import InputError
-from rungwise.search.told import Result, Told
+from rungwise.search.told import Told, best
 from rungwise.space import Rng, Space
 from rungwise.values import same, whole
 
@@ -72,23 +72,6 @@ class EvolutionSearch:
     def settings(self) -> dict[str, Any]:
         """Its name and arguments as plain JSON."""
         return {"name": "evolution", "population": self.population, "sample": self.sample}
-
-
-def best(results: Mapping[int, Result]) -> list[int]:
-    """The trials at the highest level that no other there dominates: none is as good in all losses and better in one.
-
-    >>> best({3: Result(1, (0.1,)), 4: Result(9, (0.3,)), 5: Result(9, (0.2,))})
-    [5]
-    >>> best({3: Result(9, (0.1, 0.9)), 4: Result(9, (0.9, 0.1)), 5: Result(9, (0.9, 0.9))})
-    [3, 4]
-    """
-    level = max(result.level for result in results.values())
-    there = {trial: np.array(result.losses) for trial, result in results.items() if result.level == level}
-    return [
-        trial
-        for trial, losses in there.items()
-        if not any((other <= losses).all() and (other < losses).any() for other in there.values())
-    ]
 
 
 def mutated(space: Space, parent: Mapping[str, Any], rng: np.random.Generator) -> Config:

@@ -76,7 +76,9 @@ class GridSearch:
 
     def tell(self, fact: Fact) -> None:
         """Takes out of the grid what was started."""
-        if isinstance(fact, Started) and (place := self._left.pop(as_key(fact.config), None)) is not None:
+        if not isinstance(fact, Started) or fact.trial < 0:  # an earlier study's trials may be tried again
+            return
+        if (place := self._left.pop(as_key(fact.config), None)) is not None:
             last = self._configs.pop()  # fills the gap, so that a draw costs the same however large the grid is
             if place < len(self._configs):
                 self._configs[place] = last

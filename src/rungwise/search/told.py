@@ -65,21 +65,39 @@ class Told:
         elif type(fact) is Started:
             self._running[fact.trial] = fact.until
             self.configs[fact.trial] = fact.config
-            self.proposed += fact.trial >= 0
-            self._known.add(as_key(fact.config))
+            if fact.trial >= 0:
+                self.proposed += 1
+                self._known.add(as_key(fact.config))
 
     def knows(self, config: Mapping[str, Any]) -> bool:
-        """Whether a trial with this configuration was started."""
+        """Whether a trial of this study was started with this configuration."""
         return as_key(config) in self._known
 
     def new(self, space: Space, draw: Callable[[], Config], rng: np.random.Generator, tries: int = 100) -> Config:
-        """What `draw` gives, if it is allowed and was not started; it is asked `tries` times, then `space.sample` is."""
+        """The first of `tries` draws that is allowed and was not started; if there is none, one of `space.sample`."""
         for source, times in ((draw, tries), (lambda: space.sample(rng), 100)):
             for _ in range(times):
                 config = source()
                 if not self.knows(config) and space.allows(config):
                     return config
         return space.sample(rng)  # all seem to have been tried: once more, then
+
+
+def best(results: Mapping[int, Result]) -> list[int]:
+    """The trials at the highest level that no other there dominates: none is as good in all losses and better in one.
+
+    >>> best({3: Result(1, (0.1,)), 4: Result(9, (0.3,)), 5: Result(9, (0.2,))})
+    [5]
+    >>> best({3: Result(9, (0.1, 0.9)), 4: Result(9, (0.9, 0.1)), 5: Result(9, (0.9, 0.9))})
+    [3, 4]
+    """
+    level = max((result.level for result in results.values()), default=0)
+    there = {trial: np.array(result.losses) for trial, result in results.items() if result.level == level}
+    return [
+        trial
+        for trial, losses in there.items()
+        if not any((other <= losses).all() and (other < losses).any() for other in there.values())
+    ]
 
 
 def as_key(config: Mapping[str, Any]) -> str:
