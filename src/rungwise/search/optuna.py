@@ -99,7 +99,10 @@ class OptunaSearch:
         def draw() -> Config:
             self._used = copy.deepcopy(sampler)
             _reseed(self._used, int(generator.integers(2**31)))
-            return self._board.ask(self._used, attributes)
+            try:
+                return self._board.ask(self._used, attributes)
+            except ValueError as error:  # a kind of parameter, or several metrics, that it is not made for
+                raise InputError(f"the sampler {self._maker.name} cannot go on with this study: {error}") from error
 
         config = self._told.new(self.space, draw, generator, TRIES)
         self._asked = None if isinstance(rng, np.random.Generator) else list(rng)
