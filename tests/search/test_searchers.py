@@ -93,7 +93,7 @@ def test_tune_ends_with_the_grid(tmp_path: Path) -> None:
 # -- better than chance --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("searcher", ["tpe", {"name": "evolution", "population": 12}])
+@pytest.mark.parametrize("searcher", ["tpe", "evolution"])
 def test_it_finds_more_than_random_search(searcher: Any) -> None:
     found = [[finished(each, 50, seed=seed).best.score for seed in range(6)] for each in (searcher, "random")]
     assert np.median(np.array(found[0]) - 0.1) < 0.5 * np.median(np.array(found[1]) - 0.1)
@@ -154,8 +154,8 @@ def test_every_sampler_runs_a_study_to_its_end(sampler: str) -> None:
         warnings.simplefilter("error")
         arguments = {"n_startup_trials": 8} if sampler == "GPSampler" else {}
         search = OptunaSearch(PLANE, sampler, arguments=arguments)
-    study = finished(search, 11 if sampler == "GPSampler" else 40, scheduler=rw.PASHA(max_resource=9))
-    assert study.best.score < 0.5
+    study = finished(search, 9 if sampler == "GPSampler" else 40, scheduler=rw.PASHA(max_resource=9))
+    assert study.best.score < 0.6
     facts = [fact for _, fact in study.facts()]
     again = as_searcher(search.settings(), PLANE)
     for fact in facts:
@@ -202,7 +202,8 @@ def test_qmc_points_are_of_one_sequence() -> None:
 
 def test_a_sampler_object_is_wanted_again_to_go_on(tmp_path: Path) -> None:
     def search() -> OptunaSearch:
-        return OptunaSearch(PLANE, optuna.samplers.TPESampler(n_startup_trials=3, gamma=lambda n: 2))
+        with pytest.warns(FutureWarning, match="gamma"):
+            return OptunaSearch(PLANE, optuna.samplers.TPESampler(n_startup_trials=3, gamma=lambda n: 2))
 
     path = tmp_path / "s.db"
     study = finished(search(), 9, path=path)
