@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import optuna
 import pytest
 
 import rungwise as rw
@@ -35,6 +36,7 @@ SEARCHERS: dict[str, dict[str, Any]] = {
     },
 }
 FEW = {"gp": 10}  # trials, for searchers that fit a model for each proposal
+SEARCHERS["optuna Walker"] = {"name": "optuna", "sampler": f"{__name__}:Walker"}
 ALONE = {"random"}  # may propose twice what it proposed before
 FLAT = {"lr": rw.Float(1e-4, 1, log=True), "width": rw.Integer(1, 64, log=True), "rate": rw.Float(0, 1, step=0.1)}
 SPACES: dict[str, Mapping[str, Any]] = {
@@ -73,6 +75,29 @@ class Rows(rw.Space):
 
     def sample(self, rng: np.random.Generator) -> dict[str, Any]:
         return dict(self.TABLE[rng.integers(len(self.TABLE))])
+
+
+class Walker(optuna.samplers.BaseSampler):
+    """A sampler with a memory: it goes on from where it went last, whatever the results."""
+
+    def __init__(self, seed: int) -> None:
+        self._rng = np.random.RandomState(seed)
+        self._place = 0.5
+
+    def infer_relative_search_space(self, study: Any, trial: Any) -> dict[str, Any]:
+        return {}
+
+    def sample_relative(self, study: Any, trial: Any, search_space: Any) -> dict[str, Any]:
+        return {}
+
+    def sample_independent(self, study: Any, trial: Any, param_name: str, param_distribution: Any) -> Any:
+        self._place = (self._place + 0.3 * self._rng.random_sample()) % 1
+        if hasattr(param_distribution, "choices"):
+            return param_distribution.choices[int(self._place * len(param_distribution.choices))]
+        low, high, step = param_distribution.low, param_distribution.high, param_distribution.step
+        if step is None:
+            return low + self._place * (high - low)
+        return low + step * int(self._place * (round((high - low) / step) + 1))
 
 
 def space_of(name: str) -> rw.Space:
@@ -164,7 +189,7 @@ def test_asking_changes_nothing(name: str) -> None:
     facts, _ = run(as_searcher(SEARCHERS[name], space_of("flat")), FEW.get(name, 12) - 1)
     quiet, curious = (as_searcher(SEARCHERS[name], space_of("flat")) for _ in range(2))
     for fact in facts:
-        curious.propose([5, 3])
+        curious.propose([0, 77])
         curious.propose(np.random.default_rng(4))
         for searcher in (quiet, curious):
             searcher.tell(fact)

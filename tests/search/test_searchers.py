@@ -202,8 +202,9 @@ def test_qmc_points_are_of_one_sequence() -> None:
 
 def test_a_sampler_object_is_wanted_again_to_go_on(tmp_path: Path) -> None:
     def search() -> OptunaSearch:
-        with pytest.warns(FutureWarning, match="gamma"):
-            return OptunaSearch(PLANE, optuna.samplers.TPESampler(n_startup_trials=3, gamma=lambda n: 2))
+        with warnings.catch_warnings(action="ignore"):  # it is experimental
+            crossover = optuna.samplers.nsgaii.UniformCrossover(0.3)
+            return OptunaSearch(PLANE, optuna.samplers.NSGAIISampler(population_size=4, crossover=crossover))
 
     path = tmp_path / "s.db"
     study = finished(search(), 9, path=path)
@@ -211,7 +212,7 @@ def test_a_sampler_object_is_wanted_again_to_go_on(tmp_path: Path) -> None:
     assert len(rw.Study.open(path).trials) == 9, "looking is allowed"
     opened = rw.Study.open(path, writable=True)
     opened.extend(trials=10)
-    with pytest.raises(rw.InputError, match=r"begun with an object of optuna.*TPESampler as sampler; to go on"):
+    with pytest.raises(rw.InputError, match=r"begun with an object of optuna.*NSGAIISampler as sampler; to go on"):
         opened.ask()
     opened.close()
     more, whole = finished(search(), 15, path=path), finished(search(), 15)

@@ -22,6 +22,7 @@ import importlib.util
 import inspect
 import math
 import warnings
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, final
 
@@ -73,23 +74,23 @@ class OptunaSearch:
         kind = self._maker.kind
         self._board = _Board(space, prunes=kind is not None and issubclass(kind, TPESampler))
         self._told = Told()  # what the board knows
-        self._news: list[Fact] = []  # what it does not know yet
+        self._news: deque[Fact] = deque()  # what it does not know yet
         self._reports: dict[int, Reported] = {}  # trial -> its last report, until it counts
         self._memory: tuple[BaseSampler, dict[str, Any]] | None = None  # of a sampler that has one
-        self._used: BaseSampler  # the one asked last,
-        self._asked: list[int] | None = None  # under this seed
+        self._used: BaseSampler  # the one that was asked last, under the seed
+        self._asked: list[int] | None = None  # if nothing but the start of that trial has been told since
 
     def propose(self, rng: Rng) -> Config:
         """What the sampler says to the facts told so far."""
         seed = of_study(rng)
         with _quiet():
-            for fact in self._news:
-                self._told.tell(fact)
+            while self._news:
+                fact = self._news.popleft()
                 if isinstance(fact, Started):
                     self._start(fact, seed)
-                elif isinstance(fact, Completed | Failed):
+                self._told.tell(fact)
+                if isinstance(fact, Completed | Failed):
                     self._board.end(fact.trial, self._told.results[fact.trial])
-            self._news.clear()
             return self._ask(seed, rng)
 
     def _ask(self, seed: list[int], rng: Rng) -> Config:
@@ -122,9 +123,11 @@ class OptunaSearch:
     def tell(self, fact: Fact) -> None:
         """Learns rung results and what is running, when it is asked next."""
         if isinstance(fact, Reported):
-            self._reports[fact.trial] = fact
+            self._reports[fact.trial] = fact  # takes part when its job ends
         elif isinstance(fact, Started | Promoted | Completed | Failed):
-            if isinstance(fact, Completed) and (report := self._reports.pop(fact.trial, None)) is not None:
+            if not self._news and not isinstance(fact, Started):
+                self._asked = None
+            if isinstance(fact, Completed | Failed) and (report := self._reports.pop(fact.trial, None)) is not None:
                 self._news.append(report)  # the one that counts
             self._news.append(fact)
 

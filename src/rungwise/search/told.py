@@ -92,11 +92,12 @@ def best(results: Mapping[int, Result]) -> list[int]:
     [3, 4]
     """
     level = max((result.level for result in results.values()), default=0)
-    there = {trial: np.array(result.losses) for trial, result in results.items() if result.level == level}
+    there = [trial for trial, result in results.items() if result.level == level]
+    losses = np.array([results[trial].losses for trial in there])  # (trials, metrics)
     return [
         trial
-        for trial, losses in there.items()
-        if not any((other <= losses).all() and (other < losses).any() for other in there.values())
+        for trial, own in zip(there, losses, strict=True)
+        if not ((losses <= own).all(axis=1) & (losses < own).any(axis=1)).any()
     ]
 
 
@@ -107,6 +108,8 @@ def as_key(config: Mapping[str, Any]) -> str:
 
 def of_study(rng: Rng) -> list[int]:
     """The part of a proposal's seed that all proposals of a study share: [seed] of [seed, n]; [0] for a generator.
+
+    A searcher works for one study, so this stays the same.
 
     >>> of_study([7, 30])
     [7]
