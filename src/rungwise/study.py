@@ -8,6 +8,7 @@ and the searcher minimise. May import everything below it; has no clock and star
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -181,12 +182,14 @@ class Study:
         space = as_space(space)
         scheduler = as_scheduler(scheduler)
         searcher_given, searcher = searcher, as_searcher(searcher, space)
-        if initial or warm_start is not None:
-            searcher = First(space, searcher, points=initial, earlier=_earlier(warm_start, mode))
+        settings, leads = searcher.settings(), bool(initial) or warm_start is not None
+        if leads:
+            lead = First(space, points=initial, earlier=_earlier(warm_start, mode))
+            settings = lead.settings() | {"searcher": settings}
         created = Created(
             space.to_dict(),
             {"name": scheduler.name, **scheduler.settings()},
-            searcher.settings(),
+            settings,
             mode,
             whole(seed, "seed"),
             __version__,
@@ -202,6 +205,8 @@ class Study:
             facts = self._log.read()
             first = next(facts, None)
             if first is None:
+                if leads:
+                    searcher = as_searcher({**settings, "searcher": searcher}, space)
                 self._set_up(created, space, scheduler, searcher)
                 if self._folder is not None and self._folder.is_dir() and any(self._folder.glob("[0-9]*")):
                     raise StudyError(
@@ -214,8 +219,8 @@ class Study:
                 if not isinstance(searcher_given, Searcher):  # the log's order of parameters is the one that counts
                     space = Space.from_dict(found.space)
                     searcher = as_searcher(found.searcher, space)
-                elif searcher is not searcher_given:  # and so is what the log says of an earlier study
-                    searcher = as_searcher({**found.searcher, "searcher": searcher_given}, space)
+                elif leads:  # and so is what it says of an earlier study
+                    searcher = as_searcher({**found.searcher, "searcher": searcher}, space)
                 self._set_up(found, space, scheduler, searcher)
                 self._replay(facts)
                 self._note(Opened(__version__, created.run))
@@ -694,17 +699,18 @@ class Study:
 
         A loss that is not finite is None; so is the last of a trial that failed.
         """
-        levels = sorted(self._completed)
         trials = []
         for record in self.trials:
-            reports = {at: self._sign * score for at, score in record.reports.items()}
-            known = [(level, [at for at in reports if at <= level]) for level in levels if level <= record.paused_at]
-            results = [[level, reports[max(at)]] for level, at in known if at]
+            reported = list(record.reports)
+            results: list[list[Any]] = []
+            for level in sorted(level for level in self._completed if level <= record.paused_at):
+                if at := bisect_right(reported, level):
+                    loss = self._sign * record.reports[reported[at - 1]]
+                    results.append([level, loss if math.isfinite(loss) else None])
             if record.failure is not None:
-                results.append([record.paused_at + 1, math.nan])
+                results.append([record.paused_at + 1, None])
             if results:
-                finite = [[level, loss if math.isfinite(loss) else None] for level, loss in results]
-                trials.append({"config": record.config, "results": finite})
+                trials.append({"config": record.config, "results": results})
         return trials
 
     def dataframe(self, *, reports: bool = False) -> Any:
@@ -748,6 +754,7 @@ def _earlier(study: Study | str | Path | None, mode: str) -> list[dict[str, Any]
         raise InputError(f"warm_start must be a study or the path of one, not {study!r}")
     if not isinstance(study, Study):
         study = Study.open(study)
+        study.close()
     if study.mode != mode:
         raise InputError(f"the earlier study has mode {study.mode!r}, this one {mode!r}; its scores mean the opposite")
     return study.rung_results()

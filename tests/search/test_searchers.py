@@ -276,6 +276,34 @@ def test_a_warm_started_study_is_opened_again_without_the_earlier_one(tmp_path: 
     assert [trial.config for trial in resumed.trials] == [trial.config for trial in whole.trials]
 
 
+def test_a_searcher_object_is_told_of_the_earlier_study_once(tmp_path: Path) -> None:
+    class Listening:
+        def __init__(self) -> None:
+            self.told: list[Any] = []
+
+        def propose(self, rng: Any) -> dict[str, Any]:
+            return {"x": 0.25}
+
+        def tell(self, fact: Any) -> None:
+            self.told.append(fact)
+
+        def settings(self) -> dict[str, Any]:
+            return {"name": "listening"}
+
+    old = earlier("min")
+    for trials in (0, 1):
+        search = Listening()
+        study = rw.Study({"y": rw.Float(5, 6)}, searcher=search, warm_start=old, path=tmp_path / "s.db")
+        assert len(study.trials) == trials
+        assert study.ask().config == old.trials[0].config
+        study.close()
+        assert [type(fact).__name__ for fact in search.told if getattr(fact, "trial", 0) < 0] == [
+            "Started",
+            "Reported",
+            "Completed",
+        ]
+
+
 def test_what_does_not_fit_is_left_out_and_counted() -> None:
     old = rw.Study({"x": rw.Float(0, 1), "gone": rw.Integer(1, 3)}, rw.ASHA(max_resource=3), mode="max", seed=1)
     while len(old.trials) < 12:
