@@ -8,10 +8,12 @@ Parameters    Float, Integer, Categorical, Ordinal; a Space of them
 Schedulers    PASHA (the default), ASHA, StoppingASHA, SuccessiveHalving, Hyperband, AsyncHyperband, MedianStopping,
               FullTraining
 Rankings      ranking("soft"), ranking("rbo", p=0.9), …: when PASHA takes two rungs to agree
-Searchers     RandomSearch
+Searchers     RandomSearch, SobolSearch, GridSearch, EvolutionSearch, OptunaSearch, GPSearch, First
 Your side     Trial, what your function is handed; Command, any program in its place
 Errors        InputError, what you gave; StudyError, a file that cannot be used
 """
+
+from typing import TYPE_CHECKING, Any
 
 from rungwise.core import Scheduler
 from rungwise.core.asha import ASHA
@@ -28,12 +30,19 @@ from rungwise.log import StudyError
 from rungwise.names import InputError
 from rungwise.records import Best, TrialRecord
 from rungwise.run import tune
-from rungwise.search import RandomSearch, Searcher
+from rungwise.search import RandomSearch, Searcher, load
+from rungwise.search.evolution import EvolutionSearch
+from rungwise.search.first import First
+from rungwise.search.grid import GridSearch
 from rungwise.simulate import Simulation, simulate
 from rungwise.space import Categorical, Float, Integer, Ordinal, Space
 from rungwise.study import Study
 from rungwise.trial import Trial
 from rungwise.version import __version__
+
+if TYPE_CHECKING:
+    from rungwise.search.optuna import OptunaSearch as OptunaSearch
+    from rungwise.search.sobol import SobolSearch as SobolSearch
 
 __all__ = [
     "ASHA",
@@ -44,8 +53,11 @@ __all__ = [
     "Command",
     "CurveTable",
     "DirectRanking",
+    "EvolutionSearch",
+    "First",
     "Float",
     "FullTraining",
+    "GridSearch",
     "Hyperband",
     "InputError",
     "Integer",
@@ -69,3 +81,12 @@ __all__ = [
     "simulate",
     "tune",
 ]
+
+_NEED_EXTRAS = {"OptunaSearch": "optuna", "SobolSearch": "sobol"}
+
+
+def __getattr__(name: str) -> Any:
+    """The searchers that need another library; not in `__all__`, so that `import *` needs none."""
+    if name in _NEED_EXTRAS:
+        return load(_NEED_EXTRAS[name])
+    raise AttributeError(f"module 'rungwise' has no attribute {name!r}")

@@ -25,6 +25,7 @@ from rungwise.objective import NamedFunction, load_attribute
 from rungwise.report.export import export as export_study
 from rungwise.report.tables import rungs_table, summary
 from rungwise.run import Function, check_function, check_refit, run, tune
+from rungwise.search import SEARCHERS
 from rungwise.space import Space, as_space
 from rungwise.sqlite import salvage as salvage_study
 from rungwise.study import Study
@@ -35,8 +36,8 @@ F = TypeVar("F", bound=Callable[..., object])
 SETTINGS = "rungwise.toml"
 IN_SETTINGS = (
     "function", "command", "space", "scheduler", "searcher", "mode", "trials", "resource", "seconds", "target",
-    "workers", "study", "seed", "refit", "job_seconds", "silence_seconds", "retries", "keep_checkpoints",
-    "sync", "quiet",
+    "workers", "study", "seed", "initial", "warm_start", "refit", "job_seconds", "silence_seconds", "retries",
+    "keep_checkpoints", "sync", "quiet",
 )  # fmt: skip
 IN_SCHEDULER = ("name", "min_resource", "reduction_factor", "max_resource", "ranking")
 
@@ -94,6 +95,9 @@ def budget_options(command: F) -> F:
 @click.option("--mode", type=click.Choice(["min", "max"]), help="Whether less or more is better.")
 @click.option("--study", type=click.Path(path_type=Path), help="The study's file (default: rungwise.db).")
 @click.option("--scheduler", type=click.Choice(sorted(SCHEDULERS)), help="Default: pasha.")
+@click.option("--searcher", type=click.Choice(sorted({*SEARCHERS} - {"first"})), help="Default: random.")
+@click.option("--initial", type=click.Path(path_type=Path), help="A .json file: a list of configurations to try first.")
+@click.option("--warm-start", type=click.Path(), help="The file of an earlier study to learn from.")
 @click.option("--min-resource", type=int, help="The first rung (default 1).")
 @click.option("--max-resource", type=int, help="The last rung; PASHA can do without.")
 @click.option("--reduction-factor", type=float, help="How many times fewer trials go on at each rung (default 3).")
@@ -109,6 +113,7 @@ def tune_command(
     reduction_factor: float | None,
     ranking: str | None,
     scheduler: str | None,
+    initial: Path | None,
     refit_to: int | None,
     **options: Any,
 ) -> None:
@@ -122,6 +127,8 @@ def tune_command(
     objective = _objective(function or given, None if function else command)
     if refit_to is not None:
         settings["refit"] = refit_to
+    if initial is not None:
+        settings["initial"] = _initial(initial)
     if space is not None:
         settings["space"] = load_space(space)
     elif "space" in settings:
@@ -160,6 +167,14 @@ def _settings(path: Path | None, *, wanted: bool) -> dict[str, Any]:
         if name not in IN_SETTINGS:
             raise InputError(f"{path} has the unknown setting {name!r}{suggestion(name, IN_SETTINGS)}")
     return settings
+
+
+def _initial(path: Path) -> Any:
+    """What the file of configurations says."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"the configurations in {path} cannot be read: {error}") from None
 
 
 def _scheduler(given: object, chosen: Mapping[str, object]) -> Any:

@@ -9,7 +9,7 @@ import signal
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -53,6 +53,8 @@ def tune(
     workers: int = 1,
     study: str | Path | None = None,
     seed: int = 0,
+    initial: Sequence[Mapping[str, Any]] = (),
+    warm_start: Study | str | Path | None = None,
     refit: bool | int = False,
     job_seconds: float | None = None,
     silence_seconds: float | None = None,
@@ -66,7 +68,8 @@ def tune(
     `mode` is "min" or "max". The study ends when one of the totals is reached: `trials` started, `resource`
     used, `seconds` of running time, a score as good as `target`; at least one must be given. `study` names
     a file: if it is there, the study in it is taken up where it stood, and the totals are the new ones.
-    Without it the study is kept in memory.
+    Without it the study is kept in memory. `initial` and `warm_start` are as for `Study`: configurations to try first,
+    and an earlier study to learn from. It ends sooner if the searcher has no configuration left (a grid).
 
     `refit=True` trains the best trial on to the scheduler's `max_resource` at the end, a number to that
     resource. A job that takes longer than `job_seconds`, or reports nothing for longer than `silence_seconds` (the
@@ -119,7 +122,9 @@ def tune(
         how["command"] = function.arguments
     elif isinstance(function, NamedFunction):
         how["function"] = function.target
-    opened = Study(space, scheduler, searcher, mode=mode, seed=seed, path=study, run=how)
+    opened = Study(
+        space, scheduler, searcher, mode=mode, seed=seed, initial=initial, warm_start=warm_start, path=study, run=how
+    )
     opened.set_budget(budget)
     run(
         opened,
@@ -220,6 +225,8 @@ def run(
         local = LocalWorkers(function, workers, study.folder, job_seconds=job_seconds, silence_seconds=silence_seconds)
         stack.callback(local.close)
         display = stack.enter_context(Display(study, Console(stderr=True), quiet=quiet))
+        if left_out := getattr(study.searcher, "left_out", 0):
+            display.say(f"{left_out} configurations of the earlier study do not fit this space and are left out")
         session = _Session(study, local, display, keep_checkpoints)
         stack.enter_context(session.interrupts())
         if tune:

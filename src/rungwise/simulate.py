@@ -13,7 +13,7 @@ import numpy as np
 
 from rungwise.core import Scheduler, as_scheduler
 from rungwise.curves import CurveTable
-from rungwise.events import Completed, Config, Fact, Job, Reported
+from rungwise.events import Completed, Config, Fact, Job, Reported, Started
 from rungwise.executors import Message, Said
 from rungwise.loop import drive
 from rungwise.names import InputError, our_names
@@ -104,13 +104,14 @@ class _Rows:
     """A searcher that hands out the rows of a table in a given order."""
 
     def __init__(self, rows: Sequence[int]) -> None:
-        self._rows = iter(rows)
+        self._rows = rows
+        self._started = 0
 
-    def propose(self, rng: Rng) -> Config:
-        return {"row": next(self._rows)}
+    def propose(self, rng: Rng) -> Config | None:
+        return {"row": self._rows[self._started]} if self._started < len(self._rows) else None
 
     def tell(self, fact: Fact) -> None:
-        pass
+        self._started += isinstance(fact, Started)
 
     def settings(self) -> dict[str, Any]:
         return {"name": "rows"}

@@ -504,6 +504,11 @@ class Space(Mapping[str, Parameter]):
         """The point of `config`, shape (len(space),), in [0, 1]; 0.5 where a parameter does not exist."""
         return np.array([self[name].encode(config[name]) if name in config else 0.5 for name in self])
 
+    def at_quantiles(self, point: ArrayLike) -> Values:
+        """The configuration at `point`, shape (len(space),), in [0, 1], of the priors: `decode` without any."""
+        quantiles = zip(self.values(), np.asarray(point, dtype=float).tolist(), strict=True)
+        return self.decode([parameter.quantile(u) for parameter, u in quantiles])
+
     def sample(self, rng: np.random.Generator) -> Values:
         """An allowed configuration drawn from the priors; uniform in the cube without any.
 
@@ -511,8 +516,7 @@ class Space(Mapping[str, Parameter]):
         forbidden. Raises `InputError` if none of 20,000 is allowed.
         """
         for _ in range(TRIES):
-            point = rng.random(len(self)).tolist()
-            config = self.decode([parameter.quantile(u) for parameter, u in zip(self.values(), point, strict=True)])
+            config = self.at_quantiles(rng.random(len(self)))
             if self.allows(config):
                 return config
         raise InputError(f"{TRIES:,} configurations were drawn and all are forbidden; forbid less")

@@ -8,8 +8,9 @@ and the searcher minimise. May import everything below it; has no clock and star
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from rungwise.events import (
     Answer,
     Broken,
     Completed,
+    Config,
     Created,
     Extended,
     Fact,
@@ -42,10 +44,14 @@ from rungwise.log import Log, MemoryLog, StudyError
 from rungwise.names import InputError, our_names, suggestion
 from rungwise.records import Best, Budget, TrialRecord
 from rungwise.search import Searcher, as_searcher
+from rungwise.search.first import First
 from rungwise.space import Space, as_space
 from rungwise.sqlite import SQLiteLog
 from rungwise.values import as_score, same, whole
 from rungwise.version import __version__
+
+REMEMBERED = ("earlier", "left_out")
+"""Settings of a searcher that say what an earlier study had come to when this one was begun; it may have gone on."""
 
 
 class Study:
@@ -56,6 +62,10 @@ class Study:
     `numpy.random.default_rng([seed, n])`. With `path` the study lives in that file and is taken up from it if
     it is there: jobs that were running are given out again. A report is durable when
     `report` returns. `run` is noted in the log for whoever resumes it.
+
+    The configurations in `initial` are tried first. With `warm_start`, an earlier study or its file, of the same mode,
+    its best configuration comes next, and the searcher is told its results; `Study.searcher.left_out` counts those of
+    its configurations that do not fit this space. Both are kept in the new study's file.
 
     >>> import rungwise as rw
     >>> study = rw.Study({"x": rw.Float(0, 1)}, "asha", mode="min")
@@ -78,6 +88,8 @@ class Study:
         *,
         mode: str = "min",
         seed: int = 0,
+        initial: Sequence[Mapping[str, Any]] = (),
+        warm_start: Study | str | Path | None = None,
         path: str | Path | None = None,
         run: dict[str, Any] | None = None,
     ) -> None:
@@ -88,10 +100,14 @@ class Study:
         space = as_space(space)
         scheduler = as_scheduler(scheduler)
         searcher_given, searcher = searcher, as_searcher(searcher, space)
+        settings, leads = searcher.settings(), bool(initial) or warm_start is not None
+        if leads:
+            lead = First(space, points=initial, earlier=_earlier(warm_start, mode))
+            settings = lead.settings() | {"searcher": settings}
         created = Created(
             space.to_dict(),
             {"name": scheduler.name, **scheduler.settings()},
-            searcher.settings(),
+            settings,
             mode,
             whole(seed, "seed"),
             __version__,
@@ -107,6 +123,8 @@ class Study:
             facts = self._log.read()
             first = next(facts, None)
             if first is None:
+                if leads:
+                    searcher = as_searcher({**settings, "searcher": searcher}, space)
                 self._set_up(created, space, scheduler, searcher)
                 if self._folder is not None and self._folder.is_dir() and any(self._folder.glob("[0-9]*")):
                     raise StudyError(
@@ -119,6 +137,8 @@ class Study:
                 if not isinstance(searcher_given, Searcher):  # the log's order of parameters is the one that counts
                     space = Space.from_dict(found.space)
                     searcher = as_searcher(found.searcher, space)
+                elif leads:  # and so is what it says of an earlier study
+                    searcher = as_searcher({**found.searcher, "searcher": searcher}, space)
                 self._set_up(found, space, scheduler, searcher)
                 self._replay(facts)
                 self._note(Opened(__version__, created.run))
@@ -183,19 +203,24 @@ class Study:
     def _next(self) -> Answer:
         if self._answer is None:
             self._answer = self.scheduler.ask()
-            if isinstance(self._answer, Start) and self._full:
-                self._answer = self.scheduler.ask(more=False)
         return self._answer
 
-    @property
-    def _full(self) -> bool:
-        return self.budget.trials is not None and len(self.trials) >= self.budget.trials
+    def _decided(self) -> tuple[Answer, Config | None]:
+        """What is next, and the configuration if it is a new trial, which there may not be."""
+        answer = self._next()
+        if not isinstance(answer, Start):
+            return answer, None
+        full = self.budget.trials is not None and len(self.trials) >= self.budget.trials
+        config = None if full else self.searcher.propose([self.seed, len(self.trials)])
+        return (answer, config) if config is not None else (self.scheduler.ask(more=False), None)
 
     def _compared(self, wanted: Created, found: Fact) -> Created:
         if not isinstance(found, Created):
             raise StudyError(f"{self._path} does not begin as a study does; name another file")
         for what in ("space", "mode", "seed", "searcher", "scheduler"):
             new, old = getattr(wanted, what), getattr(found, what)
+            if what == "searcher":
+                new, old = ({name: s[name] for name in s if name not in REMEMBERED} for s in (new, old))
             if not same(new, old):
                 if isinstance(new, dict):
                     name = next(key for key in [*new, *old] if not same(new.get(key), old.get(key)))
@@ -301,12 +326,13 @@ class Study:
             return None
         while isinstance(answer := self._next(), Raise):
             self._note(self._raised(answer))
+        answer, config = self._decided()
         if isinstance(answer, Promote):
             self._note(Promoted(answer.trial, answer.until, answer.rank, answer.size))
             return self._running[answer.trial]
         if isinstance(answer, Start):
+            assert config is not None
             number = len(self.trials)
-            config = self.searcher.propose([self.seed, number])
             self._note(Started(number, config, answer.until))
             return self._running[number]
         return None
@@ -441,7 +467,6 @@ class Study:
             self._run(record, Job(fact.trial, record.config, fact.start, fact.until, refit=True), fact)
         elif type(fact) is Extended:
             self.budget = Budget(fact.trials, fact.resource, fact.seconds, fact.target)
-            self._answer = None
             self._target_reached = any(
                 self._reaches_target(score) for record in self.trials for score in record.curve[1::3]
             )
@@ -516,7 +541,7 @@ class Study:
             return False
         if self._spent():
             return True
-        return isinstance(self._next(), Wait)
+        return isinstance(self._decided()[0], Wait)
 
     @property
     def has_best(self) -> bool:
@@ -601,6 +626,25 @@ class Study:
                     rows.append({**head, **told, **config})
         return rows
 
+    def rung_results(self) -> list[dict[str, Any]]:
+        """A dict a trial that has ended a job: "config", and "results", [level, loss] at the rungs that it completed.
+
+        A loss that is not finite is None; so is the last of a trial that failed.
+        """
+        trials = []
+        for record in self.trials:
+            reported = list(record.reports)
+            results: list[list[Any]] = []
+            for level in sorted(level for level in self._completed if level <= record.paused_at):
+                if at := bisect_right(reported, level):
+                    loss = self._sign * record.reports[reported[at - 1]]
+                    results.append([level, loss if math.isfinite(loss) else None])
+            if record.failure is not None:
+                results.append([record.paused_at + 1, None])
+            if results:
+                trials.append({"config": record.config, "results": results})
+        return trials
+
     def dataframe(self, *, reports: bool = False) -> Any:
         """`rows` as a pandas DataFrame; needs `pip install 'rungwise[frames]'`."""
         try:
@@ -632,3 +676,17 @@ class Study:
             if (failure := self.trials[best.number].refit_failure) is not None:
                 lines.append(f"its refit failed: {failure}")
         return "\n".join(lines)
+
+
+def _earlier(study: Study | str | Path | None, mode: str) -> list[dict[str, Any]]:
+    """What a warm start takes over from `study`."""
+    if study is None:
+        return []
+    if not isinstance(study, (Study, str, Path)):
+        raise InputError(f"warm_start must be a study or the path of one, not {study!r}")
+    if not isinstance(study, Study):
+        study = Study.open(study)
+        study.close()
+    if study.mode != mode:
+        raise InputError(f"the earlier study has mode {study.mode!r}, this one {mode!r}; its scores mean the opposite")
+    return study.rung_results()

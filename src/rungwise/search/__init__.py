@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 from typing import Any, Protocol, runtime_checkable
 
 from rungwise.events import Config, Fact
@@ -15,8 +16,8 @@ from rungwise.space import Rng, Space
 class Searcher(Protocol):
     """What? The next configuration."""
 
-    def propose(self, rng: Rng) -> Config:
-        """A configuration; all chance comes from `numpy.random.default_rng(rng)`."""
+    def propose(self, rng: Rng) -> Config | None:
+        """A configuration, None if there is none left; all chance comes from `numpy.random.default_rng(rng)`."""
         ...
 
     def tell(self, fact: Fact) -> None:
@@ -29,11 +30,19 @@ class Searcher(Protocol):
 
 
 SEARCHERS = {
+    "evolution": "rungwise.search.evolution:EvolutionSearch",
+    "first": "rungwise.search.first:First",
+    "grid": "rungwise.search.grid:GridSearch",
+    "optuna": "rungwise.search.optuna:OptunaSearch",
     "random": "rungwise.search.random:RandomSearch",
+    "sobol": "rungwise.search.sobol:SobolSearch",
+    "tpe": "rungwise.search.optuna:tpe",
 }
 """Name -> where its class is; a module is imported when its searcher is wanted, since some need extras."""
 
-__all__ = ["SEARCHERS", "RandomSearch", "Searcher", "as_searcher"]
+EXTRAS = {"optuna": "optuna", "sobol": "sobol", "tpe": "optuna"}
+
+__all__ = ["SEARCHERS", "RandomSearch", "Searcher", "as_searcher", "load"]
 
 
 def as_searcher(searcher: Searcher | str | dict[str, Any], space: Space) -> Searcher:
@@ -48,6 +57,21 @@ def as_searcher(searcher: Searcher | str | dict[str, Any], space: Space) -> Sear
     name = arguments.pop("name", None)
     if not isinstance(name, str) or name not in SEARCHERS:
         raise InputError(f"there is no searcher {name!r}{suggestion(str(name), SEARCHERS)}")
-    module, kind = SEARCHERS[name].split(":")
-    made: Searcher = getattr(importlib.import_module(module), kind)(space, **arguments)
+    kind = load(name)
+    try:
+        inspect.signature(kind).bind(space, **arguments)
+    except TypeError as error:
+        raise InputError(f"the searcher {name!r}: {error}") from None
+    made: Searcher = kind(space, **arguments)
     return made
+
+
+def load(name: str) -> Any:
+    """The class, or what makes one, of the searcher `name`; an `InputError` if a library that it needs is missing."""
+    module, kind = SEARCHERS[name].split(":")
+    try:
+        return getattr(importlib.import_module(module), kind)
+    except ModuleNotFoundError as error:
+        if name not in EXTRAS or (error.name or "").startswith("rungwise"):
+            raise
+        raise InputError(f"the searcher {name!r} needs: pip install 'rungwise[{EXTRAS[name]}]'") from None

@@ -1,0 +1,94 @@
+"""What to try next? A mutation of one of the better configurations of late: regularised (aging) evolution.
+
+Real, Aggarwal, Huang and Le, "Regularized Evolution for Image Classifier Architecture Search", AAAI 2019, Algorithm 1.
+May import `events`, `names`, `space`, `values` and `search.told`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import islice
+from typing import Any, final
+
+import numpy as np
+
+from rungwise.events import Config, Fact
+from rungwise.names import InputError
+from rungwise.search.told import Told, best
+from rungwise.space import Rng, Space
+from rungwise.values import same, whole
+
+DRAWS = 20  # configurations looked at for another value of the parameter to mutate; a parameter may have only one
+
+
+@final
+class EvolutionSearch:
+    """The first `population` configurations are drawn at random; each later one is a child of a tournament's winner.
+
+    Of the last `population` trials that have a result, the oldest of them dying as others come, `sample` are drawn; the
+    best of them is the parent. (The paper's P and S: 100 and 25 there, for 20,000 trials; 20 and half of it here, for
+    some hundred.) The best is the one that reached the highest rung, and among those that reached it the one with the
+    least loss there; with several metrics one of those that no other dominates, drawn at random. The child is the
+    parent with one parameter drawn anew, and with it those that exist only now; or `space.neighbour(config, generator)`
+    if the space has such a method. Configurations that were started already or are not allowed are passed over.
+
+    >>> from rungwise.space import Float
+    >>> EvolutionSearch(Space({"x": Float(0, 1)})).settings()
+    {'name': 'evolution', 'population': 20, 'sample': 10}
+
+    Raises `InputError` for a `population` below 2, and a `sample` below 1 or above it.
+    """
+
+    def __init__(self, space: Space, *, population: int = 20, sample: int | None = None) -> None:
+        self.space = space
+        self.population = whole(population, "population")
+        if self.population < 2:
+            raise InputError(f"population must be 2 or more, not {population!r}")
+        self.sample = self.population // 2 if sample is None else whole(sample, "sample")
+        if not 1 <= self.sample <= self.population:
+            raise InputError(f"sample must be from 1 to the population of {self.population}, not {sample!r}")
+        self._told = Told()
+
+    def propose(self, rng: Rng) -> Config:
+        """A random configuration at first, then a child."""
+        rng = np.random.default_rng(rng)
+        told = self._told
+        if len(told.configs) < self.population or not told.results:
+            return told.new(self.space, lambda: self.space.sample(rng), rng)
+        living = list(islice(reversed(told.results), self.population))
+        drawn = rng.choice(len(living), size=min(self.sample, len(living)), replace=False)
+        winners = best({living[place]: told.results[living[place]] for place in drawn})
+        parent = told.configs[winners[rng.integers(len(winners))]]
+        return told.new(self.space, lambda: self._child(parent, rng), rng)
+
+    def _child(self, parent: Config, rng: np.random.Generator) -> Config:
+        neighbour = getattr(self.space, "neighbour", None)
+        return mutated(self.space, parent, rng) if neighbour is None else neighbour(parent, rng)
+
+    def tell(self, fact: Fact) -> None:
+        """Learns the rung results."""
+        self._told.tell(fact)
+
+    def settings(self) -> dict[str, Any]:
+        """Its name and arguments as plain JSON."""
+        return {"name": "evolution", "population": self.population, "sample": self.sample}
+
+
+def mutated(space: Space, parent: Mapping[str, Any], rng: np.random.Generator) -> Config:
+    """`parent` with one of its parameters as in a configuration drawn at random, another value if there is one.
+
+    >>> from rungwise.space import Integer
+    >>> mutated(Space({"x": Integer(0, 9), "y": Integer(0, 9)}), {"x": 3, "y": 3}, np.random.default_rng(0))
+    {'x': 3, 'y': 0}
+    """
+    names = list(space)
+    name = list(parent)[rng.integers(len(parent))]
+    for _ in range(DRAWS):
+        donor = space.sample(rng)
+        if name in donor and not same(donor[name], parent[name]):
+            break
+    point, other = space.encode(parent), space.encode(donor)
+    for place, each in enumerate(names):
+        if each == name or each not in parent:  # what the parent lacks is looked at only if it exists now
+            point[place] = other[place] if each in donor else rng.random()
+    return space.decode(point)

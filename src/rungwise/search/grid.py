@@ -1,0 +1,110 @@
+"""What to try next? A point of a grid that has not been tried; after the last there is none.
+
+May import `events`, `names`, `space`, `values` and `search.told`.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import math
+from collections.abc import Mapping
+from typing import Any, final
+
+import numpy as np
+
+from rungwise.events import Config, Fact, Started
+from rungwise.names import InputError, suggestion
+from rungwise.search.told import as_key
+from rungwise.space import Categorical, Float, Integer, Ordinal, Parameter, Rng, Space
+from rungwise.values import whole
+
+LARGEST = 100_000  # points; a grid beyond that is a mistake, and would take seconds to make
+
+
+@final
+class GridSearch:
+    """All combinations of values in `space`, each once, in an order drawn from the study's seed.
+
+    Every choice of a Categorical or an Ordinal is taken; of a number `points` values from low to high, evenly spaced
+    (in the logarithm, if it is `log`), or all if there are no more than that. `points` is one number for all parameters
+    or a dict of them, 5 for a name that is not in it. Combinations that differ only in parameters that do not exist are
+    one, those that the space does not allow are none. At the end of the grid `propose` returns None, and the study is
+    finished when no promotion is left.
+
+    >>> grid = GridSearch(Space({"x": Float(0, 1), "act": Categorical(["relu", "gelu"])}), points=3)
+    >>> len(grid), grid.propose([0, 0])
+    (6, {'x': 1.0, 'act': 'gelu'})
+
+    Raises `InputError` for `points` below 1 or of unknown names, and for a grid of more than 100,000 combinations.
+    """
+
+    def __init__(self, space: Space, *, points: int | Mapping[str, int] = 5) -> None:
+        self.space = space
+        if isinstance(points, Mapping):
+            for name in points:
+                if name not in space:
+                    raise InputError(f"points has {name!r}, the space has not{suggestion(str(name), space)}")
+            self.points: int | dict[str, int] = {name: _count(n, f"points of {name!r}") for name, n in points.items()}
+        else:
+            self.points = _count(points, "points")
+        self._axes = [_axis(parameter, self._of(name)) for name, parameter in space.items()]
+        if (size := math.prod(map(len, self._axes))) > LARGEST:
+            raise InputError(f"the grid has {size:,} combinations, more than {LARGEST:,}; give fewer points")
+
+    def __len__(self) -> int:
+        return len(self._left)
+
+    def _of(self, name: str) -> int:
+        return self.points.get(name, 5) if isinstance(self.points, dict) else self.points
+
+    @functools.cached_property
+    def _left(self) -> dict[str, int]:
+        """Key of a configuration that has not been tried -> its place in `_configs`."""
+        return {as_key(config): place for place, config in enumerate(self._configs)}
+
+    @functools.cached_property
+    def _configs(self) -> list[Config]:
+        configs = {as_key(c): c for c in map(self.space.decode, itertools.product(*self._axes)) if self.space.allows(c)}
+        return list(configs.values())
+
+    def propose(self, rng: Rng) -> Config | None:
+        """One of the combinations that are left, drawn at random; None if there is none."""
+        if not self._left:
+            return None
+        return dict(self._configs[np.random.default_rng(rng).integers(len(self._left))])
+
+    def tell(self, fact: Fact) -> None:
+        """Takes out of the grid what was started."""
+        if not isinstance(fact, Started) or fact.trial < 0:  # an earlier study's trials may be tried again
+            return
+        if (place := self._left.pop(as_key(fact.config), None)) is not None:
+            last = self._configs.pop()  # fills the gap, so that a draw costs the same however large the grid is
+            if place < len(self._configs):
+                self._configs[place] = last
+                self._left[as_key(last)] = place
+
+    def settings(self) -> dict[str, Any]:
+        """Its name and `points` as plain JSON."""
+        return {"name": "grid", "points": self.points}
+
+
+def _count(value: object, what: str) -> int:
+    if (number := whole(value, what)) < 1:
+        raise InputError(f"{what} must be 1 or more, not {value!r}")
+    return number
+
+
+def _axis(parameter: Parameter, points: int) -> list[float]:
+    """Where the values of one parameter are in [0, 1]."""
+    if isinstance(parameter, Categorical | Ordinal):
+        return [parameter.encode(choice) for choice in parameter.choices]
+    if isinstance(parameter, Integer):
+        values = range(parameter.low, parameter.high + 1, parameter.step)
+        if len(values) <= points:
+            return [parameter.encode(value) for value in values]
+    elif isinstance(parameter, Float) and parameter.step is not None:
+        count = math.floor((parameter.high - parameter.low) / parameter.step + 1e-9) + 1
+        if count <= points:
+            return [(place + 0.5) / count for place in range(count)]
+    return [0.5] if points == 1 else np.linspace(0, 1, points).tolist()

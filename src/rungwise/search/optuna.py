@@ -1,0 +1,341 @@
+"""What to try next? What a sampler of Optuna says: any of them, through one adapter.
+
+An Optuna study in memory is brought up to date before each proposal, and a copy of the sampler, seeded from the
+study's seed and the trial's number, is asked for the next trial. Optuna's states for our trials:
+
+* RUNNING until the trial's first rung result, so that the sampler keeps away from it (TPE: `constant_liar`);
+* TPE with one metric, which knows what to do with unfinished trials: PRUNED, with its loss at its highest rung as the
+  intermediate value there. TPE ranks these by the rung, then by the loss. No trial need be COMPLETE for that;
+* for all other samplers, which would not see pruned trials, COMPLETE with the losses at its highest rung;
+* a trial that failed is PRUNED without a value, TPE's worst; for the others COMPLETE with the loss `inf`.
+
+May import `events`, `names`, `space`, `values`, `search.told` and optuna. Works with Optuna 4 and 5.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import graphlib
+import importlib
+import importlib.util
+import inspect
+import math
+import warnings
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, final
+
+import numpy as np
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
+from optuna.storages import InMemoryStorage
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, Trial, TrialState
+
+from rungwise.events import Completed, Config, Fact, Failed, Promoted, Reported, Started
+from rungwise.names import InputError, suggestion
+from rungwise.search.told import Result, Told, of_study
+from rungwise.space import Categorical, Float, Integer, Ordinal, Parameter, Rng, Space
+from rungwise.values import plain, same
+
+TRIES = 5  # how often a sampler is asked for a configuration that is allowed and new, before chance takes over
+NEEDS = {"CmaEsSampler": ["cmaes"], "GPSampler": ["scipy", "torch"], "QMCSampler": ["scipy"]}
+FRESH = (TPESampler, GPSampler, RandomSampler)
+"""Samplers that know no more than the finished trials say. Others keep a memory, in themselves or as attributes of
+trials and study, which comes of being asked: when a study is opened again, they are asked again for each trial."""
+
+
+@final
+class OptunaSearch:
+    """`sampler` over `space`: a name in `optuna.samplers`, the path of a class ("package.module:Class"), or an object.
+
+    `arguments` are the sampler's own, of plain JSON, without the seed, which comes from the study. An object may have
+    any arguments, but cannot be written to the study's file: to go on with such a study, give an equal object again.
+    Needs `pip install 'rungwise[optuna]'`; some samplers need more.
+
+    >>> from rungwise.space import Float
+    >>> OptunaSearch(Space({"x": Float(0, 1)}), "TPESampler", arguments={"n_startup_trials": 20}).settings()
+    {'name': 'optuna', 'sampler': 'TPESampler', 'arguments': {'n_startup_trials': 20}}
+
+    Raises `InputError` for a sampler that there is not, that cannot be made of `arguments`, or that lacks a library.
+    """
+
+    def __init__(
+        self,
+        space: Space,
+        sampler: str | BaseSampler | Mapping[str, str] = "TPESampler",
+        *,
+        arguments: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.space = space
+        self._maker = _Maker(sampler, arguments or {})
+        kind = self._maker.kind
+        self._board = _Board(space, prunes=kind is not None and issubclass(kind, TPESampler))
+        self._told = Told()  # what the board knows
+        self._news: deque[Fact] = deque()  # what it does not know yet
+        self._reports: dict[int, Reported] = {}  # trial -> its last report, until it counts
+        self._memory: tuple[BaseSampler, dict[str, Any]] | None = None  # of a sampler that has one
+        self._used: BaseSampler  # the one that was asked last, under the seed
+        self._asked: list[int] | None = None  # if nothing but the start of that trial has been told since
+
+    def propose(self, rng: Rng) -> Config:
+        """What the sampler says to the facts told so far."""
+        seed = of_study(rng)
+        with _quiet():
+            while self._news:
+                fact = self._news.popleft()
+                if isinstance(fact, Started):
+                    self._start(fact, seed)
+                self._told.tell(fact)
+                if isinstance(fact, Completed | Failed):
+                    self._board.end(fact.trial, self._told.results[fact.trial])
+            return self._ask(seed, rng)
+
+    def _ask(self, seed: list[int], rng: Rng) -> Config:
+        generator = np.random.default_rng(rng)
+        sampler, attributes = self._memory or (self._maker.make(seed), {})
+
+        def draw() -> Config:
+            self._used = copy.deepcopy(sampler)
+            _reseed(self._used, int(generator.integers(2**31)))
+            try:
+                return self._board.ask(self._used, attributes)
+            except ValueError as error:  # a kind of parameter, or several metrics, that it is not made for
+                raise InputError(f"the sampler {self._maker.name} cannot go on with this study: {error}") from error
+
+        config = self._told.new(self.space, draw, generator, TRIES)
+        self._asked = None if isinstance(rng, np.random.Generator) else list(rng)
+        return config
+
+    def _start(self, fact: Started, seed: list[int]) -> None:
+        """Put a trial on the board. A sampler with a memory is asked for it, if that was not just done."""
+        remembers = self._maker.kind not in FRESH and fact.trial >= 0
+        if remembers:
+            own = [*seed, fact.trial]
+            if self._asked != own:  # the study was opened again, or another searcher has chosen this trial
+                self._ask(seed, own)
+            self._memory = self._used, self._board.attributes()
+        self._asked = None
+        self._board.start(fact.trial, fact.config, clean=not remembers)
+
+    def tell(self, fact: Fact) -> None:
+        """Learns rung results and what is running, when it is asked next."""
+        if isinstance(fact, Reported):
+            self._reports[fact.trial] = fact  # takes part when its job ends
+        elif isinstance(fact, Started | Promoted | Completed | Failed):
+            if not self._news and not isinstance(fact, Started):
+                self._asked = None
+            if isinstance(fact, Completed | Failed) and (report := self._reports.pop(fact.trial, None)) is not None:
+                self._news.append(report)  # the one that counts
+            self._news.append(fact)
+
+    def settings(self) -> dict[str, Any]:
+        """Its name, the sampler and its arguments as plain JSON; of an object only what it is."""
+        return {"name": "optuna", **self._maker.settings()}
+
+
+def tpe(space: Space, **arguments: Any) -> OptunaSearch:
+    """Optuna's tree-structured Parzen estimator (Bergstra et al., NeurIPS 2011), the searcher named "tpe"."""
+    return OptunaSearch(space, "TPESampler", arguments=arguments)
+
+
+class _Maker:
+    """Makes the sampler, of its name and arguments or after an object."""
+
+    def __init__(self, sampler: str | BaseSampler | Mapping[str, str], arguments: Mapping[str, Any]) -> None:
+        self.arguments: dict[str, Any] = plain(dict(arguments), "an argument of the sampler")
+        self.kind: type[BaseSampler] | None
+        self._object = None
+        if isinstance(sampler, str):
+            self.name, self.kind = sampler, _kind(sampler)
+            self._takes = inspect.signature(self.kind).parameters
+            if "seed" in self.arguments:
+                raise InputError("the seed of a sampler comes from the study: rw.Study(…, seed=…)")
+            self.make([0])  # whether it can be
+        elif self.arguments:
+            raise InputError("arguments= go with the name of a sampler; give an object its own")
+        elif isinstance(sampler, BaseSampler):
+            self.kind, self._object = type(sampler), sampler
+            self.name = f"{self.kind.__module__}:{self.kind.__qualname__}"
+        elif isinstance(sampler, Mapping) and isinstance(name := sampler.get("object"), str):
+            self.name, self.kind = name, None
+        else:
+            raise InputError(f"sampler must be a name like 'TPESampler' or a sampler of Optuna, not {sampler!r}")
+
+    def make(self, seed: list[int]) -> BaseSampler:
+        """One for the study with `seed`; the scrambling of QMCSampler is drawn from it."""
+        if self._object is not None:
+            return self._object
+        if self.kind is None:
+            raise InputError(
+                f"this study was begun with an object of {self.name} as sampler; to go on with it give an equal one: "
+                "searcher=rw.OptunaSearch(space, sampler)"
+            )
+        arguments = dict(self.arguments)
+        if "seed" in self._takes:
+            arguments["seed"] = int(np.random.default_rng(seed).integers(2**31))
+        if "constant_liar" in self._takes:  # the default only from Optuna 5 on
+            arguments.setdefault("constant_liar", True)
+        try:
+            with _quiet():
+                return self.kind(**arguments)
+        except (TypeError, ValueError) as error:
+            raise InputError(f"the sampler {self.name} cannot be made of {self.arguments}: {error}") from None
+
+    def settings(self) -> dict[str, Any]:
+        if self.kind is None or self._object is not None:
+            return {"sampler": {"object": self.name}}
+        return {"sampler": self.name, "arguments": self.arguments}
+
+
+def _kind(name: str) -> type[BaseSampler]:
+    """The class that `name` stands for."""
+    module, _, attribute = name.rpartition(":")
+    try:
+        kind = getattr(importlib.import_module(module or "optuna.samplers"), attribute, None)
+    except ImportError as error:
+        raise InputError(f"the sampler {name!r} cannot be imported: {error}") from None
+    if not isinstance(kind, type) or not issubclass(kind, BaseSampler):
+        known = [each for each in dir(optuna.samplers) if each.endswith("Sampler")]
+        raise InputError(f"there is no sampler {name!r}" + ("" if module else suggestion(name, known)))
+    for library in NEEDS.get(kind.__name__, []):
+        if importlib.util.find_spec(library) is None:
+            raise InputError(f"the sampler {name!r} needs: pip install {library}")
+    return kind
+
+
+def _reseed(sampler: BaseSampler, seed: int) -> None:
+    """Let all chance in `sampler` come from `seed`; its own `reseed_rng` takes fresh chance."""
+    for value in vars(sampler).values():
+        chance = getattr(value, "rng", value)  # within Optuna's LazyRandomState, or itself
+        if isinstance(chance, np.random.RandomState):
+            chance.seed(seed)
+        elif isinstance(value, BaseSampler):
+            _reseed(value, seed)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without what Optuna says of experimental arguments and of samplers that fall back, once a proposal."""
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        optuna.logging.set_verbosity(before)
+
+
+class _Board:
+    """Our trials as an Optuna study in memory.
+
+    Optuna refuses to change a trial that has ended, but ours go on. So they are changed in place: Optuna's storage in
+    memory hands out the objects that it holds (from 4.0 to 5.0; the tests would tell). The last trial may be a blank
+    one, on which a sampler was asked; it becomes the next that is started, so that asking leaves no trace.
+    """
+
+    def __init__(self, space: Space, *, prunes: bool) -> None:
+        self._space, self._prunes = space, prunes
+        self._distributions = {name: _distribution(parameter) for name, parameter in space.items()}
+        self._storage = InMemoryStorage()
+        with _quiet():
+            self._study = self._storage.create_new_study([StudyDirection.MINIMIZE], "rungwise")
+        self._ids: dict[int, int] = {}  # our number of a trial -> Optuna's
+        self._blank: int | None = None
+
+    def start(self, trial: int, config: Config, *, clean: bool) -> None:
+        """`trial` runs; what a sampler noted on the blank trial is kept unless `clean`."""
+        blank = self._blank_trial(clean=clean)
+        blank.distributions = {name: self._distributions[name] for name in config}
+        blank.params = {name: _outside(self._space[name], value) for name, value in config.items()}
+        assert self._blank is not None
+        self._ids[trial], self._blank = self._blank, None
+
+    def end(self, trial: int, result: Result) -> None:
+        """`trial` has a result, perhaps its second at a higher rung."""
+        losses = list(result.losses)
+        directions = self._storage.get_study_directions(self._study)
+        if len(losses) > len(directions):  # only now the number of metrics is known; so far all trials have failed
+            directions[:] = [StudyDirection.MINIMIZE] * len(losses)
+            for failed in self._storage.get_all_trials(self._study, deepcopy=False, states=[TrialState.COMPLETE]):
+                failed.values = [math.inf] * len(losses)
+        ended = self._storage.get_trial(self._ids[trial])
+        ended.datetime_complete = ended.datetime_start
+        if self._prunes and len(directions) == 1:
+            ended.state = TrialState.PRUNED
+            ended.intermediate_values = {result.level: losses[0]} if losses else {}
+        else:
+            ended.state = TrialState.COMPLETE
+            ended.values = losses or [math.inf] * len(directions)
+
+    def ask(self, sampler: BaseSampler, attributes: Mapping[str, Any]) -> Config:
+        """What `sampler` says, the study having these `attributes`."""
+        self._blank_trial(clean=True)
+        assert self._blank is not None
+        known = self._storage.get_study_system_attrs(self._study)
+        known.clear()
+        known.update(attributes)
+        study = optuna.load_study(study_name="rungwise", storage=self._storage, sampler=sampler)
+        trial = Trial(study, self._blank)
+        config: Config = {}
+        for name in _parents_first(self._space):
+            parameter = self._space[name]
+            if all(
+                parent in config and any(same(config[parent], value) for value in values)
+                for parent, values in parameter.condition.items()
+            ):
+                config[name] = _inside(parameter, _suggest(trial, name, self._distributions[name]))
+        return self._space.decode(self._space.encode(config))
+
+    def attributes(self) -> dict[str, Any]:
+        """What samplers have noted on the study."""
+        return dict(self._storage.get_study_system_attrs(self._study))
+
+    def _blank_trial(self, *, clean: bool) -> FrozenTrial:
+        if self._blank is None:
+            self._blank = self._storage.create_new_trial(self._study)
+        blank = self._storage.get_trial(self._blank)
+        if clean:
+            blank.params, blank.distributions, blank.system_attrs = {}, {}, {}
+        return blank
+
+
+def _parents_first(space: Space) -> Iterable[str]:
+    return graphlib.TopologicalSorter({name: list(p.condition) for name, p in space.items()}).static_order()
+
+
+def _distribution(parameter: Parameter) -> BaseDistribution:
+    """Choices go by their place, since Optuna takes only scalars."""
+    if isinstance(parameter, Categorical):
+        return CategoricalDistribution(range(len(parameter.choices)))
+    if isinstance(parameter, Ordinal):
+        return IntDistribution(0, len(parameter.choices) - 1)
+    high = parameter.decode(1.0)  # the last that `step` comes to
+    if isinstance(parameter, Integer):
+        return IntDistribution(parameter.low, high, log=parameter.log, step=parameter.step)
+    assert isinstance(parameter, Float)
+    return FloatDistribution(parameter.low, high, log=parameter.log, step=parameter.step)
+
+
+def _outside(parameter: Parameter, value: Any) -> Any:
+    if isinstance(parameter, Categorical | Ordinal):
+        return next(place for place, choice in enumerate(parameter.choices) if same(choice, value))
+    return value
+
+
+def _inside(parameter: Parameter, value: Any) -> Any:
+    return parameter.choices[value] if isinstance(parameter, Categorical | Ordinal) else value
+
+
+def _suggest(trial: Trial, name: str, distribution: BaseDistribution) -> Any:
+    if isinstance(distribution, CategoricalDistribution):
+        return trial.suggest_categorical(name, distribution.choices)
+    if isinstance(distribution, IntDistribution):
+        return trial.suggest_int(
+            name, distribution.low, distribution.high, step=distribution.step, log=distribution.log
+        )
+    assert isinstance(distribution, FloatDistribution)
+    return trial.suggest_float(name, distribution.low, distribution.high, step=distribution.step, log=distribution.log)
