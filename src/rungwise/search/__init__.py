@@ -30,6 +30,7 @@ class Searcher(Protocol):
 
 SEARCHERS = {
     "random": "rungwise.search.random:RandomSearch",
+    "gp": "rungwise.search.gp:GPSearch",
 }
 """Name -> where its class is; a module is imported when its searcher is wanted, since some need extras."""
 
