@@ -9,7 +9,7 @@ GPyTorch (the extra `gp`), which are imported here only. Torch draws no random n
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from itertools import islice
 from typing import Any, final
 
@@ -19,12 +19,12 @@ from numpy.typing import NDArray
 
 from rungwise.events import Completed, Config, Fact, Failed, Promoted, Reported, Started
 from rungwise.names import InputError, our_names
-from rungwise.space import Categorical, Rng, Space
+from rungwise.space import Categorical, Ordinal, Rng, Space
 from rungwise.values import real, whole
 
 try:
     import torch
-    from botorch.acquisition import LogExpectedImprovement
+    from botorch.acquisition.analytic import LogExpectedImprovement
     from botorch.models import SingleTaskGP
     from botorch.models.utils.gpytorch_modules import get_covar_module_with_dim_scaled_prior
     from botorch.optim.fit import fit_gpytorch_mll_scipy
@@ -36,7 +36,7 @@ Array = NDArray[np.float64]
 Loss = float | tuple[float, ...]
 
 FITTED = 128  # results that lengthscales and noise are fitted to: they need fewer than the predictions do
-ITERATIONS = 15  # of L-BFGS; more change the lengthscales, hardly the choice
+ITERATIONS = 10  # of L-BFGS; more change the lengthscales, hardly the predictions
 SAMPLES, CENTRES, NEAR, ROUNDS = 400, 8, 20, 3  # candidates: drawn from the space, then around so many, each so many
 
 
@@ -81,13 +81,14 @@ class GPSearch:
         self.prior_weight = real(prior_weight, "prior_weight")
         self._features = _Features(space)
         self._configs: dict[int, Config] = {}
+        self._points: dict[int, list[float]] = {}  # trial -> its features
         self._known: set[bytes] = set()  # keys of all configurations that were ever started
         self._running: dict[int, int] = {}  # trial -> the end of its job
         self._last: dict[int, Loss] = {}  # trial -> its last report
         self._results: dict[int, list[tuple[int, int, Loss]]] = {}  # level -> (place among all results, trial, loss)
         self._count = 0
         self._finished: set[int] = set()
-        self._fit: tuple[object, SingleTaskGP] | None = None  # what it was fitted to, and the model
+        self._fit: tuple[object, Any] | None = None  # what it was fitted to, and the model
 
     def settings(self) -> dict[str, Any]:
         """Its name and arguments as plain JSON."""
@@ -103,14 +104,15 @@ class GPSearch:
         match fact:
             case Started(trial, config, until):
                 self._configs[trial] = config
+                self._points[trial] = self._features(config)
                 self._known.add(_key(config))
                 self._running[trial] = until
             case Promoted(trial, until):
                 self._running[trial] = until
-            case Reported(trial, _, loss):
-                self._last[trial] = loss
+            case Reported(trial):
+                self._last[trial] = fact.loss
             case Completed(trial) | Failed(trial):
-                loss = self._last[trial] if isinstance(fact, Completed) else math.inf
+                loss: Loss = self._last[trial] if isinstance(fact, Completed) else math.inf
                 self._results.setdefault(self._running.pop(trial), []).append((self._count, trial, loss))
                 self._count += 1
                 self._finished.add(trial)
@@ -144,15 +146,15 @@ class GPSearch:
         model.set_train_data(torch.as_tensor(features), torch.as_tensor(losses), strict=False)
         top = features[:, -1].max()  # the place of the highest level
 
-        def there(configs: Iterable[Config]) -> torch.Tensor:
-            return torch.tensor([[*self._features(config), top] for config in configs], dtype=torch.float64)
+        def there(points: list[list[float]]) -> torch.Tensor:
+            return torch.tensor([[*point, top] for point in points], dtype=torch.float64)
 
-        seen = [self._configs[trial] for trial in dict.fromkeys(trials)]
+        seen = list(dict.fromkeys(trials))
         with torch.no_grad():
-            means = model.posterior(there(seen)).mean[:, 0]
+            means = model.posterior(there([self._points[trial] for trial in seen])).mean[:, 0]
             lowest = means.min()
             if self._running:
-                pending = there(self._configs[trial] for trial in self._running)
+                pending = there([self._points[trial] for trial in self._running])
                 believed = model.posterior(pending).mean[:, 0]
                 lowest = min(lowest, believed.min())
                 known = model.train_inputs[0], model.train_targets
@@ -162,13 +164,13 @@ class GPSearch:
 
         def acquisition(configs: list[Config]) -> Array:
             with torch.no_grad():
-                values: Array = improvement(there(configs)[:, None]).numpy()
+                values: Array = improvement(there([self._features(config) for config in configs])[:, None]).numpy()
             return values + strength * np.array([self.space.log_prior(config) for config in configs])
 
         pool: dict[bytes, Config] = {}
         values = np.empty(0)
         new = [self.space.sample(rng) for _ in range(SAMPLES)]
-        centres = [seen[i] for i in np.argsort(means.numpy(), kind="stable")[:CENTRES]]
+        centres = [self._configs[seen[i]] for i in np.argsort(means.numpy(), kind="stable")[:CENTRES]]
         for _ in range(ROUNDS):
             new += [near for centre in centres for near in neighbours(self.space, centre, NEAR, rng)]
             fresh = {key: config for config in new if (key := _key(config)) not in self._known and key not in pool}
@@ -189,11 +191,11 @@ class GPSearch:
             )
         ][:bound]
         highest = math.log(max(self._results)) or 1.0
-        features = [[*self._features(self._configs[trial]), math.log(level) / highest] for trial, level, _ in rows]
+        features = [[*self._points[trial], math.log(level) / highest] for trial, level, _ in rows]
         losses = np.array([np.broadcast_to(loss, len(weights)) for _, _, loss in rows])
         return [trial for trial, _, _ in rows], np.array(features), targets(losses, weights)
 
-    def _fitted(self, weights: Array) -> SingleTaskGP:
+    def _fitted(self, weights: Array) -> Any:
         """The model, fitted to the results as they were when their number was last a multiple of its step."""
         step = 2 ** max(0, self._count.bit_length() - 4)  # 8–15: 1, 16–31: 2, 32–63: 4, …
         upto = self._count - self._count % step
@@ -215,16 +217,18 @@ def targets(losses: Array, weights: Array) -> Array:
 
 
 def _standardised(losses: Array) -> Array:
-    """Infinite losses as the worst finite one, outliers clipped, mean 0, variance 1; zeros if all are equal."""
+    """Infinite losses as the worst finite one, then log(1 + (loss - best) / (median - best)), mean 0, variance 1.
+
+    The logarithm draws in a heavy tail and leaves most of the resolution to losses near the best, wherever those are
+    and whatever their unit. Ranks would draw it in too, but they stretch differences that are noise.
+    """
     finite = losses[np.isfinite(losses)]
-    if not len(finite):
+    if len(finite) == 0 or finite.min() == finite.max():
         return np.zeros(len(losses))
-    losses = np.minimum(losses, finite.max())
-    first, third = np.quantile(losses, [0.25, 0.75])
-    if third > first:
-        losses = np.clip(losses, first - 5 * (third - first), third + 1.5 * (third - first))
-    spread = losses.std()
-    return (losses - losses.mean()) / (spread if spread > 0 else 1.0)
+    excess = np.minimum(losses, finite.max()) - finite.min()
+    logs = np.log1p(excess / (np.median(excess) or excess.max()))
+    standard: Array = (logs - logs.mean()) / logs.std()
+    return standard
 
 
 def neighbours(space: Space, config: Config, count: int, rng: np.random.Generator) -> Iterator[Config]:
@@ -244,7 +248,7 @@ def neighbours(space: Space, config: Config, count: int, rng: np.random.Generato
             yield near
 
 
-def fitted(features: Array, losses: Array) -> SingleTaskGP:
+def fitted(features: Array, losses: Array) -> Any:
     """A Gaussian process whose lengthscales and noise maximise the posterior, begun at their prior's mode."""
     kernel = get_covar_module_with_dim_scaled_prior(features.shape[1], use_rbf_kernel=False)  # Matérn 5/2
     model = SingleTaskGP(
@@ -268,7 +272,7 @@ class _Features:
         self._places = {
             name: {_key(choice): place for place, choice in enumerate(parameter.choices)}
             for name, parameter in space.items()
-            if isinstance(parameter, Categorical)
+            if isinstance(parameter, Categorical | Ordinal)
         }
 
     def __call__(self, config: Config) -> list[float]:
@@ -277,9 +281,12 @@ class _Features:
             exists = name in config
             if parameter.condition:
                 row.append(float(exists))
-            if (places := self._places.get(name)) is not None:
-                chosen = places[_key(config[name])] if exists else None
-                row += [float(place == chosen) for place in range(len(places))][len(places) == 2 :]
+            places = self._places.get(name, {})
+            place = places[_key(config[name])] if exists and places else None
+            if isinstance(parameter, Categorical):
+                row += [float(place == other) for other in range(len(places))][len(places) == 2 :]
+            elif place is not None:
+                row.append((place + 0.5) / len(places))
             else:
                 row.append(parameter.encode(config[name]) if exists else 0.5)
         return row
