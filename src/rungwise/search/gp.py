@@ -9,7 +9,7 @@ GPyTorch (the extra `gp`), which are imported here only. Torch draws no random n
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from typing import Any, final
 
@@ -33,6 +33,7 @@ except ImportError as error:
     raise InputError("the searcher \"gp\" needs: pip install 'rungwise[gp]'") from error
 
 Array = NDArray[np.float64]
+Point = list[float]
 Loss = float | tuple[float, ...]
 
 FITTED = 128  # results that lengthscales and noise are fitted to: they need fewer than the predictions do
@@ -81,12 +82,13 @@ class GPSearch:
         self.prior_weight = real(prior_weight, "prior_weight")
         self._features = _Features(space)
         self._configs: dict[int, Config] = {}
-        self._points: dict[int, list[float]] = {}  # trial -> its features
+        self._points: dict[int, Point] = {}  # trial -> its features
         self._known: set[bytes] = set()  # keys of all configurations that were ever started
         self._running: dict[int, int] = {}  # trial -> the end of its job
         self._last: dict[int, Loss] = {}  # trial -> its last report
         self._results: dict[int, list[tuple[int, int, Loss]]] = {}  # level -> (place among all results, trial, loss)
         self._count = 0
+        self._metrics = 1
         self._finished: set[int] = set()
         self._fit: tuple[object, Any] | None = None  # what it was fitted to, and the model
 
@@ -111,6 +113,7 @@ class GPSearch:
                 self._running[trial] = until
             case Reported(trial):
                 self._last[trial] = fact.loss
+                self._metrics = np.size(fact.loss)
             case Completed(trial) | Failed(trial):
                 loss: Loss = self._last[trial] if isinstance(fact, Completed) else math.inf
                 self._results.setdefault(self._running.pop(trial), []).append((self._count, trial, loss))
@@ -138,48 +141,50 @@ class GPSearch:
         return config
 
     def _chosen(self, rng: np.random.Generator) -> Config:
-        """The candidate with the largest acquisition."""
-        metrics = max(np.size(loss) for level in self._results.values() for _, _, loss in level)
-        weights = rng.dirichlet(np.ones(metrics))
-        model = self._fitted(weights)
-        trials, features, losses = self._data(self._count, self.observations, weights)
-        model.set_train_data(torch.as_tensor(features), torch.as_tensor(losses), strict=False)
-        top = features[:, -1].max()  # the place of the highest level
-
-        def there(points: list[list[float]]) -> torch.Tensor:
-            return torch.tensor([[*point, top] for point in points], dtype=torch.float64)
-
-        seen = list(dict.fromkeys(trials))
-        with torch.no_grad():
-            means = model.posterior(there([self._points[trial] for trial in seen])).mean[:, 0]
-            lowest = means.min()
-            if self._running:
-                pending = there([self._points[trial] for trial in self._running])
-                believed = model.posterior(pending).mean[:, 0]
-                lowest = min(lowest, believed.min())
-                known = model.train_inputs[0], model.train_targets
-                model.set_train_data(torch.cat([known[0], pending]), torch.cat([known[1], believed]), strict=False)
-        improvement = LogExpectedImprovement(model, best_f=lowest, maximize=False)
+        """The best candidate of those drawn, those near the best trials, and those near the best candidates."""
+        best, improvement = self._improvement(rng.dirichlet(np.ones(self._metrics)))
         strength = self.prior_weight / len(self._configs)
-
-        def acquisition(configs: list[Config]) -> Array:
-            with torch.no_grad():
-                values: Array = improvement(there([self._features(config) for config in configs])[:, None]).numpy()
-            return values + strength * np.array([self.space.log_prior(config) for config in configs])
-
+        values: dict[bytes, float] = {}
         pool: dict[bytes, Config] = {}
-        values = np.empty(0)
-        new = [self.space.sample(rng) for _ in range(SAMPLES)]
-        centres = [self._configs[seen[i]] for i in np.argsort(means.numpy(), kind="stable")[:CENTRES]]
+        new, centres = [self.space.sample(rng) for _ in range(SAMPLES)], [self._configs[trial] for trial in best]
         for _ in range(ROUNDS):
             new += [near for centre in centres for near in neighbours(self.space, centre, NEAR, rng)]
             fresh = {key: config for config in new if (key := _key(config)) not in self._known and key not in pool}
             if fresh:
-                pool |= fresh
-                values = np.concatenate([values, acquisition(list(fresh.values()))])
-            configs = list(pool.values())
-            centres, new = [configs[i] for i in np.argsort(-values, kind="stable")[: CENTRES // 2]], []
-        return configs[int(np.argmax(values))] if configs else self._drawn(rng)
+                priors = np.array([self.space.log_prior(config) for config in fresh.values()])
+                acquisition = improvement([self._features(config) for config in fresh.values()]) + strength * priors
+                values.update(zip(fresh, acquisition.tolist(), strict=True))
+                pool.update(fresh)
+            centres, new = [pool[key] for key in sorted(pool, key=lambda key: -values[key])[: CENTRES // 2]], []
+        return centres[0] if centres else self._drawn(rng)
+
+    def _improvement(self, weights: Array) -> tuple[list[int], Callable[[list[Point]], Array]]:
+        """The trials with the lowest means at the highest level, and log expected improvement there."""
+        model = self._fitted(weights)
+        trials, features, losses = self._data(self._count, self.observations, weights)
+        model.set_train_data(torch.as_tensor(features), torch.as_tensor(losses), strict=False)
+        top = features[:, -1].max()
+
+        def there(points: Iterable[Point]) -> torch.Tensor:
+            return torch.tensor([[*point, top] for point in points], dtype=torch.float64)
+
+        def improvement(points: list[Point]) -> Array:
+            with torch.no_grad():
+                values: Array = acquisition(there(points)[:, None]).numpy()
+            return values
+
+        trials = list(dict.fromkeys(trials))
+        with torch.no_grad():
+            means = model.posterior(there(self._points[trial] for trial in trials)).mean[:, 0]
+            lowest = means.min()
+            if self._running:
+                pending = there(self._points[trial] for trial in self._running)
+                believed = model.posterior(pending).mean[:, 0]
+                lowest = min(lowest, believed.min())
+                inputs, outputs = model.train_inputs[0], model.train_targets
+                model.set_train_data(torch.cat([inputs, pending]), torch.cat([outputs, believed]), strict=False)
+        acquisition = LogExpectedImprovement(model, best_f=lowest, maximize=False)
+        return [trials[i] for i in np.argsort(means.numpy(), kind="stable")[:CENTRES]], improvement
 
     def _data(self, upto: int, bound: int, weights: Array) -> tuple[list[int], Array, Array]:
         """At most `bound` of the first `upto` results: trials, features with the level's place last, targets."""
@@ -219,14 +224,15 @@ def targets(losses: Array, weights: Array) -> Array:
 def _standardised(losses: Array) -> Array:
     """Infinite losses as the worst finite one, then log(1 + (loss - best) / (median - best)), mean 0, variance 1.
 
-    The logarithm draws in a heavy tail and leaves most of the resolution to losses near the best, wherever those are
-    and whatever their unit. Ranks would draw it in too, but they stretch differences that are noise.
+    Most of the resolution is left to losses near the best, whatever their unit; fractions above 10, as training that
+    diverged has them, count as 10. Ranks would do as well against a heavy tail, but stretch differences that are noise.
     """
     finite = losses[np.isfinite(losses)]
     if len(finite) == 0 or finite.min() == finite.max():
         return np.zeros(len(losses))
     excess = np.minimum(losses, finite.max()) - finite.min()
-    logs = np.log1p(excess / (np.median(excess) or excess.max()))
+    unit = np.median(excess) or excess.max()
+    logs = np.log1p(np.minimum(excess, 10 * unit) / unit)
     standard: Array = (logs - logs.mean()) / logs.std()
     return standard
 
@@ -275,8 +281,8 @@ class _Features:
             if isinstance(parameter, Categorical | Ordinal)
         }
 
-    def __call__(self, config: Config) -> list[float]:
-        row: list[float] = []
+    def __call__(self, config: Config) -> Point:
+        row: Point = []
         for name, parameter in self._space.items():
             exists = name in config
             if parameter.condition:
