@@ -301,9 +301,7 @@ def suggest() -> None:
             "batch": rw.Ordinal([16, 32, 64, 128]),
         }
     )
-    print(
-        "\nprocessor seconds for a proposal of the searcher gp, 7 mixed parameters, 4 trials under way, 1 thread"
-    )
+    print("\nprocessor seconds for a proposal of the searcher gp, 7 mixed parameters, 4 trials under way, 1 thread")
     for results in (50, 100, 250):
         rng, facts = np.random.default_rng(0), []
         for trial in range(results):

@@ -225,6 +225,17 @@ def test_a_prior_draws_proposals_and_fades():
     assert any(abs(config["x"] - 0.2) < 0.05 for config in configs), "a wrong prior is overcome"
 
 
+@pytest.mark.parametrize("prior_weight", [0, 10])
+def test_a_prior_of_zero_rules_out_unless_its_weight_is_none(prior_weight):
+    class Cut(Space):
+        def log_prior(self, config: dict) -> float:
+            return 0.0 if config["x"] < 0.5 else -math.inf
+
+    space = Cut({"x": Float(0, 1)})
+    configs = search(space, lambda config: -config["x"], 9, initial=3, prior_weight=prior_weight)
+    assert (max(config["x"] for config in configs[3:]) > 0.5) == (prior_weight == 0)
+
+
 def test_forbidden_configurations_are_not_proposed():
     class Half(Space):
         def allows(self, config: dict) -> bool:

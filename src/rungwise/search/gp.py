@@ -38,7 +38,8 @@ Loss = float | tuple[float, ...]
 
 FITTED = 128  # results that lengthscales and noise are fitted to: they need fewer than the predictions do
 ITERATIONS = 10  # of L-BFGS; more change the lengthscales, hardly the predictions
-SAMPLES, CENTRES, NEAR, ROUNDS = 400, 8, 20, 3  # candidates: drawn from the space, then around so many, each so many
+SAMPLES = 400  # candidates drawn from the space
+CENTRES, NEAR, ROUNDS = 8, 20, 3  # candidates near the best trials, then near the best candidates, which climb so
 
 
 @final
@@ -151,8 +152,9 @@ class GPSearch:
             new += [near for centre in centres for near in neighbours(self.space, centre, NEAR, rng)]
             fresh = {key: config for config in new if (key := _key(config)) not in self._known and key not in pool}
             if fresh:
-                priors = np.array([self.space.log_prior(config) for config in fresh.values()])
-                acquisition = improvement([self._features(config) for config in fresh.values()]) + strength * priors
+                acquisition = improvement([self._features(config) for config in fresh.values()])
+                if strength > 0:  # 0 times the logarithm of 0 is no number
+                    acquisition += strength * np.array([self.space.log_prior(config) for config in fresh.values()])
                 values.update(zip(fresh, acquisition.tolist(), strict=True))
                 pool.update(fresh)
             centres, new = [pool[key] for key in sorted(pool, key=lambda key: -values[key])[: CENTRES // 2]], []
