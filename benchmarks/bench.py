@@ -1,6 +1,6 @@
 """What Rungwise itself costs. `make bench` prints every figure with the machine and the versions.
 
-python benchmarks/bench.py [deciding] [experiment] [jobs] [load] [large] [import] [size]     (all by default)
+python benchmarks/bench.py [deciding] [experiment] [jobs] [load] [large] [suggest] [import] [size]     (all by default)
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from rungwise.events import Completed, Promote, Promoted, Raise, Raised, Reporte
 from rungwise.executors import Message, Said
 from rungwise.loop import drive
 from rungwise.report.tables import summary
+from rungwise.search import as_searcher
 
 LADDER = {"min_resource": 1, "reduction_factor": 3, "max_resource": 81}
 WORKERS = 4
@@ -306,6 +307,42 @@ def large(trials: int = 100_000) -> None:
     )
 
 
+def suggest() -> None:
+    """A proposal of the Gaussian-process searcher, the fit of its model included or reused."""
+    space = rw.Space(
+        {
+            "lr": rw.Float(1e-5, 1e-1, log=True),
+            "decay": rw.Float(0, 0.1),
+            "width": rw.Integer(16, 512, log=True),
+            "layers": rw.Integer(1, 8),
+            "optimizer": rw.Categorical(["sgd", "adam", "adamw"]),
+            "momentum": rw.Float(0, 1, when={"optimizer": "sgd"}),
+            "batch": rw.Ordinal([16, 32, 64, 128]),
+        }
+    )
+    print("\nprocessor seconds for a proposal of the searcher gp, 7 mixed parameters, 4 trials under way, 1 thread")
+    for results in (50, 100, 250):
+        rng, facts = np.random.default_rng(0), []
+        for trial in range(results):
+            config, until = space.sample(rng), int(rng.choice([1, 3, 9], p=[0.7, 0.2, 0.1]))
+            loss = (np.log10(config["lr"]) + 3) ** 2 + (config["layers"] - 4) ** 2 / 9 + 1 / until + rng.normal(0, 0.05)
+            facts += [Started(trial, config, until), Reported(trial, until, float(loss)), Completed(trial)]
+        facts += [Started(results + extra, space.sample(rng), 1) for extra in range(4)]
+        fitting, reusing = [], []
+        for repeat in range(7):
+            searcher = as_searcher("gp", space)
+            for fact in facts:
+                searcher.tell(fact)
+            for times in (fitting, reusing):
+                began = time.process_time()
+                searcher.propose([0, repeat])
+                times.append(time.process_time() - began)
+        print(
+            f"{results:>4} results: {statistics.median(fitting[1:]):.3f} with a new fit, "
+            f"{statistics.median(reusing[1:]):.3f} with the fit of a proposal before"
+        )
+
+
 def imports() -> None:
     def measured(code: str) -> tuple[float, float]:
         peak = "print(next(int(line.split()[1]) for line in open('/proc/self/status') if 'VmRSS' in line) / 1024)"
@@ -345,8 +382,8 @@ def _files(entry: Path) -> list[Path]:
 def main() -> None:
     """Run the benchmarks that are named, or all."""
     parts: dict[str, Callable[[], None]] = {
-        "deciding": deciding, "experiment": experiment, "jobs": jobs, "load": load, "large": large, "import": imports,
-        "size": size,
+        "deciding": deciding, "experiment": experiment, "jobs": jobs, "load": load, "large": large, "suggest": suggest,
+        "import": imports, "size": size,
     }  # fmt: skip
     unknown = [name for name in sys.argv[1:] if name not in parts]
     if unknown:

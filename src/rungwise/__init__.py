@@ -41,6 +41,7 @@ from rungwise.trial import Trial
 from rungwise.version import __version__
 
 if TYPE_CHECKING:
+    from rungwise.search.gp import GPSearch as GPSearch
     from rungwise.search.optuna import OptunaSearch as OptunaSearch
     from rungwise.search.sobol import SobolSearch as SobolSearch
 
@@ -82,7 +83,7 @@ __all__ = [
     "tune",
 ]
 
-_NEED_EXTRAS = {"OptunaSearch": "optuna", "SobolSearch": "sobol"}
+_NEED_EXTRAS = {"GPSearch": "gp", "OptunaSearch": "optuna", "SobolSearch": "sobol"}
 
 
 def __getattr__(name: str) -> Any:

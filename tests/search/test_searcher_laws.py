@@ -18,6 +18,7 @@ from rungwise.events import Completed, Failed, Promoted, Reported, Started
 from rungwise.search import Searcher, as_searcher
 
 SEARCHERS: dict[str, dict[str, Any]] = {
+    "gp": {"name": "gp", "initial": 4},
     "random": {"name": "random"},
     "sobol": {"name": "sobol"},
     "grid": {"name": "grid", "points": 12},

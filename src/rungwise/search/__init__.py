@@ -32,6 +32,7 @@ class Searcher(Protocol):
 SEARCHERS = {
     "evolution": "rungwise.search.evolution:EvolutionSearch",
     "first": "rungwise.search.first:First",
+    "gp": "rungwise.search.gp:GPSearch",
     "grid": "rungwise.search.grid:GridSearch",
     "optuna": "rungwise.search.optuna:OptunaSearch",
     "random": "rungwise.search.random:RandomSearch",
@@ -40,7 +41,7 @@ SEARCHERS = {
 }
 """Name -> where its class is; a module is imported when its searcher is wanted, since some need extras."""
 
-EXTRAS = {"optuna": "optuna", "sobol": "sobol", "tpe": "optuna"}
+EXTRAS = {"gp": "gp", "optuna": "optuna", "sobol": "sobol", "tpe": "optuna"}
 
 __all__ = ["SEARCHERS", "RandomSearch", "Searcher", "as_searcher", "load"]
 

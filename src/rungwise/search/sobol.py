@@ -21,7 +21,7 @@ TRIES = 4096  # points looked at for one that is allowed or new, before chance t
 
 @final
 class SobolSearch:
-    """Points of a Sobol sequence, as the priors of `space` have it, scrambled by the study's seed: proposal n is point n.
+    """Points of a Sobol sequence, scrambled by the study's seed: proposal n is point n, at the quantiles of the priors.
 
     Points that the space does not allow are left out of the sequence, and configurations that were started already are
     passed over while there are others. Needs `pip install 'rungwise[sobol]'`.
