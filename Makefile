@@ -1,15 +1,19 @@
 # Each target makes the virtual environment it needs on first use; nothing but Python 3.11+ and make beforehand.
 PYTHON ?= python3
 VENV ?= .venv
+CORE ?= $(VENV)-core
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint bench faults peers evidence tables clean
+.PHONY: demo test core lint bench faults peers evidence tables clean
 
 demo: $(VENV)/demo.installed
 	$(BIN)/python examples/digits.py
 
 test: $(VENV)/test.installed
 	$(BIN)/python -m pytest
+
+core: $(CORE)/core.installed
+	RUNGWISE_CORE=1 $(CORE)/bin/python -m pytest
 
 lint: $(VENV)/lint.installed
 	$(BIN)/ruff check .
@@ -38,5 +42,11 @@ $(VENV)/%.installed: pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$*]'
 	touch $@
 
+# A virtual environment with none of the extras.
+$(CORE)/core.installed: pyproject.toml
+	test -x $(CORE)/bin/python || $(PYTHON) -m venv $(CORE)
+	$(CORE)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[core-test]'
+	touch $@
+
 clean:
-	rm -rf $(VENV)
+	rm -rf $(VENV) $(CORE)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import multiprocessing
 import random
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
@@ -23,9 +24,15 @@ processes = multiprocessing.get_context("forkserver")
 processes.set_forkserver_preload(
     [*(f"rungwise.search.{name}" for name in ("gp", "optuna", "sobol")), "torch.fx.experimental.symbolic_shapes"]
 )
-every_combination = pytest.mark.parametrize(
-    ("scheduler", "searcher"), [(scheduler, searcher) for scheduler in SCHEDULERS for searcher in SEARCHERS]
-)
+NEEDS = {"gp": ["botorch"], "sobol": ["scipy"], "tpe": ["optuna"]}
+
+
+def each_of(combinations: Iterable[tuple[str, str]]) -> pytest.MarkDecorator:
+    cases = [pytest.param(*pair, marks=pytest.mark.needs(*NEEDS.get(pair[1], []))) for pair in combinations]
+    return pytest.mark.parametrize(("scheduler", "searcher"), cases)
+
+
+every_combination = each_of(itertools.product(SCHEDULERS, SEARCHERS))
 
 
 @pytest.fixture(scope="module")
@@ -107,10 +114,7 @@ def test_killed_and_resumed_it_is_the_study_that_nobody_killed(
     assert facts_of(path) == facts, "the same configurations, jobs, reports and rises"
 
 
-@pytest.mark.parametrize(
-    ("scheduler", "searcher"),
-    [(scheduler, list(SEARCHERS)[place % len(SEARCHERS)]) for place, scheduler in enumerate(SCHEDULERS)],
-)
+@each_of(zip(SCHEDULERS, itertools.cycle(SEARCHERS), strict=False))
 def test_the_same_with_real_workers(scheduler: str, searcher: str, tmp_path: Path) -> None:
     path = tmp_path / "study.db"
     assert end_of(tune, path, scheduler, searcher, 25) == -signal.SIGKILL

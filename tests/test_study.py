@@ -367,6 +367,7 @@ def test_a_second_driver_is_refused_while_the_first_one_lives(tmp_path: Path) ->
     rw.Study(SPACE, path=path).close()
 
 
+@pytest.mark.needs("pandas")
 def test_rows_and_dataframe() -> None:
     study = rw.Study(
         {"x": rw.Float(0, 1), "k": rw.Integer(1, 1), "z": rw.Float(0, 1, when={"k": 1})}, rw.ASHA(max_resource=3)

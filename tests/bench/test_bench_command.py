@@ -74,8 +74,8 @@ def test_all_suites_that_are_there(data: Path, tmp_path: Path) -> None:
     assert "lcbench" not in done.stdout
 
 
+@pytest.mark.needs("matplotlib")
 def test_figures_and_tables_by_task(data: Path, tmp_path: Path) -> None:
-    pytest.importorskip("matplotlib")
     folder = tmp_path / "figures"
     options = (
         "--repeats",

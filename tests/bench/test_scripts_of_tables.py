@@ -28,6 +28,7 @@ def tasks(name: str, folder: Path) -> list[suites.Task]:
     return list(suites._packed(name, folder / "out"))
 
 
+@pytest.mark.needs("sklearn")
 def test_digits_mlp(tmp_path: Path) -> None:
     said = make("digits-mlp", tmp_path / "one", "--workers", "1")
     assert "8 of 8 configurations" in said
@@ -46,6 +47,7 @@ def test_digits_mlp(tmp_path: Path) -> None:
         np.testing.assert_array_equal(once.test, other.test)
 
 
+@pytest.mark.needs("sklearn")
 def test_digits_mlp_small_is_the_beginning_of_the_table(tmp_path: Path) -> None:
     """The shipped table comes from this script: same configurations, and scores up to rounding of another BLAS."""
     make("digits-mlp", tmp_path)
@@ -65,8 +67,8 @@ def images(folder: Path) -> None:
         (folder / f"{name}-labels-idx1-ubyte.gz").write_bytes(gzip.compress(bytes(8) + labels.tobytes()))
 
 
+@pytest.mark.needs("torch")
 def test_fashion_cells(tmp_path: Path) -> None:
-    pytest.importorskip("torch")
     images(tmp_path / "images")
     for run in ("one", "two"):
         make("fashion-cells", tmp_path / run, "--images", str(tmp_path / "images"))
@@ -79,8 +81,8 @@ def test_fashion_cells(tmp_path: Path) -> None:
     np.testing.assert_array_equal(first.table.scores, again.table.scores)
 
 
+@pytest.mark.needs("torch")
 def test_without_images_it_says_where_to_get_them(tmp_path: Path) -> None:
-    pytest.importorskip("torch")
     command = [sys.executable, SCRIPTS / "fashion_cells.py", "--images", tmp_path, "--work", tmp_path / "work"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 1

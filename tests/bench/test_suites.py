@@ -54,8 +54,10 @@ def test_nmtlc_curves_end_at_their_length(data: Path) -> None:
     assert task.table.seconds.tolist() == [[1, 2, 2], [1, 2, 3]]
 
 
+@pytest.mark.needs("pandas")
 def test_lcdb(data: Path) -> None:
-    pandas = pytest.importorskip("pandas")
+    import pandas
+
     others = [(3, f"other {n}", 16, 0.1, 0.1, 1.0) for n in range(8)]
     rows = [
         (3, "svc", 16, 0.5, 0.4, 1.0), (3, "svc", 32, 0.75, 0.7, 2.0), (3, "tree", 16, 0.25, 0.2, 0.5), *others,
@@ -128,8 +130,8 @@ def test_a_file_of_another_kind_is_one_clear_line(data: Path) -> None:
         load_suite("lcbench")
 
 
+@pytest.mark.needs("pandas")
 def test_a_broken_parquet_file_is_one_clear_line(data: Path) -> None:
-    pytest.importorskip("pandas")
     (data / "lcdb" / "lcdb10_accuracy_mean.parquet").write_bytes(b"PAR1 and no more")
     with pytest.raises(InputError, match="parquet cannot be read") as error:
         load_suite("lcdb")

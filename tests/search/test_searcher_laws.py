@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import optuna
 import pytest
 
 import rungwise as rw
@@ -37,7 +36,7 @@ SEARCHERS: dict[str, dict[str, Any]] = {
     },
 }
 FEW = {"gp": 10}  # trials, for searchers that fit a model for each proposal
-SEARCHERS["optuna Walker"] = {"name": "optuna", "sampler": f"{__name__}:Walker"}
+SEARCHERS["optuna Walker"] = {"name": "optuna", "sampler": "walker:Walker"}
 ALONE = {"random"}  # may propose twice what it proposed before
 FLAT = {"lr": rw.Float(1e-4, 1, log=True), "width": rw.Integer(1, 64, log=True), "rate": rw.Float(0, 1, step=0.1)}
 SPACES: dict[str, Mapping[str, Any]] = {
@@ -78,38 +77,19 @@ class Rows(rw.Space):
         return dict(self.TABLE[rng.integers(len(self.TABLE))])
 
 
-class Walker(optuna.samplers.BaseSampler):
-    """A sampler with a memory: it goes on from where it went last, whatever the results."""
-
-    def __init__(self, seed: int) -> None:
-        self._rng = np.random.RandomState(seed)
-        self._place = 0.5
-
-    def infer_relative_search_space(self, study: Any, trial: Any) -> dict[str, Any]:
-        return {}
-
-    def sample_relative(self, study: Any, trial: Any, search_space: Any) -> dict[str, Any]:
-        return {}
-
-    def sample_independent(self, study: Any, trial: Any, param_name: str, param_distribution: Any) -> Any:
-        self._place = (self._place + 0.3 * self._rng.random_sample()) % 1
-        if hasattr(param_distribution, "choices"):
-            return param_distribution.choices[int(self._place * len(param_distribution.choices))]
-        low, high, step = param_distribution.low, param_distribution.high, param_distribution.step
-        if step is None:
-            return low + self._place * (high - low)
-        return low + step * int(self._place * (round((high - low) / step) + 1))
-
-
 def space_of(name: str) -> rw.Space:
     digits = {"x": rw.Integer(0, 9), "y": rw.Integer(0, 9)}
     return {"forbidding": Forbidding(digits), "rows": Rows(digits)}.get(name) or rw.Space(SPACES[name])
 
 
-@pytest.fixture(params=SEARCHERS)
+def needs(name: str) -> list[str]:
+    """The libraries that this searcher cannot do without."""
+    own = {"gp": ["botorch"], "sobol": ["scipy"], "tpe": ["optuna"]}.get(name, [])
+    return own + ["optuna"] * name.startswith("optuna") + ["cmaes"] * ("CmaEs" in name)
+
+
+@pytest.fixture(params=[pytest.param(name, marks=pytest.mark.needs(*needs(name))) for name in SEARCHERS])
 def name(request: pytest.FixtureRequest) -> str:
-    if "CmaEs" in request.param:
-        pytest.importorskip("cmaes")
     return request.param
 
 

@@ -146,10 +146,10 @@ def test_a_space_may_have_its_own_neighbours() -> None:
 
 @pytest.mark.parametrize("sampler", ["TPESampler", "CmaEsSampler", "GPSampler", "QMCSampler", "NSGAIISampler", "NSGAIIISampler", "RandomSampler"])  # fmt: skip
 def test_every_sampler_runs_a_study_to_its_end(sampler: str) -> None:
-    if sampler == "CmaEsSampler":
-        pytest.importorskip("cmaes")
     if sampler == "GPSampler":
-        pytest.importorskip("torch").set_num_threads(1)
+        import torch
+
+        torch.set_num_threads(1)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         arguments = {"n_startup_trials": 8} if sampler == "GPSampler" else {}
@@ -165,7 +165,6 @@ def test_every_sampler_runs_a_study_to_its_end(sampler: str) -> None:
 
 
 def test_cma_es_learns_from_its_generations() -> None:
-    pytest.importorskip("cmaes")
     space = rw.Space({name: rw.Float(0, 1) for name in "xyz"})
     space_with = rw.Space({**space, "act": rw.Categorical(["b"])})
     study = finished(OptunaSearch(space_with, "CmaEsSampler"), 120, space=space_with)

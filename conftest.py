@@ -1,0 +1,66 @@
+"""Settings that all tests share, and what is left out where the extras are not installed (`make core`)."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import os
+import re
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+EXTRAS = {"ConfigSpace", "botorch", "cmaes", "gpytorch", "matplotlib", "optuna", "pandas", "pyarrow", "scipy",
+          "sklearn", "torch"}  # fmt: skip
+SOURCE = Path(__file__).parent / "src"
+CORE = os.environ.get("RUNGWISE_CORE") == "1"
+"""Whether tests that need extras are left out. Without it they fail where a library is missing: nothing is skipped."""
+
+settings.register_profile("usual", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("core", settings.get_profile("usual"), max_examples=20)
+settings.load_profile("core" if CORE else "usual")
+os.environ.setdefault("COLUMNS", "200")  # messages on one line, whatever the terminal
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Say what `needs` is, and refuse to prove anything where an extra could be imported after all."""
+    config.addinivalue_line("markers", "needs(*libraries): extras without which `make core` leaves the test out")
+    if CORE and (there := sorted(name for name in EXTRAS if find_spec(name))):
+        raise pytest.UsageError(
+            f"RUNGWISE_CORE=1 is for an environment without extras, but there is {', '.join(there)}"
+        )
+
+
+def pytest_ignore_collect(collection_path: Path) -> bool | None:
+    """Leave out a file that imports an extra at its top."""
+    if CORE and collection_path.suffix == ".py" and imported(collection_path) & EXTRAS:
+        return True
+    return None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what is marked as in need of an extra, and docstrings whose example imports one."""
+    for item in items if CORE else []:
+        libraries = {name for mark in item.iter_markers("needs") for name in mark.args}
+        assert libraries <= EXTRAS, f"{item.nodeid} needs {libraries}, of which conftest.py does not know all"
+        if isinstance(item, pytest.DoctestItem):
+            sources = "".join(example.source for example in item.dtest.examples)
+            libraries |= EXTRAS & set(re.findall(r"^(?:from|import) (\w+)", sources, flags=re.MULTILINE))
+        if libraries:
+            item.add_marker(pytest.mark.skip(f"needs {' and '.join(sorted(libraries))}"))
+
+
+@functools.cache
+def imported(path: Path) -> set[str]:
+    """The libraries that the file imports at its top, itself or through a module of ours."""
+    names: set[str] = set()
+    for node in ast.parse(path.read_text()).body:
+        for each in node.body if isinstance(node, ast.Try) else [node]:
+            if isinstance(each, ast.Import):
+                names |= {alias.name for alias in each.names}
+            elif isinstance(each, ast.ImportFrom):
+                names.add(str(each.module))
+    ours = [SOURCE / f"{name.replace('.', '/')}.py" for name in names if name.startswith("rungwise.")]
+    return {name.split(".")[0] for name in names}.union(*(imported(file) for file in ours if file.exists()))
