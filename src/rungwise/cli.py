@@ -18,7 +18,7 @@ from rungwise.bench.command import bench
 from rungwise.core import SCHEDULERS
 from rungwise.core.criteria import RANKINGS
 from rungwise.executors.command import Command
-from rungwise.explain import number
+from rungwise.explain import number, numbers
 from rungwise.log import StudyError
 from rungwise.names import InputError, suggestion
 from rungwise.objective import NamedFunction, load_attribute
@@ -230,6 +230,11 @@ def _show_end(study: Study) -> None:
 
 
 def _show_best(study: Study) -> None:
+    if study.metrics.names:
+        for one in study.front:
+            click.echo(f"trial {one.number} at {one.resource}: {numbers(one.scores)}")
+            click.echo(json.dumps(one.config, ensure_ascii=False))
+        return
     best = study.best
     click.echo(f"best: trial {best.number}, {number(best.score)} at {best.resource}")
     if best.refit_resource is not None:
@@ -319,10 +324,17 @@ def status(study: Path) -> None:
 def best(study: Path, as_json: bool) -> None:
     """Show the best trial of STUDY."""
     opened = Study.open(study)
-    found = opened.best
     if not as_json:
         _show_best(opened)
         return
+    if opened.metrics.names:
+        front = [
+            {"trial": one.number, "config": one.config, "scores": one.scores, "resource": one.resource}
+            for one in opened.front
+        ]
+        click.echo(json.dumps(front, ensure_ascii=False))
+        return
+    found = opened.best
     refit_score = found.refit_score
     if refit_score is not None and not math.isfinite(refit_score):
         refit_score = None  # NaN is no JSON

@@ -115,7 +115,7 @@ ABLATION: dict[str, dict[str, Any]] = {
     "ARRR, p = 1, t = 0.05": {"name": "arrr", "p": 1, "threshold": 0.05},
     "ARRR, p = 0.5, t = 0.05": {"name": "arrr", "p": 0.5, "threshold": 0.05},
 }
-"""The criteria of the paper's ablation (appendix), by what they are called there. A fixed ε is in units of the score."""
+"""The criteria of the paper's ablation (appendix), by their names there. A fixed ε is in units of the score."""
 
 
 def ablation_methods(ladder: Ladder, unit: float = 1.0) -> dict[str, Method]:

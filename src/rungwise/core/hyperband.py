@@ -36,6 +36,7 @@ class AsyncHyperband:
     """
 
     name = "async-hyperband"
+    several_metrics = True
 
     @our_names
     def __init__(
