@@ -39,7 +39,6 @@ IN_SETTINGS = (
     "workers", "study", "seed", "initial", "warm_start", "refit", "job_seconds", "silence_seconds", "retries",
     "keep_checkpoints", "sync", "quiet",
 )  # fmt: skip
-IN_SCHEDULER = ("name", "min_resource", "reduction_factor", "max_resource", "ranking")
 
 
 def main() -> None:
@@ -182,9 +181,6 @@ def _scheduler(given: object, chosen: Mapping[str, object]) -> Any:
     scheduler = {"name": given} if isinstance(given, str) else given
     if not isinstance(scheduler, dict):
         raise InputError(f"scheduler must be a name or a table, not {given!r}")
-    for name in scheduler:
-        if name not in IN_SCHEDULER:
-            raise InputError(f"the scheduler has the unknown setting {name!r}{suggestion(name, IN_SCHEDULER)}")
     return {"name": "pasha", **scheduler} | {name: value for name, value in chosen.items() if value is not None}
 
 
