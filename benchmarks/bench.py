@@ -308,7 +308,7 @@ def large(trials: int = 100_000) -> None:
 
 
 def suggest() -> None:
-    """A proposal of the Gaussian-process searcher, the fit of its model included or reused."""
+    """A proposal of each searcher: the first since it was told results (a model is fitted), and the next one."""
     space = rw.Space(
         {
             "lr": rw.Float(1e-5, 1e-1, log=True),
@@ -320,27 +320,31 @@ def suggest() -> None:
             "batch": rw.Ordinal([16, 32, 64, 128]),
         }
     )
-    print("\nprocessor seconds for a proposal of the searcher gp, 7 mixed parameters, 4 trials under way, 1 thread")
-    for results in (50, 100, 250):
-        rng, facts = np.random.default_rng(0), []
-        for trial in range(results):
-            config, until = space.sample(rng), int(rng.choice([1, 3, 9], p=[0.7, 0.2, 0.1]))
-            loss = (np.log10(config["lr"]) + 3) ** 2 + (config["layers"] - 4) ** 2 / 9 + 1 / until + rng.normal(0, 0.05)
-            facts += [Started(trial, config, until), Reported(trial, until, float(loss)), Completed(trial)]
-        facts += [Started(results + extra, space.sample(rng), 1) for extra in range(4)]
-        fitting, reusing = [], []
-        for repeat in range(7):
-            searcher = as_searcher("gp", space)
-            for fact in facts:
-                searcher.tell(fact)
-            for times in (fitting, reusing):
-                began = time.process_time()
-                searcher.propose([0, repeat])
-                times.append(time.process_time() - began)
-        print(
-            f"{results:>4} results: {statistics.median(fitting[1:]):.3f} with a new fit, "
-            f"{statistics.median(reusing[1:]):.3f} with the fit of a proposal before"
-        )
+    sizes = (50, 100, 250, 1_000)
+    print("\nprocessor milliseconds for a proposal, 7 mixed parameters, 4 trials under way, 1 thread: the first since")
+    print("results were told, for which a model is fitted, and the next\n")
+    print(f"| searcher | {' | '.join(f'{size:,} results' for size in sizes)} |\n|---|{'---|' * len(sizes)}")
+    for name in ("random", "sobol", "evolution", "tpe", "gp"):
+        cells = []
+        for results in sizes:
+            rng, facts = np.random.default_rng(0), []
+            for trial in range(results):
+                config, until = space.sample(rng), int(rng.choice([1, 3, 9], p=[0.7, 0.2, 0.1]))
+                loss = (np.log10(config["lr"]) + 3) ** 2 + (config["layers"] - 4) ** 2 / 9 + 1 / until
+                loss += rng.normal(0, 0.05)
+                facts += [Started(trial, config, until), Reported(trial, until, float(loss)), Completed(trial)]
+            facts += [Started(results + extra, space.sample(rng), 1) for extra in range(4)]
+            first, following = [], []
+            for repeat in range(7):
+                searcher = as_searcher(name, space)
+                for fact in facts:
+                    searcher.tell(fact)
+                for times in (first, following):
+                    began = time.process_time()
+                    searcher.propose([0, repeat])
+                    times.append(time.process_time() - began)
+            cells.append(" / ".join(f"{1e3 * statistics.median(times[1:]):.3g}" for times in (first, following)))
+        print(f"| {name} | {' | '.join(cells)} |")
 
 
 def imports() -> None:

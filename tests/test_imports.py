@@ -16,6 +16,7 @@ FLOORS = [
     ["version", "names"],
     ["values"],
     ["events"],
+    ["metrics"],
     ["space", "foreign"],
     ["core", "search", "explain", "checkpoints", "log"],
     ["sqlite", "records"],

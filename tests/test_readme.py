@@ -1,4 +1,4 @@
-"""What the README shows, runs."""
+"""What the README and docs/how-to-choose.md show, runs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ import pytest
 import rungwise as rw
 from rungwise.cli import IN_SETTINGS
 
-README = (Path(__file__).parent.parent / "README.md").read_text()
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+CHOOSE = (ROOT / "docs" / "how-to-choose.md").read_text()
 PRELUDE = """
 class Model:
     def __init__(self, lr, width):
@@ -28,8 +30,8 @@ def my_training(trial, config, epoch):
 """
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+def blocks(language: str, page: str = README) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", page, flags=re.DOTALL)
 
 
 @pytest.mark.parametrize("number", range(len(blocks("python"))))
@@ -39,6 +41,20 @@ def test_python_examples(number: int, tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True, timeout=50)
     assert done.returncode == 0, done.stderr
     assert list(tmp_path.rglob("*.db"))
+
+
+def test_how_to_choose_is_one_script(tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text("\n".join(blocks("python", CHOOSE)))
+    done = subprocess.run([sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True, timeout=50)
+    assert done.returncode == 0, done.stderr
+    assert "the ceiling " in done.stdout
+
+
+def test_the_speed_ups_in_how_to_choose_were_measured() -> None:
+    evidence = (ROOT / "docs" / "evidence.md").read_text()
+    said = re.findall(r"\d\.\d\d×", CHOOSE)
+    assert said
+    assert all(number in evidence for number in said)
 
 
 def test_the_settings_example() -> None:
@@ -51,12 +67,15 @@ def test_the_settings_example() -> None:
 def test_every_command_that_is_named_exists() -> None:
     from rungwise.cli import commands
 
-    named = set(re.findall(r"^rungwise (\w+)", "\n".join(blocks("sh")), flags=re.MULTILINE))
+    shown = "\n".join([*blocks("sh"), *blocks("sh", CHOOSE)])
+    named = set(re.findall(r"^rungwise (\w+)", shown, flags=re.MULTILINE))
     assert named >= {"tune", "status", "explain", "resume", "export"}
     assert named <= set(commands.commands)
+    options = {option for parameter in commands.commands["tune"].params for option in parameter.opts}
+    assert set(re.findall(r"--[a-z-]+", "".join(blocks("sh", CHOOSE)))) <= options
 
 
 def test_the_two_commands_are_those_of_the_makefile() -> None:
-    makefile = (Path(__file__).parent.parent / "Makefile").read_text()
+    makefile = (ROOT / "Makefile").read_text()
     for target in re.findall(r"^make (\w+)", "\n".join(blocks("sh")), flags=re.MULTILINE):
         assert f"\n{target}:" in makefile

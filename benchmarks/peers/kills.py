@@ -32,7 +32,7 @@ from curves import ROOT
 from run import HERE, PEERS, Failed, environment, say
 
 KILLS = 3  # a study, at most
-WAIT_SECONDS = 3.0  # until the command is started again; a heartbeat of Optuna's is overdue after 2
+WAIT_SECONDS = 7.0  # until the command is started again; a heartbeat of Optuna's is overdue after 5
 LIMIT_SECONDS = 120.0  # for the command, and five times what an undisturbed one takes
 ERRORS = 5  # times that the command may end with an error before we give up
 SET_CHILD_SUBREAPER = 36  # of prctl(2)

@@ -74,7 +74,9 @@ def run(folder: Path) -> None:
 
 
 def read(folder: Path) -> None:
-    trials = NePSState.create_or_load(folder / "study", load_only=True).lock_and_read_trials()
+    # From the files of each evaluation: the cache of them all, which neps.status reads, may be torn by a kill.
+    repository = NePSState.create_or_load(folder / "study", load_only=True)._trial_repo
+    trials = {name: repository.load_trial_from_disk(name) for name in repository.list_trial_ids()}
     reports: dict[str, list[int]] = defaultdict(list)
     for name, trial in trials.items():
         if trial.metadata.state == State.SUCCESS:

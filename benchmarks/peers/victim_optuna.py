@@ -23,7 +23,7 @@ def study(folder: Path) -> optuna.Study:
         f"sqlite:///{folder}/study.db",
         engine_kwargs={"connect_args": {"timeout": 60}},
         heartbeat_interval=1,  # seconds, the shortest that can be told
-        grace_period=2,
+        grace_period=5,  # with 2, a busy machine had a living trial taken for dead and trained twice at once
         heartbeat_stale_trial_callback=RetryHeartbeatStaleTrialCallback(inherit_intermediate_values=True),
     )
     return optuna.create_study(

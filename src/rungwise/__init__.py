@@ -28,7 +28,7 @@ from rungwise.events import Job
 from rungwise.executors.command import Command
 from rungwise.log import StudyError
 from rungwise.names import InputError
-from rungwise.records import Best, TrialRecord
+from rungwise.records import Best, OnFront, TrialRecord
 from rungwise.run import tune
 from rungwise.search import RandomSearch, Searcher, load
 from rungwise.search.evolution import EvolutionSearch
@@ -64,6 +64,7 @@ __all__ = [
     "Integer",
     "Job",
     "MedianStopping",
+    "OnFront",
     "Ordinal",
     "RandomSearch",
     "Scheduler",

@@ -20,6 +20,8 @@ from typing import Any
 import cloudpickle
 import msgspec
 
+from rungwise.events import Score
+
 NAME = "checkpoint"
 BEFORE = "checkpoint.before"
 DAMAGED = "checkpoint.damaged"
@@ -39,7 +41,7 @@ class Head(msgspec.Struct, frozen=True):
     """
 
     resource: int
-    reports: list[tuple[int, float | None, float]]
+    reports: list[tuple[int, Score | None, float]]
 
 
 class Found(msgspec.Struct, frozen=True):

@@ -18,7 +18,7 @@ from rungwise.bench.command import bench
 from rungwise.core import SCHEDULERS
 from rungwise.core.criteria import RANKINGS
 from rungwise.executors.command import Command
-from rungwise.explain import number
+from rungwise.explain import number, numbers
 from rungwise.log import StudyError
 from rungwise.names import InputError, suggestion
 from rungwise.objective import NamedFunction, load_attribute
@@ -39,7 +39,6 @@ IN_SETTINGS = (
     "workers", "study", "seed", "initial", "warm_start", "refit", "job_seconds", "silence_seconds", "retries",
     "keep_checkpoints", "sync", "quiet",
 )  # fmt: skip
-IN_SCHEDULER = ("name", "min_resource", "reduction_factor", "max_resource", "ranking")
 
 
 def main() -> None:
@@ -182,9 +181,6 @@ def _scheduler(given: object, chosen: Mapping[str, object]) -> Any:
     scheduler = {"name": given} if isinstance(given, str) else given
     if not isinstance(scheduler, dict):
         raise InputError(f"scheduler must be a name or a table, not {given!r}")
-    for name in scheduler:
-        if name not in IN_SCHEDULER:
-            raise InputError(f"the scheduler has the unknown setting {name!r}{suggestion(name, IN_SCHEDULER)}")
     return {"name": "pasha", **scheduler} | {name: value for name, value in chosen.items() if value is not None}
 
 
@@ -230,6 +226,11 @@ def _show_end(study: Study) -> None:
 
 
 def _show_best(study: Study) -> None:
+    if study.metrics.names:
+        for one in study.front:
+            click.echo(f"trial {one.number} at {one.resource}: {numbers(one.scores)}")
+            click.echo(json.dumps(one.config, ensure_ascii=False))
+        return
     best = study.best
     click.echo(f"best: trial {best.number}, {number(best.score)} at {best.resource}")
     if best.refit_resource is not None:
@@ -319,10 +320,17 @@ def status(study: Path) -> None:
 def best(study: Path, as_json: bool) -> None:
     """Show the best trial of STUDY."""
     opened = Study.open(study)
-    found = opened.best
     if not as_json:
         _show_best(opened)
         return
+    if opened.metrics.names:
+        front = [
+            {"trial": one.number, "config": one.config, "scores": one.scores, "resource": one.resource}
+            for one in opened.front
+        ]
+        click.echo(json.dumps(front, ensure_ascii=False))
+        return
+    found = opened.best
     refit_score = found.refit_score
     if refit_score is not None and not math.isfinite(refit_score):
         refit_score = None  # NaN is no JSON

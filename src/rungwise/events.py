@@ -19,6 +19,10 @@ Config = dict[str, Any]
 """One point of the search space: parameter name -> plain JSON value."""
 
 
+Score = float | dict[str, float | None]
+"""One number, or one for each of several metrics by name; None is one that was not finite."""
+
+
 class Job(msgspec.Struct, frozen=True):
     """Train `trial` from resource `start` to `until`; `start` is 0 for a new trial.
 
@@ -104,13 +108,14 @@ class Fact(msgspec.Struct, frozen=True, tag_field="fact", tag=str.lower):
 class Created(Fact, frozen=True):
     """The study began: everything that is needed to go on with it, as plain JSON.
 
-    `run` is how it was run first (function or command, workers, …), for `rungwise resume`.
+    `mode` is "min" or "max", or one of them for each of several metrics. `run` is how it was run first (function or
+    command, workers, …), for `rungwise resume`.
     """
 
     space: dict[str, Any]
     scheduler: dict[str, Any]
     searcher: dict[str, Any]
-    mode: str
+    mode: str | dict[str, str]
     seed: int
     version: str
     run: dict[str, Any] = {}
@@ -170,17 +175,17 @@ class Reported(Fact, frozen=True):
     """`trial` scored `score` at `resource`; None is a score that was not finite.
 
     `seconds` is how long the training since the report before took. Schedulers and searchers are told a *loss* here
-    (lower is better, never None but possibly `inf`).
+    (lower is better, never None but possibly `inf`), or a tuple of them where there are several metrics.
     """
 
     trial: int
     resource: int
-    score: float | None
+    score: Score | tuple[float, ...] | None
     seconds: float = 0.0
 
     @property
-    def loss(self) -> float:
-        """The score as the decision code reads it."""
+    def loss(self) -> Any:
+        """The score as the decision code reads it: a number, a tuple of them where there are several metrics."""
         return math.inf if self.score is None else self.score
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 from rungwise.events import Broken, Raised
 
@@ -12,6 +13,11 @@ def number(value: float | None) -> str:
     if value is None or not math.isfinite(value):
         return "not finite"
     return f"{value:.4g}"
+
+
+def numbers(scores: Mapping[str, float]) -> str:
+    """Scores of several metrics for people."""
+    return ", ".join(f"{name} {number(score)}" for name, score in scores.items())
 
 
 def rise(fact: Raised) -> str:

@@ -5,6 +5,7 @@ Imports `events`, `names`, `values` and `checkpoints` only.
 
 from __future__ import annotations
 
+import math
 from array import array
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import msgspec
 
 from rungwise import checkpoints
-from rungwise.events import Config, Job
+from rungwise.events import Config, Job, Score
 from rungwise.names import InputError
 from rungwise.values import real, whole
 
@@ -25,10 +26,12 @@ class TrialRecord(msgspec.Struct):
 
     number: int
     config: Config
+    metrics: tuple[str, ...] = ()
+    """The names of the metrics where there are several; scores are then dicts."""
     refit: dict[int, float] = {}
     resource: int = 0
     """The highest resource reported, refits aside."""
-    score: float | None = None
+    score: Any = None
     """The score there (nan if it was not finite); None before the first report."""
     seconds_used: float = 0.0
     """The training time that it took to get there."""
@@ -41,17 +44,27 @@ class TrialRecord(msgspec.Struct):
     failure: str | None = None
     refit_failure: str | None = None
     curve: array[float] = msgspec.field(default_factory=lambda: array("d"))
-    """(resource, score, seconds), one after the other, for each report: 24 bytes, where a dict needs some 200."""
+    """(resource, seconds, score …), one after the other, for each report: 24 bytes, where a dict needs some 200."""
 
     @property
-    def reports(self) -> dict[int, float]:
+    def reports(self) -> dict[int, Any]:
         """Resource -> the score there (nan where it was not finite)."""
-        return dict(zip(map(int, self.curve[0::3]), self.curve[1::3], strict=True))
+        columns = [self.curve[2 + metric :: self._width] for metric in range(self._width - 2)]
+        scores = (dict(zip(self.metrics, row, strict=True)) for row in zip(*columns, strict=True))
+        return dict(zip(self._resources, scores if self.metrics else columns[0], strict=True))
 
     @property
     def seconds(self) -> dict[int, float]:
         """Resource -> the training time that it took to get there."""
-        return dict(zip(map(int, self.curve[0::3]), self.curve[2::3], strict=True))
+        return dict(zip(self._resources, self.curve[1 :: self._width], strict=True))
+
+    @property
+    def _width(self) -> int:
+        return 2 + max(1, len(self.metrics))
+
+    @property
+    def _resources(self) -> list[int]:
+        return [int(resource) for resource in self.curve[:: self._width]]
 
     @property
     def state(self) -> str:
@@ -62,11 +75,19 @@ class TrialRecord(msgspec.Struct):
         """The highest resource reported for `job`, or for those before it; a refit counts apart."""
         return max(self.refit, default=job.start) if job.refit else self.resource
 
-    def add(self, resource: int, score: float, seconds: float) -> None:
+    def add(self, resource: int, score: Score | None, seconds: float) -> None:
         """A report, `seconds` of training after the one before."""
-        self.resource, self.score = resource, score
+        self.resource = resource
         self.seconds_used += seconds
-        self.curve.extend((resource, score, self.seconds_used))
+        if self.metrics:
+            told = score if isinstance(score, dict) else {}
+            numbers = [math.nan if (number := told.get(name)) is None else number for name in self.metrics]
+            self.score = dict(zip(self.metrics, numbers, strict=True))
+        else:
+            assert not isinstance(score, dict)
+            self.score = math.nan if score is None else score
+            numbers = [self.score]
+        self.curve.extend((resource, self.seconds_used, *numbers))
 
 
 class Best(msgspec.Struct, frozen=True):
@@ -89,6 +110,23 @@ class Best(msgspec.Struct, frozen=True):
 
         It runs what the file says: load only from studies that you trust.
         """
+        return None if self.folder is None else checkpoints.state_of(checkpoints.read(self.folder))
+
+
+class OnFront(msgspec.Struct, frozen=True):
+    """One trial of a study with several metrics that no other dominates, among those at the highest rung.
+
+    None of them is as good in every metric and better in one. `scores` is by metric, at `resource`.
+    """
+
+    number: int
+    config: Config
+    scores: dict[str, float]
+    resource: int
+    folder: Path | None
+
+    def load(self) -> Any:
+        """The state in the newest checkpoint, as `Best.load`."""
         return None if self.folder is None else checkpoints.state_of(checkpoints.read(self.folder))
 
 

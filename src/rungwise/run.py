@@ -43,7 +43,7 @@ def tune(
     function: Function,
     space: Space | Mapping[str, Any],
     *,
-    mode: str,
+    mode: str | Mapping[str, str],
     scheduler: Scheduler | str = "pasha",
     searcher: Searcher | str = "random",
     trials: int | None = None,
@@ -65,7 +65,8 @@ def tune(
 ) -> Study:
     """Tune `function(trial)` over `space` on `workers` local processes; the study is returned.
 
-    `mode` is "min" or "max". The study ends when one of the totals is reached: `trials` started, `resource`
+    `mode` is "min" or "max", or a dict of them for several metrics, which `trial.report` then gets as a dict too; the
+    answer is `study.front`. The study ends when one of the totals is reached: `trials` started, `resource`
     used, `seconds` of running time, a score as good as `target`; at least one must be given. `study` names
     a file: if it is there, the study in it is taken up where it stood, and the totals are the new ones.
     Without it the study is kept in memory. `initial` and `warm_start` are as for `Study`: configurations to try first,
@@ -117,6 +118,8 @@ def tune(
     space = as_space(space)
     scheduler = as_scheduler(scheduler)
     check_refit(refit, scheduler)
+    if refit and isinstance(mode, Mapping):
+        raise InputError(f"refit={refit!r} needs one best trial, which several metrics have not; see study.front")
     if isinstance(function, Command):
         function.check(space)
         how["command"] = function.arguments
@@ -322,11 +325,12 @@ class _Session:
             again = "goes on with the study" if self.interrupted else "is given out again"
             what = "failed" if record.job is None else again
             self.display.say(f"trial {message.trial} {what}: {message.reason}")
+        if record.failure is not None and isinstance(message, Completed | Broke):
             first = self.study.trials[self._first : self._first + HOPELESS]
             if len(first) == HOPELESS and all(trial.failure is not None for trial in first):
                 log = checkpoints.trial_folder(self.workers.folder, message.trial).with_suffix(".log")
                 raise StudyError(
-                    f"the first {HOPELESS} trials all failed, the last with: {message.reason}; "
+                    f"the first {HOPELESS} trials all failed, the last with: {record.failure}; "
                     f"what it printed is in {log}"
                 )
 
@@ -342,8 +346,7 @@ class _Session:
         if self._keep or study.budget.trials is None or study.folder is None:
             return
         needed = study.scheduler.may_promote(study.budget.trials) | {job.trial for job in study.running}
-        if study.has_best:
-            needed.add(study.best.number)
+        needed.update(study.winners)
         for folder in study.folder.glob("[0-9]*[0-9]"):
             if folder.is_dir() and int(folder.name) not in needed:
                 checkpoints.delete(study.folder, int(folder.name))

@@ -17,6 +17,7 @@ from rungwise.events import Completed, Config, Fact, Job, Reported, Started
 from rungwise.executors import Message, Said
 from rungwise.loop import drive
 from rungwise.names import InputError, our_names
+from rungwise.search import Searcher
 from rungwise.space import Integer, Rng, Space
 from rungwise.study import Study
 from rungwise.values import whole
@@ -47,13 +48,14 @@ def simulate(
     *,
     workers: int = 4,
     trials: int = 256,
-    rows: Sequence[int] | None = None,
+    rows: Sequence[int] | Searcher | None = None,
     seed: int = 0,
     drain: bool = True,
 ) -> Simulation:
     """Run `scheduler` over the curves of `table` on a virtual clock.
 
-    Trial i takes row `rows[i]`; without `rows`, entry i of a permutation of the rows drawn from `seed`.
+    Trial i takes row `rows[i]`; without `rows`, entry i of a permutation of the rows drawn from `seed`; or the rows are
+    those that a searcher over {"row": Integer(0, len(table) - 1)} proposes.
     `scheduler` is a name or an object, and stays as it is; without `max_resource` it gets the table's last
     resource. Reports arrive one at a time in the order of simulated time, at equal times in the order in
     which their jobs were given out; free workers get work after each job that ends. A job ends with its
@@ -74,17 +76,13 @@ def simulate(
         raise InputError(f"table must be a CurveTable, not {type(table).__name__}; rw.CurveTable(scores, mode=…)")
     if rows is None:
         rows = np.random.default_rng(seed).permutation(len(table)).tolist()
-    rows = [whole(row, "a row") for row in rows]
-    if len(rows) < trials:
-        raise InputError(f"there are {len(rows)} rows for {trials} trials; give fewer trials or more rows")
-    if rows and not (min(rows) >= 0 and max(rows) < len(table)):
-        raise InputError(f"rows must be from 0 to {len(table) - 1}, not {min(rows)} to {max(rows)}")
+    searcher = rows if isinstance(rows, Searcher) else _in_order(rows, trials, len(table))
     last = int(table.resources[-1])
     scheduler = as_scheduler(scheduler, last)
     if scheduler.max_resource is not None and scheduler.max_resource > last:
         raise InputError(f"max_resource={scheduler.max_resource} is beyond the table, which ends at {last}")
     space = Space({"row": Integer(0, len(table) - 1)})
-    study = Study(space, scheduler, _Rows(rows), mode=table.mode, seed=seed)
+    study = Study(space, scheduler, searcher, mode=table.mode, seed=seed)
     study.extend(trials=trials)
     clock = _Clock(table, study, workers)
     drive(study, clock, drain=drain, watch=clock.look)
@@ -97,6 +95,15 @@ def simulate(
         clock.ceilings,
         study,
     )
+
+
+def _in_order(rows: Sequence[int], trials: int, size: int) -> Searcher:
+    rows = [whole(row, "a row") for row in rows]
+    if len(rows) < trials:
+        raise InputError(f"there are {len(rows)} rows for {trials} trials; give fewer trials or more rows")
+    if rows and not (min(rows) >= 0 and max(rows) < size):
+        raise InputError(f"rows must be from 0 to {size - 1}, not {min(rows)} to {max(rows)}")
+    return _Rows(rows)
 
 
 @final

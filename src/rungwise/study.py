@@ -18,6 +18,7 @@ import msgspec
 
 from rungwise import checkpoints, explain
 from rungwise.core import Scheduler, as_scheduler
+from rungwise.core.pareto import pareto_front
 from rungwise.events import (
     Answer,
     Broken,
@@ -41,8 +42,9 @@ from rungwise.events import (
     Wait,
 )
 from rungwise.log import Log, MemoryLog, StudyError
-from rungwise.names import InputError, our_names, suggestion
-from rungwise.records import Best, Budget, TrialRecord
+from rungwise.metrics import Metrics
+from rungwise.names import InputError, our_names
+from rungwise.records import Best, Budget, OnFront, TrialRecord
 from rungwise.search import Searcher, as_searcher
 from rungwise.search.first import First
 from rungwise.space import Space, as_space
@@ -86,15 +88,15 @@ class Study:
         scheduler: Scheduler | str = "pasha",
         searcher: Searcher | str = "random",
         *,
-        mode: str = "min",
+        mode: str | Mapping[str, str] = "min",
         seed: int = 0,
         initial: Sequence[Mapping[str, Any]] = (),
         warm_start: Study | str | Path | None = None,
         path: str | Path | None = None,
         run: dict[str, Any] | None = None,
     ) -> None:
-        if mode not in ("min", "max"):
-            raise InputError(f"mode must be 'min' or 'max', not {mode!r}{suggestion(str(mode), ['min', 'max'])}")
+        mode = dict(mode) if isinstance(mode, Mapping) else mode
+        Metrics(mode)
         if whole(seed, "seed") < 0:
             raise InputError(f"seed must be 0 or more, not {seed!r}")
         space = as_space(space)
@@ -104,6 +106,11 @@ class Study:
         if leads:
             lead = First(space, points=initial, earlier=_earlier(warm_start, mode))
             settings = lead.settings() | {"searcher": settings}
+        if isinstance(mode, dict) and not getattr(scheduler, "several_metrics", False):
+            raise InputError(
+                f"the scheduler {scheduler.name!r} is for one metric, this study has {', '.join(mode)}; "
+                "with several take 'pasha', 'asha', 'async-hyperband' or 'full'"
+            )
         created = Created(
             space.to_dict(),
             {"name": scheduler.name, **scheduler.settings()},
@@ -180,7 +187,7 @@ class Study:
         self.space, self.scheduler, self.searcher = space, scheduler, searcher
         self.how = created.run  # how it was run last
         self.mode, self.seed = created.mode, created.seed
-        self._sign = -1.0 if self.mode == "max" else 1.0
+        self.metrics = Metrics(created.mode)
         self.trials: list[TrialRecord] = []
         self.budget = Budget()
         self.rises: list[Raised] = []
@@ -194,10 +201,12 @@ class Study:
             real = self._path.resolve() if self._path.is_symlink() else self._path
             self._folder = Path(f"{real}.trials")
         self._results: dict[int, tuple[float, int]] = {}  # level -> best loss there and its trial
+        self._several: dict[int, dict[int, tuple[float, ...]]] = {}  # level -> trial -> losses
         self._completed: dict[int, int] = {}  # level -> jobs that ended there
         self._running: dict[int, Job] = {}
         self._again: deque[Job] = deque()  # to be given out once more
         self._target_reached = False
+        self._tell(created)
         self._answer: Answer | None = None  # what the scheduler says until it is told something
 
     def _next(self) -> Answer:
@@ -266,7 +275,10 @@ class Study:
             raise InputError(
                 f"trial {trial} reported at resource {resource}, its job goes from {job.start} to {job.until}"
             )
-        new = self.take(Reported(job.trial, resource, as_score(score)))
+        taken = as_score(score)
+        if (wrong := self.metrics.wrong(taken)) is not None:
+            raise InputError(wrong)
+        new = self.take(Reported(job.trial, resource, taken))
         if resource == job.until:
             self.take(Completed(job.trial))
         self.flush()
@@ -302,6 +314,10 @@ class Study:
 
     def set_budget(self, budget: Budget) -> None:
         """Set all totals; None is no limit."""
+        if budget.target is not None and self.metrics.names:
+            raise InputError(
+                f"target={budget.target!r} is for one metric; this study has {', '.join(self.metrics.names)}"
+            )
         if budget != self.budget:
             self._note(Extended(budget.trials, budget.resource, budget.seconds, budget.target))
             self.flush()
@@ -348,6 +364,8 @@ class Study:
                 if fact.resource <= job.start and not job.refit:
                     self.restarted[fact.trial] = job
                 return False
+            if (wrong := self.metrics.wrong(fact.score)) is not None:
+                return self.take(Failed(fact.trial, wrong))
             self._note(fact)
             return True
         if isinstance(fact, Completed) and record.noted(job) <= job.start:
@@ -363,6 +381,8 @@ class Study:
         It stands outside rungs, ceiling and selection. False, and nothing to do, if the trial has been
         trained that far. Raises `InputError` if there is no `max_resource` and no `until`.
         """
+        if self.metrics.names:
+            raise InputError("a study of several metrics has no one best trial to refit; train one of study.front on")
         best = self.best
         until = self.scheduler.max_resource if until is None else whole(until, "the resource to refit to")
         if until is None:
@@ -410,7 +430,7 @@ class Study:
         """The rise as a fact, its losses as scores."""
 
         def score(loss: float | None) -> float | None:
-            return self._sign * loss if loss is not None and math.isfinite(loss) else None
+            return self.metrics.score(loss) if loss is not None and math.isfinite(loss) else None
 
         broken = tuple(
             Broken(
@@ -449,7 +469,7 @@ class Study:
         elif type(fact) is Completed or type(fact) is Failed:
             self._apply_end(fact)
         elif type(fact) is Started:
-            record = TrialRecord(fact.trial, fact.config)
+            record = TrialRecord(fact.trial, fact.config, self.metrics.names)
             self.trials.append(record)
             self._run(record, Job(fact.trial, fact.config, 0, fact.until), fact)
         elif type(fact) is Promoted:
@@ -468,7 +488,7 @@ class Study:
         elif type(fact) is Extended:
             self.budget = Budget(fact.trials, fact.resource, fact.seconds, fact.target)
             self._target_reached = any(
-                self._reaches_target(score) for record in self.trials for score in record.curve[1::3]
+                self._reaches_target(score) for record in self.trials for score in record.reports.values()
             )
         elif type(fact) is Opened:
             self._again = deque(self._running.values())  # their driver is gone
@@ -483,20 +503,15 @@ class Study:
 
     def _apply_report(self, fact: Reported) -> None:
         record = self.trials[fact.trial]
-        job = record.job
-        score = math.nan if fact.score is None else fact.score
-        if job is not None and job.refit:
-            record.refit[fact.resource] = score
+        if record.job is not None and record.job.refit:
+            record.refit[fact.resource] = math.nan if fact.score is None else fact.loss
             return
         self.resource_used += fact.resource - record.resource
-        record.add(fact.resource, score, fact.seconds)
-        if self.budget.target is not None and self._reaches_target(score):
+        assert not isinstance(fact.score, tuple)
+        record.add(fact.resource, fact.score, fact.seconds)
+        if self.budget.target is not None and self._reaches_target(record.score):
             self._target_reached = True
-        if fact.score is None:
-            fact = Reported(fact.trial, fact.resource, math.inf, fact.seconds)
-        elif self._sign < 0:
-            fact = Reported(fact.trial, fact.resource, -fact.score, fact.seconds)
-        self._tell(fact)
+        self._tell(Reported(fact.trial, fact.resource, self.metrics.losses(fact.score), fact.seconds))
 
     def _apply_end(self, fact: Completed | Failed) -> None:
         record = self.trials[fact.trial]
@@ -511,9 +526,11 @@ class Study:
         if isinstance(fact, Failed):
             record.failure = fact.reason
         if isinstance(fact, Completed):
-            assert record.score is not None
-            loss = self._sign * record.score
-            if math.isfinite(loss) and (job.until not in self._results or loss < self._results[job.until][0]):
+            loss = self.metrics.losses(record.score)
+            if isinstance(loss, tuple):
+                if all(map(math.isfinite, loss)):
+                    self._several.setdefault(job.until, {})[fact.trial] = loss
+            elif math.isfinite(loss) and (job.until not in self._results or loss < self._results[job.until][0]):
                 self._results[job.until] = loss, fact.trial  # only if better: ties go to the earlier one
             record.paused_at = job.until
         self._tell(fact)
@@ -525,7 +542,7 @@ class Study:
 
     def _reaches_target(self, score: float) -> bool:
         target = self.budget.target
-        return target is not None and self._sign * score <= self._sign * target
+        return target is not None and self.metrics.losses(score) <= self.metrics.losses(target)  # type: ignore[operator]
 
     # -- what is known -----------------------------------------------------------------------------
 
@@ -545,12 +562,41 @@ class Study:
 
     @property
     def has_best(self) -> bool:
-        """Whether any trial has completed a rung with a finite score."""
-        return bool(self._results)
+        """Whether any trial has completed a rung with a finite score, in each metric."""
+        return bool(self._results or self._several)
+
+    @property
+    def winners(self) -> list[int]:
+        """The numbers of the trials that the answer holds: the best one, or the Pareto front."""
+        if not self._several:
+            return [self._results[max(self._results)][1]] if self._results else []
+        return pareto_front(self._several[max(self._several)])
+
+    @property
+    def front(self) -> list[OnFront]:
+        """The answer of a study with several metrics: the Pareto front at the highest rung, in the order of completion.
+
+        Raises `StudyError` where there is one metric, which has one `best`.
+        """
+        if not self.metrics.names:
+            raise StudyError("this study has one metric: study.best is its answer")
+        level = max(self._several, default=0)
+        return [
+            OnFront(
+                number,
+                self.trials[number].config,
+                self.metrics.score(self._several[level][number]),
+                level,
+                None if self._folder is None else checkpoints.trial_folder(self._folder, number),
+            )
+            for number in self.winners
+        ]
 
     @property
     def best(self) -> Best:
         """The chosen trial. Raises `StudyError` while no trial has completed a rung with a finite score."""
+        if self.metrics.names:
+            raise StudyError(f"this study has the metrics {', '.join(self.metrics.names)}: its answer is study.front")
         if not self._results:
             raise StudyError("no trial has completed a rung with a finite score yet")
         level = max(self._results)
@@ -560,7 +606,7 @@ class Study:
         return Best(
             number,
             record.config,
-            self._sign * loss,
+            self.metrics.score(loss),
             level,
             None if refit is None else record.refit[refit],
             refit,
@@ -599,7 +645,7 @@ class Study:
                     level,
                     self._completed.get(level, 0),
                     towards.get(level, 0),
-                    None if best is None else self._sign * best[0],
+                    None if best is None else self.metrics.score(best[0]),
                 )
             )
         return rows
@@ -607,8 +653,8 @@ class Study:
     def rows(self, *, reports: bool = False) -> list[dict[str, Any]]:
         """A dict a trial (its last score), or with `reports` one a report.
 
-        Keys: trial, state, resource, score, seconds, refit (only with `reports`), and config.NAME for each
-        parameter, None where it does not exist.
+        Keys: trial, state, resource, score (score.NAME for each of several metrics), seconds, refit (only with
+        `reports`), and config.NAME for each parameter, None where it does not exist.
         """
         rows = []
         for record in self.trials:
@@ -616,15 +662,21 @@ class Study:
             config = {f"config.{name}": record.config.get(name) for name in self.space}
             if not reports:
                 seconds = None if record.score is None else record.seconds_used
-                rows.append({**head, "resource": record.resource, "score": record.score, "seconds": seconds, **config})
+                told = {"resource": record.resource, **self._scores(record.score), "seconds": seconds}
+                rows.append({**head, **told, **config})
                 continue
             times = record.seconds
             for refit, scores in ((False, record.reports), (True, record.refit)):
                 for resource, score in scores.items():
                     seconds = None if refit else times[resource]
-                    told = {"resource": resource, "score": score, "seconds": seconds, "refit": refit}
+                    told = {"resource": resource, **self._scores(score), "seconds": seconds, "refit": refit}
                     rows.append({**head, **told, **config})
         return rows
+
+    def _scores(self, score: Any) -> dict[str, Any]:
+        if not self.metrics.names:
+            return {"score": score}
+        return {f"score.{name}": None if score is None else score[name] for name in self.metrics.names}
 
     def rung_results(self) -> list[dict[str, Any]]:
         """A dict a trial that has ended a job: "config", and "results", [level, loss] at the rungs that it completed.
@@ -637,8 +689,9 @@ class Study:
             results: list[list[Any]] = []
             for level in sorted(level for level in self._completed if level <= record.paused_at):
                 if at := bisect_right(reported, level):
-                    loss = self._sign * record.reports[reported[at - 1]]
-                    results.append([level, loss if math.isfinite(loss) else None])
+                    losses = self.metrics.losses(record.reports[reported[at - 1]])
+                    finite = all(map(math.isfinite, losses if isinstance(losses, tuple) else (losses,)))
+                    results.append([level, losses if finite else None])
             if record.failure is not None:
                 results.append([record.paused_at + 1, None])
             if results:
@@ -667,7 +720,11 @@ class Study:
                 f"{len(failed)} of {len(self.trials)} trials failed, "
                 f"the last (trial {failed[-1].number}): {failed[-1].failure}"
             )
-        if self.has_best:
+        if self.metrics.names:
+            front = self.front
+            lines.append(f"{len(front)} trials are on the Pareto front, the highest rung with a result")
+            lines += [f"  trial {one.number} at {one.resource}: {explain.numbers(one.scores)}" for one in front]
+        elif self.has_best:
             best = self.best
             lines.append(
                 f"trial {best.number} is the best: {explain.number(best.score)} at {best.resource}, "
@@ -678,7 +735,7 @@ class Study:
         return "\n".join(lines)
 
 
-def _earlier(study: Study | str | Path | None, mode: str) -> list[dict[str, Any]]:
+def _earlier(study: Study | str | Path | None, mode: str | dict[str, str]) -> list[dict[str, Any]]:
     """What a warm start takes over from `study`."""
     if study is None:
         return []

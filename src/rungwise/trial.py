@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, final
 
 from rungwise import checkpoints
-from rungwise.events import Config, Job, Reported
+from rungwise.events import Config, Job, Reported, Score
 from rungwise.executors import Noticed
 from rungwise.names import InputError
 from rungwise.values import as_score, whole
@@ -64,7 +64,7 @@ class Trial:
         self._spacing = 0
         self._iterating = False
         self._since = clock()
-        self._reports: list[tuple[int, float | None, float]] = []
+        self._reports: list[tuple[int, Score | None, float]] = []
 
     def __iter__(self) -> Iterator[int]:
         self._iterating = True
@@ -76,7 +76,8 @@ class Trial:
     def report(self, score: object, resource: int | None = None) -> None:
         """Say how good the model is at `resource` (default: the resource of the loop, else the next one).
 
-        `score` is one finite number, of Python, numpy or a tensor; nan and infinities count as the worst.
+        `score` is one finite number, of Python, numpy or a tensor; nan and infinities count as the worst. Where the
+        study has several metrics it is a dict of them.
         What an earlier job of this trial has reported is ignored by the study. Raises `InputError` if `score`
         is not a number, or `resource` is beyond `until` or not above the last one.
         """
@@ -87,11 +88,11 @@ class Trial:
             raise InputError(f"reported at resource {resource}, but this job goes to trial.until = {self.until} only")
         if resource <= self._reported:
             raise InputError(f"reported at resource {resource} after {self._reported}; resources only go up")
-        fact = Reported(self.number, resource, as_score(score), self._clock() - self._since)
+        taken, seconds = as_score(score), self._clock() - self._since
         self._spacing = resource - max(self._reported, self.start)
         self._reported = resource
-        self._reports.append((fact.resource, fact.score, fact.seconds))
-        self._send(fact)
+        self._reports.append((resource, taken, seconds))
+        self._send(Reported(self.number, resource, taken, seconds))
         self._since = self._clock()
 
     @property

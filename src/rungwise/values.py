@@ -71,16 +71,19 @@ def flag(value: object, what: str) -> bool:
     return bool(value)
 
 
-def as_score(value: object) -> float | None:
+def as_score(value: object) -> Any:
     """A reported score as a float; None if it is not finite. Whatever is not one number is refused.
 
-    Accepts Python and numpy numbers and anything with one element and `item()` (0-d arrays, tensors).
+    Accepts Python and numpy numbers and anything with one element and `item()` (0-d arrays, tensors); and a dict of
+    them, for several metrics.
 
     >>> as_score(np.float32(0.5)), as_score(float("nan"))
     (0.5, None)
     """
     if type(value) is float:  # nearly always
         return value if math.isfinite(value) else None
+    if isinstance(value, dict) and value and all(isinstance(name, str) for name in value):
+        return {name: as_score(each) for name, each in value.items()}
     number = value
     if not isinstance(number, numbers.Real) and callable(getattr(number, "item", None)):
         try:

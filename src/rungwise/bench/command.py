@@ -6,9 +6,10 @@ import csv
 import math
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any, TypeVar
 
 import click
 from rich import box
@@ -16,16 +17,26 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from rungwise.bench.experiment import Methods, Run, experiment, paper_methods
+from rungwise.bench.experiment import (
+    ABLATION,
+    Method,
+    Methods,
+    Run,
+    ablation_methods,
+    experiment,
+    paper_methods,
+    search_methods,
+)
 from rungwise.bench.statistics import LEVEL, Interval, Line, hindsight, summarise
 from rungwise.bench.suites import SUITES, load_suite, suite_folder, there_is
 from rungwise.bench.task import Task
-from rungwise.core import Scheduler
 from rungwise.core.criteria import RANKINGS
 from rungwise.core.rungs import Ladder
 from rungwise.names import InputError, suggestion
+from rungwise.search import SEARCHERS
 
 COLUMNS = ("task", "seed", "method", "score", "seconds", "resource", "max_resource")
+F = TypeVar("F", bound=Callable[..., object])
 SEVERAL = "may be given several times"
 
 
@@ -44,36 +55,39 @@ def suites() -> None:
     Console().print(table)
 
 
+def shared_options(command: F) -> F:
+    """The options of all experiments."""
+    for option in reversed([
+        click.option("--suite", "names", multiple=True, required=True, help=f"{', '.join(SUITES)}, all; {SEVERAL}."),
+        click.option("--repeats", type=int, default=5, show_default=True, help="Seeds for each task."),
+        click.option("--csv", "file", type=click.Path(path_type=Path), help="Write every run here, a row a run."),
+        click.option("--reduction-factor", type=float, default=3, show_default=True, help="η."),
+        click.option("--max-resource", type=int, help="R (default: the last resource of each table)."),
+        click.option("--trials", type=int, default=256, show_default=True, help="Configurations to start."),
+        click.option("--workers", type=int, default=4, show_default=True, help="Simulated workers."),
+        click.option("--drain", is_flag=True, help="Count what is still to train when the last one is started."),
+        click.option("--markdown", is_flag=True, help="Print the tables in Markdown."),
+        click.option("--processes", type=int, default=os.cpu_count() or 1, help="Default: as many as processors."),
+    ]):  # fmt: skip
+        command = option(command)
+    return command
+
+
 @bench.command()
-@click.option("--suite", "names", multiple=True, required=True, help=f"{', '.join(SUITES)}, or all; {SEVERAL}.")
-@click.option("--repeats", type=int, default=5, show_default=True, help="Seeds for each task.")
-@click.option("--csv", "file", type=click.Path(path_type=Path), help="Write every run to this file, a row a run.")
+@shared_options
 @click.option("--figures", type=click.Path(path_type=Path), help="Draw figures into this folder (rungwise[bench]).")
-@click.option("--reduction-factor", type=float, default=3, show_default=True, help="η.")
-@click.option("--max-resource", type=int, help="R (default: the last resource of each table).")
 @click.option("--ranking", "rankings", multiple=True, type=click.Choice(sorted(RANKINGS)), help=f"PASHA's; {SEVERAL}.")
 @click.option("--method", "wanted", multiple=True, help=f"Only this one, and asha; {SEVERAL}.")
-@click.option("--trials", type=int, default=256, show_default=True, help="Configurations to start.")
-@click.option("--workers", type=int, default=4, show_default=True, help="Simulated workers.")
-@click.option("--drain", is_flag=True, help="Count what is still to train when the last configuration is started.")
 @click.option("--by-task", is_flag=True, help="A table for every task as well.")
-@click.option("--markdown", is_flag=True, help="Print the tables in Markdown.")
-@click.option("--processes", type=int, default=os.cpu_count() or 1, help="Default: as many as processors.")
 def paper(
     names: Sequence[str],
-    repeats: int,
     file: Path | None,
     figures: Path | None,
-    reduction_factor: float,
-    max_resource: int | None,
     rankings: Sequence[str],
     wanted: Sequence[str],
-    trials: int,
-    workers: int,
-    drain: bool,
     by_task: bool,
     markdown: bool,
-    processes: int,
+    **options: Any,
 ) -> None:
     """The experiment of the PASHA paper: ASHA, PASHA, k-epoch and random baselines, fixed ceilings.
 
@@ -83,39 +97,11 @@ def paper(
     """
     if figures is not None:
         from rungwise.bench.figures import draw  # before the work, so that what is not installed is said at once
-    if file is not None and (file.is_dir() or not file.parent.is_dir()):
-        raise InputError(f"--csv {file} must be a file in a folder that is there")
     if figures is not None and figures.exists() and not figures.is_dir():
         raise InputError(f"--figures {figures} must be a folder")
-    everything = [name for name in SUITES if there_is(name)]
-    chosen = list(dict.fromkeys(name for given in names for name in (everything if given == "all" else [given])))
-    tasks = [task for name in chosen for task in load_suite(name)]
-    journal = None if file is None else file.with_name(f"{file.name}.part")
-    console = Console(stderr=True)
-    methods = partial(paper_methods, rankings=rankings or ("soft",))
-    columns = TextColumn("tasks × seeds"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn()
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        shown = bar.add_task("")
-        try:
-            runs = experiment(
-                tasks,
-                methods=_only(methods, wanted) if wanted else methods,
-                repeats=repeats,
-                reduction_factor=reduction_factor,
-                max_resource=max_resource,
-                trials=trials,
-                workers=workers,
-                drain=drain,
-                processes=processes,
-                journal=journal,
-                progress=lambda done, total: bar.update(shown, completed=done, total=total),
-            )
-        except KeyboardInterrupt:
-            console.print("stopped" if file is None else "stopped; the same command goes on from here")
-            raise click.exceptions.Exit(130) from None
-    if file is not None and journal is not None:
-        write_csv(file, runs)
-        journal.unlink()
+    methods: Methods = partial(paper_methods, rankings=rankings or ("soft",))
+    tasks = _tasks(names)
+    runs = _runs(tasks, _only(methods, wanted) if wanted else methods, file, **options)
     if not wanted:  # what was best in hindsight is known only where all ceilings were tried
         runs += hindsight(runs, tasks)
     _show(runs, tasks, by_task=by_task, markdown=markdown)
@@ -124,10 +110,86 @@ def paper(
             click.echo(path, err=True)
 
 
+@bench.command()
+@shared_options
+@click.option(
+    "--searcher", "searchers", multiple=True, required=True, type=click.Choice(sorted(SEARCHERS)), help=SEVERAL
+)
+def search(names: Sequence[str], file: Path | None, searchers: Sequence[str], markdown: bool, **options: Any) -> None:
+    """PASHA with searchers that choose among the rows of the tables, against PASHA with random search.
+
+    A proposal is the row nearest to it that was not tried. As `paper` in all else.
+    """
+    tasks = _tasks(names)
+    runs = _runs(tasks, partial(search_methods, searchers=searchers), file, **options)
+    _show(runs, tasks, by_task=False, markdown=markdown, against="pasha")
+
+
+@bench.command()
+@shared_options
+def ablation(names: Sequence[str], file: Path | None, markdown: bool, **options: Any) -> None:
+    """The ablation of the PASHA paper: every ranking criterion, on all suites in one table.
+
+    For each suite the speed-up over ASHA, and the score less ASHA's. Accuracies are in per cent, so that the fixed ε of
+    the paper are a hundred times as large there.
+    """
+    tasks = _tasks(names)
+    by_suite = {name: [task for task in tasks if task.suite == name] for name in dict.fromkeys(t.suite for t in tasks)}
+    lines: dict[str, dict[str, Line]] = {}
+    for suite, here in by_suite.items():
+        unit = 100.0 if here[0].table.mode == "max" else 1.0
+        part = None if file is None else file.with_name(f"{file.stem}-{suite}{file.suffix}")
+        runs = _runs(here, partial(ablation_methods, unit=unit), part, **options)
+        lines[suite] = {line.method: line for line in summarise(runs)}
+    table = Table(box=box.MARKDOWN if markdown else box.SIMPLE_HEAD)
+    table.add_column("criterion")
+    for suite, here in by_suite.items():
+        table.add_column(f"{suite} ({'more' if here[0].table.mode == 'max' else 'less'} is better)", justify="right")
+    for method in ABLATION:
+        cells = []
+        for suite, here in by_suite.items():
+            line, digits = lines[suite][method], 2 if here[0].table.mode == "max" else 4
+            cells.append(f"{line.speed_up:.2f}×, {line.difference:+.{digits}f}")
+        table.add_row(method, *cells)
+    _console(markdown).print(table)
+
+
+def _tasks(names: Sequence[str]) -> list[Task]:
+    everything = [name for name in SUITES if there_is(name)]
+    chosen = list(dict.fromkeys(name for given in names for name in (everything if given == "all" else [given])))
+    return [task for name in chosen for task in load_suite(name)]
+
+
+def _runs(tasks: Sequence[Task], methods: Methods, file: Path | None, **options: Any) -> list[Run]:
+    """All runs, with a progress bar; written to `file` in the end, kept beside it until then."""
+    if file is not None and (file.is_dir() or not file.parent.is_dir()):
+        raise InputError(f"--csv {file} must be a file in a folder that is there")
+    journal = None if file is None else file.with_name(f"{file.name}.part")
+    console = Console(stderr=True)
+    columns = TextColumn("tasks × seeds"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn()
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        shown = bar.add_task("")
+        try:
+            runs = experiment(
+                tasks,
+                methods=methods,
+                journal=journal,
+                progress=lambda done, total: bar.update(shown, completed=done, total=total),
+                **options,
+            )
+        except KeyboardInterrupt:
+            console.print("stopped" if file is None else "stopped; the same command goes on from here")
+            raise click.exceptions.Exit(130) from None
+    if file is not None and journal is not None:
+        write_csv(file, runs)
+        journal.unlink()
+    return runs
+
+
 def _only(methods: Methods, wanted: Sequence[str]) -> Methods:
     """Of `methods` ASHA and those that are wanted; a short ladder lacks some ceilings and baselines."""
 
-    def chosen(ladder: Ladder) -> dict[str, Scheduler | None]:
+    def chosen(ladder: Ladder) -> dict[str, Method]:
         found = methods(ladder)
         for name in wanted:
             if name not in found and not re.fullmatch(r"\d+-epoch|ceiling-\d+", name):
@@ -148,36 +210,40 @@ def write_csv(file: Path, runs: Sequence[Run]) -> None:
             writer.writerow((task, *(getattr(run, name) for name in COLUMNS[1:])))
 
 
-def _show(runs: Sequence[Run], tasks: Sequence[Task], *, by_task: bool, markdown: bool) -> None:
+def _console(markdown: bool) -> Console:
     console = Console()
-    if markdown or not console.is_terminal:
-        console = Console(width=1000)  # nobody wraps it
+    return Console(width=1000) if markdown or not console.is_terminal else console  # nobody wraps it
+
+
+def _show(runs: Sequence[Run], tasks: Sequence[Task], *, by_task: bool, markdown: bool, against: str = "asha") -> None:
+    console = _console(markdown)
     for suite in dict.fromkeys(task.suite for task in tasks):
         here = [task for task in tasks if task.suite == suite]
         for task in here if by_task and len(here) > 1 else ():
             found = [run for run in runs if (run.suite, run.task) == (suite, task.name)]
-            console.print(_table(f"{suite}: {task.name}", found, task.table.mode, markdown))
+            console.print(_table(f"{suite}: {task.name}", found, task.table.mode, markdown, against))
         title = f"{suite}: {SUITES[suite].about}"
-        console.print(_table(title, [run for run in runs if run.suite == suite], here[0].table.mode, markdown))
+        found = [run for run in runs if run.suite == suite]
+        console.print(_table(title, found, here[0].table.mode, markdown, against))
 
 
-def _table(title: str, runs: Sequence[Run], mode: str, markdown: bool) -> Table:
+def _table(title: str, runs: Sequence[Run], mode: str, markdown: bool, against: str) -> Table:
     seeds = len({run.seed for run in runs})
     size = f"{len({run.task for run in runs})} tasks × {seeds} seeds; {'more' if mode == 'max' else 'less'} is better"
     table = Table(title=f"{title}\n{size}", box=box.MARKDOWN if markdown else box.SIMPLE_HEAD, title_justify="left")
-    lines = summarise(runs)
+    lines = summarise(runs, against)
     tested = not math.isnan(lines[0].test)
-    score, test = ["score", f"− ASHA's ({LEVEL} %)"], ["test score"] if tested else []
+    score, test = ["score", f"− {against.upper()}'s ({LEVEL} %)"], ["test score"] if tested else []
     headings = ["method", *score, *test, "time", f"speed-up ({LEVEL} %)", "resource", "saving", "max resource"]
     for place, heading in enumerate(headings):
         table.add_column(heading, justify="right" if place else "left")
     for line in lines:
-        table.add_row(*_cells(line, 2 if mode == "max" else 4, tested))
+        table.add_row(*_cells(line, 2 if mode == "max" else 4, tested, against))
     return table
 
 
-def _cells(line: Line, digits: int, tested: bool) -> list[str]:
-    itself, free = line.method == "asha", line.seconds == 0
+def _cells(line: Line, digits: int, tested: bool, against: str) -> list[str]:
+    itself, free = line.method == against, line.seconds == 0
     return [
         line.method + (f" ({line.without} of {line.runs} without a score)" if line.without else ""),
         f"{line.score:.{digits}f} ± {line.deviation:.{digits}f}",

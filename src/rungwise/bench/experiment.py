@@ -23,6 +23,7 @@ from typing import Any, final
 import msgspec
 import numpy as np
 
+from rungwise.bench.rows import RowSearch
 from rungwise.bench.task import Task
 from rungwise.core import Scheduler
 from rungwise.core.asha import ASHA
@@ -34,7 +35,18 @@ from rungwise.values import whole
 from rungwise.version import __version__
 
 BASELINES = (1, 2, 3, 5)  # epochs that every configuration is trained for by the heuristic of the paper
-Methods = Callable[[Ladder], Mapping[str, Scheduler | None]]
+
+
+@final
+class Searched(msgspec.Struct, frozen=True):
+    """A scheduler whose configurations a searcher chooses among all rows of the table."""
+
+    scheduler: Scheduler
+    searcher: str | dict[str, Any]
+
+
+Method = Scheduler | Searched | None
+Methods = Callable[[Ladder], Mapping[str, Method]]
 
 
 @final
@@ -60,7 +72,7 @@ class Run(msgspec.Struct, frozen=True):
     ceilings: tuple[tuple[float, int], ...] = ()
 
 
-def paper_methods(ladder: Ladder, rankings: Sequence[str] = ("soft",)) -> dict[str, Scheduler | None]:
+def paper_methods(ladder: Ladder, rankings: Sequence[str] = ("soft",)) -> dict[str, Method]:
     """ASHA; PASHA under each of `rankings`; the k-epoch baselines; a random choice (None); fixed ceilings.
 
     A k-epoch baseline trains every configuration for k times the smallest resource. `ceiling-L` is ASHA that
@@ -72,7 +84,7 @@ def paper_methods(ladder: Ladder, rankings: Sequence[str] = ("soft",)) -> dict[s
     """
     first, eta, last = ladder.min_resource, ladder.reduction_factor, ladder.max_resource
     assert last is not None
-    methods: dict[str, Scheduler | None] = {"asha": ASHA(min_resource=first, reduction_factor=eta, max_resource=last)}
+    methods: dict[str, Method] = {"asha": ASHA(min_resource=first, reduction_factor=eta, max_resource=last)}
     for ranking in rankings:
         name = "pasha" if ranking == "soft" else f"pasha-{ranking}"
         methods[name] = PASHA(min_resource=first, reduction_factor=eta, max_resource=last, ranking=ranking)
@@ -83,6 +95,52 @@ def paper_methods(ladder: Ladder, rankings: Sequence[str] = ("soft",)) -> dict[s
     for level in ladder.levels(10**6)[1:-1]:
         methods[f"ceiling-{level}"] = ASHA(min_resource=first, reduction_factor=eta, max_resource=level)
     return methods
+
+
+ABLATION: dict[str, dict[str, Any]] = {
+    "direct": {"name": "direct"},
+    "soft, ε = noise": {"name": "soft"},
+    "soft, ε = 0.01": {"name": "soft", "epsilon": 0.01},
+    "soft, ε = 0.025": {"name": "soft", "epsilon": 0.025},
+    "soft, ε = 0.05": {"name": "soft", "epsilon": 0.05},
+    "soft, 1 σ": {"name": "soft_std", "scale": 1},
+    "soft, 2 σ": {"name": "soft_std", "scale": 2},
+    "soft, 3 σ": {"name": "soft_std", "scale": 3},
+    "soft, mean distance": {"name": "soft_mean_distance"},
+    "soft, median distance": {"name": "soft_median_distance"},
+    "RBO, p = 1, t = 0.5": {"name": "rbo", "p": 1, "threshold": 0.5},
+    "RBO, p = 0.5, t = 0.5": {"name": "rbo", "p": 0.5, "threshold": 0.5},
+    "RRR, p = 1, t = 0.05": {"name": "rrr", "p": 1, "threshold": 0.05},
+    "RRR, p = 0.5, t = 0.05": {"name": "rrr", "p": 0.5, "threshold": 0.05},
+    "ARRR, p = 1, t = 0.05": {"name": "arrr", "p": 1, "threshold": 0.05},
+    "ARRR, p = 0.5, t = 0.05": {"name": "arrr", "p": 0.5, "threshold": 0.05},
+}
+"""The criteria of the paper's ablation (appendix), by their names there. A fixed ε is in units of the score."""
+
+
+def ablation_methods(ladder: Ladder, unit: float = 1.0) -> dict[str, Method]:
+    """ASHA, and PASHA under each criterion of the paper's ablation; a fixed ε counts in `unit`s of the score.
+
+    >>> list(ablation_methods(Ladder(1, 3, 27)))[:3]
+    ['asha', 'direct', 'soft, ε = noise']
+    """
+    first, eta, last = ladder.min_resource, ladder.reduction_factor, ladder.max_resource
+    methods: dict[str, Method] = {"asha": ASHA(min_resource=first, reduction_factor=eta, max_resource=last)}
+    for name, given in ABLATION.items():
+        ranking = given | ({"epsilon": given["epsilon"] * unit} if "epsilon" in given else {})
+        methods[name] = PASHA(min_resource=first, reduction_factor=eta, max_resource=last, ranking=ranking)
+    return methods
+
+
+def search_methods(ladder: Ladder, searchers: Sequence[str]) -> dict[str, Method]:
+    """PASHA with random search, and with each of `searchers` among all rows.
+
+    >>> list(search_methods(Ladder(1, 3, 27), ["gp"]))
+    ['pasha', 'pasha-gp']
+    """
+    first, eta, last = ladder.min_resource, ladder.reduction_factor, ladder.max_resource
+    pasha = PASHA(min_resource=first, reduction_factor=eta, max_resource=last)
+    return {"pasha": pasha, **{f"pasha-{searcher}": Searched(pasha, searcher) for searcher in searchers}}
 
 
 @our_names
@@ -105,7 +163,8 @@ def experiment(
     A task's ladder goes from its first resource to `max_resource` (default: its last). `trials` configurations are
     started (fewer if the table has fewer rows), on `workers` simulated workers. It ends as in the paper when the last
     one is started, or with `drain` when no more work can be given out, which is fairer. `methods` maps the ladder to
-    named schedulers, None meaning the first configuration untrained; give your own to compare it:
+    named schedulers, with searchers if they are `Searched`, None meaning the first configuration untrained; give your
+    own to compare it:
 
     >>> from rungwise.curves import CurveTable
     >>> curves = np.random.default_rng(0).random((20, 9))
@@ -155,7 +214,7 @@ class _Unit(msgspec.Struct, frozen=True):
 
     task: Task
     seed: int
-    methods: Mapping[str, Scheduler | None]
+    methods: Mapping[str, Method]
     trials: int
     workers: int
     drain: bool
@@ -164,12 +223,22 @@ class _Unit(msgspec.Struct, frozen=True):
         task, table = self.task, self.task.table
         rows = np.random.default_rng(self.seed).permutation(len(table))[: self.trials].tolist()
         runs = []
-        for name, scheduler in self.methods.items():
+        for name, method in self.methods.items():
             row, spent = rows[0], (0.0, 0, 0)
             ceilings: list[tuple[float, int]] = []
-            if scheduler is not None:
-                end = simulate(scheduler, table, workers=self.workers, trials=len(rows), rows=rows, drain=self.drain)
-                row = None if end.best_trial is None else rows[end.best_trial]
+            if method is not None:
+                scheduler: Scheduler = method.scheduler if isinstance(method, Searched) else method
+                tried = RowSearch(task.configs, method.searcher) if isinstance(method, Searched) else rows
+                end = simulate(
+                    scheduler,
+                    table,
+                    workers=self.workers,
+                    trials=len(rows),
+                    rows=tried,
+                    seed=self.seed,
+                    drain=self.drain,
+                )
+                row = None if end.best_trial is None else end.study.trials[end.best_trial].config["row"]
                 spent, ceilings = (end.seconds, end.resource_used, end.max_resource), end.ceilings
             score, test = _at_best(task, row)
             runs.append(Run(task.suite, task.name, self.seed, name, row, score, test, *spent, tuple(ceilings)))
@@ -177,15 +246,18 @@ class _Unit(msgspec.Struct, frozen=True):
 
     def identity(self) -> Any:
         """All that its runs depend on, as plain JSON."""
-        methods = {
-            name: scheduler and [type(scheduler).__qualname__, scheduler.settings()]
-            for name, scheduler in self.methods.items()
-        }
+        methods = {name: _identity(method) for name, method in self.methods.items()}
         table = self.task.table
         arrays = [table.scores, table.seconds, table.resources, *([] if self.task.test is None else [self.task.test])]
         curves = [table.mode, *(zlib.crc32(np.ascontiguousarray(array).tobytes()) for array in arrays)]
         settings = [self.trials, self.workers, self.drain, __version__]
         return [self.task.suite, self.task.name, curves, self.seed, methods, settings]
+
+
+def _identity(method: Method) -> Any:
+    if isinstance(method, Searched):
+        return [_identity(method.scheduler), method.searcher]
+    return method and [type(method).__qualname__, method.settings()]
 
 
 def _at_best(task: Task, row: int | None) -> tuple[float | None, float | None]:

@@ -6,6 +6,7 @@ PASHA is compared with.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -87,6 +88,7 @@ def as_scheduler(scheduler: Scheduler | str | dict[str, Any], max_resource: int 
     if not isinstance(scheduler, dict):
         if isinstance(scheduler, type) or not all(hasattr(scheduler, method) for method in ("ask", "tell")):
             raise InputError(f"scheduler must be a name or an object like rw.PASHA(), not {scheduler!r}")
+        _check(scheduler)
         return scheduler.up_to(max_resource if scheduler.max_resource is None else scheduler.max_resource)
     arguments = dict(scheduler)
     name = arguments.pop("name", None)
@@ -95,3 +97,14 @@ def as_scheduler(scheduler: Scheduler | str | dict[str, Any], max_resource: int 
     if max_resource is not None and arguments.get("max_resource") is None:
         arguments["max_resource"] = max_resource
     return SCHEDULERS[name](**arguments)
+
+
+def _check(scheduler: Scheduler) -> None:
+    """Whether `settings` has all that the constructor takes: a study file, or a fresh one, would lack the rest."""
+    name, settings = type(scheduler).__name__, scheduler.settings()
+    for parameter in inspect.signature(type(scheduler)).parameters.values():
+        if parameter.kind not in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL) and parameter.name not in settings:
+            raise InputError(
+                f"settings() of {name} must have all that {name}(…) takes, so that a fresh one can be made: "
+                f"{parameter.name!r} is missing"
+            )

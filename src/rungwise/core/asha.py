@@ -8,8 +8,21 @@ from __future__ import annotations
 import math
 from typing import Any, final
 
+from rungwise.core.pareto import ParetoRung
 from rungwise.core.rungs import Ladder, Rung
-from rungwise.events import Answer, Completed, Fact, Failed, Promote, Promoted, Reported, Start, Started, Wait
+from rungwise.events import (
+    Answer,
+    Completed,
+    Created,
+    Fact,
+    Failed,
+    Promote,
+    Promoted,
+    Reported,
+    Start,
+    Started,
+    Wait,
+)
 from rungwise.names import our_names
 
 
@@ -20,7 +33,8 @@ class ASHA:
     `ask` is a query: asking twice gives the same answer and changes nothing. `tell` takes one fact, with
     losses (lower is better) in place of scores. Among equal losses the trial that completed the rung
     earlier comes first. A trial that failed, or whose last report is not finite, completes its rung with
-    the loss `inf` and is never promoted. Without `max_resource` there is always a next rung.
+    the loss `inf` and is never promoted. Where there are several metrics, rungs are ordered by
+    non-dominated sorting (`core.pareto`). Without `max_resource` there is always a next rung.
 
     `ceiling` is the place of the highest rung that is open, None if all are; PASHA moves it.
 
@@ -32,6 +46,7 @@ class ASHA:
     """
 
     name = "asha"
+    several_metrics = True
 
     @our_names
     def __init__(self, *, min_resource: int = 1, reduction_factor: float = 3, max_resource: int | None = None) -> None:
@@ -39,7 +54,8 @@ class ASHA:
         self.ceiling: int | None = None
         self.rungs: list[Rung] = []  # as many as have results
         self.running: dict[int, int] = {}  # trial -> the rung it is on the way to
-        self._latest: dict[int, float] = {}  # running trial -> loss of its last report in this job
+        self._latest: dict[int, Any] = {}  # running trial -> loss, or losses, of its last report in this job
+        self.several = False  # whether there are several metrics
 
     @property
     def max_resource(self) -> int | None:
@@ -104,6 +120,8 @@ class ASHA:
                 self._latest[fact.trial] = fact.loss
         elif type(fact) is Completed:
             self._complete(fact.trial, self._latest.get(fact.trial, math.inf))  # no report in the job: failed
+        elif type(fact) is Created:
+            self.several = isinstance(fact.mode, dict)
         elif type(fact) is Failed:
             self._complete(fact.trial, math.inf)
         elif type(fact) is Started:
@@ -113,9 +131,13 @@ class ASHA:
             self.running[fact.trial] = rung
             self.rungs[rung - 1].promote(fact.trial)
 
-    def _complete(self, trial: int, loss: float) -> None:
-        rung = self.running.pop(trial)
+    def _complete(self, trial: int, loss: Any) -> None:
+        place = self.running.pop(trial)
         self._latest.pop(trial, None)
-        while len(self.rungs) <= rung:
-            self.rungs.append(Rung())
-        self.rungs[rung].add(trial, loss if math.isfinite(loss) else math.inf)
+        while len(self.rungs) <= place:
+            self.rungs.append(ParetoRung() if self.several else Rung())
+        rung = self.rungs[place]
+        if isinstance(rung, ParetoRung):
+            rung.add_losses(trial, loss if isinstance(loss, tuple) and all(map(math.isfinite, loss)) else ())
+        else:
+            rung.add(trial, loss if math.isfinite(loss) else math.inf)

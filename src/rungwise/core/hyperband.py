@@ -36,6 +36,7 @@ class AsyncHyperband:
     """
 
     name = "async-hyperband"
+    several_metrics = True
 
     @our_names
     def __init__(
@@ -72,7 +73,11 @@ class AsyncHyperband:
 
     def settings(self) -> dict[str, Any]:
         """The arguments that make an equal one, as plain JSON."""
-        return {"ladder": {"name": self._like.name, **self._like.settings()}, "brackets": self._given}
+        return {
+            "ladder": {"name": self._like.name, **self._like.settings()},
+            "brackets": self._given,
+            "max_resource": self.max_resource,
+        }
 
     def up_to(self, max_resource: int | None) -> AsyncHyperband:
         """A fresh one with the same settings and this `max_resource`."""

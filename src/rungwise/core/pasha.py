@@ -13,8 +13,9 @@ from typing import Any, final
 from rungwise.core.asha import ASHA
 from rungwise.core.criteria import as_ranking
 from rungwise.core.noise import Noise
+from rungwise.core.pareto import ParetoRung, pareto_disagreement
 from rungwise.core.ranking import Ranking, TwoRungs
-from rungwise.events import Answer, Completed, Fact, Failed, Raise, Raised, Reported
+from rungwise.events import Answer, Completed, Created, Fact, Failed, Raise, Raised, Reported
 from rungwise.names import our_names
 
 
@@ -37,6 +38,7 @@ class PASHA:
     """
 
     name = "pasha"
+    several_metrics = True
 
     @our_names
     def __init__(
@@ -51,7 +53,7 @@ class PASHA:
         self.ranking = as_ranking(ranking)
         top = 0 if self.asha.ladder.last == 0 else 1
         self.asha.ceiling = top
-        self._noise = Noise(*self._window(top))
+        self._noises = [Noise(*self._window(top))]  # one a metric
         self._rungs: TwoRungs | None = None
         self._unchecked = False
 
@@ -67,8 +69,8 @@ class PASHA:
 
     @property
     def epsilon(self) -> float:
-        """The noise between the top two rungs as estimated from the curves so far, in units of the score."""
-        return self._noise.epsilon
+        """The noise between the top two rungs as estimated from the curves so far, in units of the (first) score."""
+        return self._noises[0].epsilon
 
     def up_to(self, max_resource: int | None) -> PASHA:
         """A fresh one with the same settings and this `max_resource`."""
@@ -98,7 +100,9 @@ class PASHA:
         self._unchecked = False
         if type(fact) is Reported:
             asha.tell(fact)
-            self._noise.report(fact.trial, fact.resource, fact.loss)
+            losses = fact.score if isinstance(fact.score, tuple) else [fact.loss] * len(self._noises)
+            for noise, loss in zip(self._noises, losses, strict=True):
+                noise.report(fact.trial, fact.resource, loss)
         elif type(fact) is Completed or type(fact) is Failed:
             rung = asha.running[fact.trial]
             asha.tell(fact)
@@ -106,18 +110,26 @@ class PASHA:
                 self._completed_top(fact.trial, rung)
         elif type(fact) is Raised:
             asha.ceiling = asha.ladder.rung_at(fact.until)
-            self._noise.move(*self._window(asha.ceiling))
+            for noise in self._noises:
+                noise.move(*self._window(asha.ceiling))
             self._rungs = None
+        elif type(fact) is Created and isinstance(fact.mode, dict):
+            asha.tell(fact)
+            assert asha.ceiling is not None
+            self._noises = [Noise(*self._window(asha.ceiling)) for _ in fact.mode]
         else:
             asha.tell(fact)
 
     def _completed_top(self, trial: int, top: int) -> None:
-        self._noise.arrive(trial)
+        for noise in self._noises:
+            noise.arrive(trial)
+        self._unchecked = True
+        if self.asha.several:
+            return
         if self._rungs is None:
             self._rungs = TwoRungs(self.asha.rungs[top - 1], self.asha.rungs[top])
         else:
             self._rungs.add(trial)
-        self._unchecked = True
 
     def _window(self, top: int) -> tuple[int, int]:
         ladder = self.asha.ladder
@@ -127,8 +139,14 @@ class PASHA:
         """Lines 13 to 19 of Algorithm 1: the rise, if the top two rungs do not agree on the trials in both."""
         top = self.asha.ceiling
         assert top is not None
-        assert self._rungs is not None
-        found = self.ranking.disagreement(self._rungs, self._noise)
+        if self.asha.several:
+            below, here = self.asha.rungs[top - 1 : top + 1]
+            assert isinstance(below, ParetoRung)
+            assert isinstance(here, ParetoRung)
+            found = pareto_disagreement(self.ranking, below, here, self._noises)
+        else:
+            assert self._rungs is not None
+            found = self.ranking.disagreement(self._rungs, self._noises[0])
         if found is None:
             self._unchecked = False  # remembered, so that asking again costs nothing
             return None

@@ -215,6 +215,7 @@ class FullTraining:
     """
 
     name = "full"
+    several_metrics = True
 
     @our_names
     def __init__(self, *, max_resource: int) -> None:

@@ -28,7 +28,9 @@ def summary(study: Study) -> str:
         f"resource used {study.resource_used}",
         f"ceiling {'none' if ceiling is None else ceiling}",
     ]
-    if study.has_best:
+    if study.metrics.names:
+        parts.append(f"{len(study.winners)} trials on the Pareto front")
+    elif study.has_best:
         best = study.best
         parts.append(f"best {number(best.score)} at {best.resource} (trial {best.number})")
     return ", ".join(parts)

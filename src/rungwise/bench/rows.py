@@ -1,0 +1,89 @@
+"""What would a searcher have tried? Search among the rows of a table: a proposal is the nearest row not yet tried."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, final
+
+import msgspec
+import numpy as np
+from numpy.typing import ArrayLike
+
+from rungwise.events import Config, Fact, Started
+from rungwise.search import as_searcher
+from rungwise.space import Categorical, Float, Integer, Parameter, Rng, Space, Values
+
+
+def space_of(configs: Sequence[Config]) -> Space:
+    """The space that `configs` seem to be drawn from: the range of each number, the choices among all else.
+
+    A number is taken as log-uniform if its median is nearer to the middle of the range on that scale.
+
+    >>> space_of([{"lr": 0.001, "act": "relu"}, {"lr": 0.01, "act": "gelu"}, {"lr": 0.1, "act": "relu"}])
+    Space({'lr': Float(low=0.001, high=0.1, log=True), 'act': Categorical(choices=['relu', 'gelu'])})
+    """
+    return Space({name: _parameter([config[name] for config in configs]) for name in configs[0]})
+
+
+def _parameter(values: Sequence[Any]) -> Parameter:
+    if not all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
+        return Categorical(list(dict.fromkeys(values)))
+    low, high, median = min(values), max(values), float(np.median(values))
+    log = 0 < low < high and (
+        abs(math.log(median / low) / math.log(high / low) - 0.5) < abs((median - low) / (high - low) - 0.5)
+    )
+    return (Integer if all(isinstance(value, int) for value in values) else Float)(low, high, log=log)
+
+
+@final
+class RowsOf(Space):
+    """A space whose configurations are the rows of a table: one of them drawn, or the one nearest to a point."""
+
+    def __init__(self, configs: Sequence[Config]) -> None:
+        super().__init__(space_of(configs))
+        self.configs = configs
+        self.points = np.array([self.encode(config) for config in configs])  # (rows, parameters)
+
+    def sample(self, rng: np.random.Generator) -> Values:
+        """A row, each as likely as the others."""
+        return dict(self.configs[int(rng.integers(len(self.configs)))])
+
+    def decode(self, point: ArrayLike) -> Values:
+        """The row nearest to `point`, the first among equals."""
+        return dict(self.configs[int(self.distances(point).argmin())])
+
+    def distances(self, point: ArrayLike) -> np.ndarray[Any, np.dtype[np.float64]]:
+        """From `point` to each row, in the unit cube, squared: shape (rows,)."""
+        distances: np.ndarray[Any, np.dtype[np.float64]] = ((self.points - np.asarray(point)) ** 2).sum(axis=1)
+        return distances
+
+
+@final
+class RowSearch:
+    """A searcher over `RowsOf` for `simulate`, which knows rows only: `{"row": 7}` stands for configuration 7."""
+
+    def __init__(self, configs: Sequence[Config], searcher: str | Mapping[str, Any]) -> None:
+        self._space = RowsOf(configs)
+        self._searcher = as_searcher(searcher if isinstance(searcher, str) else dict(searcher), self._space)
+        self._tried = np.zeros(len(configs), dtype=bool)
+
+    def propose(self, rng: Rng) -> Config | None:
+        """The row nearest to what the searcher proposes that was not tried; None if all were."""
+        config = None if self._tried.all() else self._searcher.propose(rng)
+        if config is None:
+            return None
+        distances = self._space.distances(self._space.encode(config))
+        return {"row": int(np.where(self._tried, np.inf, distances).argmin())}
+
+    def tell(self, fact: Fact) -> None:
+        """Take one fact; the searcher is told the configuration."""
+        if isinstance(fact, Started):
+            row = fact.config["row"]
+            self._tried[row] = True
+            fact = msgspec.structs.replace(fact, config=self._space.configs[row])
+        self._searcher.tell(fact)
+
+    def settings(self) -> dict[str, Any]:
+        """What it is, to be read."""
+        return {"name": "rows", "searcher": self._searcher.settings()}

@@ -1,0 +1,66 @@
+"""What does a score mean? One metric or several, each to be minimised or maximised; scores in, losses out.
+
+Imports `events`, `names` and `values` only.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, final
+
+from rungwise.events import Score
+from rungwise.names import InputError, suggestion
+
+Loss = float | tuple[float, ...]
+
+
+@final
+class Metrics:
+    """The metrics of a study: `names` is empty where there is one, whose scores are plain numbers.
+
+    Scores of several are dicts with a number for each name; their losses are tuples in the order of the names.
+
+    >>> Metrics({"accuracy": "max", "seconds": "min"}).losses({"accuracy": 0.9, "seconds": None})
+    (-0.9, inf)
+
+    Raises `InputError` for a mode that is none.
+    """
+
+    def __init__(self, mode: str | Mapping[str, str]) -> None:
+        several = isinstance(mode, Mapping)
+        given = list(mode.values()) if isinstance(mode, Mapping) else [mode]
+        for each in given:
+            if each not in ("min", "max"):
+                raise InputError(f"mode must be 'min' or 'max', not {each!r}{suggestion(str(each), ['min', 'max'])}")
+        names = tuple(mode) if isinstance(mode, Mapping) else ()
+        if several and (len(names) < 2 or not all(isinstance(name, str) and name for name in names)):
+            raise InputError(f"mode must be 'min', 'max', or a dict of two metrics or more, not {mode!r}")
+        self.names: tuple[str, ...] = names
+        self._signs = tuple(-1.0 if each == "max" else 1.0 for each in given)
+
+    def wrong(self, score: object) -> str | None:
+        """What is wrong with a score's shape, or None."""
+        if not self.names:
+            return "a score must be one number: this study has one metric" if isinstance(score, dict) else None
+        if not isinstance(score, dict) or set(score) != set(self.names):
+            wanted = ", ".join(f"{name!r}: …" for name in self.names)
+            return f"this study has several metrics: report {{{wanted}}}, not {score!r:.80}"
+        return None
+
+    def losses(self, score: Score | None) -> Loss:
+        """What is to be minimised; `inf` where a score is not finite."""
+        if isinstance(score, dict):
+            numbers = [score[name] for name in self.names]
+            return tuple(_loss(sign, number) for sign, number in zip(self._signs, numbers, strict=True))
+        return (math.inf,) * len(self._signs) if self.names else _loss(self._signs[0], score)
+
+    def score(self, loss: Loss) -> Any:
+        """The score of which this is the loss: a number, or a dict of them."""
+        if isinstance(loss, tuple):
+            return {name: sign * each for name, sign, each in zip(self.names, self._signs, loss, strict=True)}
+        return self._signs[0] * loss
+
+
+def _loss(sign: float, score: Any) -> float:
+    return math.inf if score is None else sign * score

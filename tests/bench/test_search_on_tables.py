@@ -1,0 +1,78 @@
+"""Searchers among the rows of a table, and the ablation: the parts, and the commands."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+import rungwise as rw
+from rungwise.bench.command import bench
+from rungwise.bench.experiment import ABLATION, Searched, experiment
+from rungwise.bench.rows import RowSearch, RowsOf, space_of
+from rungwise.bench.suites import load_suite
+from rungwise.bench.task import Task
+from rungwise.core.criteria import RANKINGS
+from rungwise.events import Started
+
+CONFIGS = tuple(
+    {"lr": float(10.0**-power), "width": 16 * width, "act": act}
+    for power in range(1, 5)
+    for width in range(1, 6)
+    for act in ("relu", "gelu")
+)
+
+
+def test_the_space_of_rows() -> None:
+    space = space_of(CONFIGS)
+    assert space["lr"] == rw.Float(1e-4, 0.1, log=True)
+    assert space["width"] == rw.Integer(16, 80)
+    assert space["act"] == rw.Categorical(["relu", "gelu"])
+    rows = RowsOf(CONFIGS)
+    assert all(rows.decode(rows.encode(config)) == config for config in CONFIGS)
+    assert rows.sample(np.random.default_rng(0)) in CONFIGS
+
+
+@pytest.mark.parametrize("searcher", ["random", "sobol", "tpe", "evolution", {"name": "gp", "initial": 4}])
+def test_every_row_is_tried_once(searcher) -> None:
+    search = RowSearch(CONFIGS[:12], searcher)
+    rows = []
+    while (found := search.propose([0, len(rows)])) is not None:
+        assert search.propose([0, len(rows)]) == found, "a query"
+        search.tell(Started(len(rows), found, 1))
+        rows.append(found["row"])
+    assert sorted(rows) == list(range(12))
+
+
+def test_a_searcher_that_learns_finds_better_rows() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.random((300, 2))
+    scores = -((x - 0.3) ** 2).sum(axis=1, keepdims=True) - 0.5 / np.arange(1, 10)
+    task = Task("mine", "bowl", rw.CurveTable(scores, mode="max"), tuple({"a": a, "b": b} for a, b in x.tolist()))
+
+    def methods(ladder):
+        pasha = rw.PASHA(max_resource=ladder.max_resource)
+        return {"pasha": pasha, "gp": Searched(pasha, "gp"), "tpe": Searched(pasha, "tpe")}
+
+    runs = experiment([task], methods=methods, repeats=3, trials=30)
+    assert runs == experiment([task], methods=methods, repeats=3, trials=30), "no chance but the seed's"
+    mean = {name: np.mean([run.score for run in runs if run.method == name]) for name in ("pasha", "gp", "tpe")}
+    assert mean["gp"] > mean["pasha"]
+    assert mean["tpe"] > mean["pasha"]
+
+
+def test_the_commands(tmp_path) -> None:
+    shared = ["--suite", "digits-mlp", "--repeats", "1", "--trials", "24", "--markdown", "--processes", "1"]
+    told = CliRunner().invoke(bench, ["search", *shared, "--searcher", "tpe", "--csv", str(tmp_path / "runs.csv")])
+    assert told.exit_code == 0, told.output
+    assert "pasha-tpe" in told.output
+    assert "− PASHA's" in told.output
+    assert len((tmp_path / "runs.csv").read_text().splitlines()) == 1 + 2 * len(load_suite("digits-mlp"))
+    told = CliRunner().invoke(bench, ["ablation", *shared])
+    assert told.exit_code == 0, told.output
+    rows = [line for line in told.output.splitlines() if "×," in line]
+    assert [row.split("|")[1].strip() for row in rows] == list(ABLATION)
+
+
+def test_the_ablation_has_every_criterion() -> None:
+    assert {settings["name"] for settings in ABLATION.values()} == set(RANKINGS)
