@@ -104,7 +104,7 @@ class Slow:
         return False
 
 
-@settings(max_examples=120)
+@settings(max_examples=80)
 @given(
     seed=st.integers(0, 2**32 - 1),
     trials=st.integers(1, 30),

@@ -97,7 +97,7 @@ class Watched:
 
 
 @every_scheduler
-@settings(max_examples=200)
+@settings(max_examples=80)
 @given(instance=instances())
 def test_invariants_after_every_fact(algorithm: str, instance: Instance) -> None:
     simulation = instance.run(algorithm)
@@ -142,7 +142,7 @@ def test_pasha_under_a_fixed_top_ceiling_is_asha(instance: Instance) -> None:
 
 
 @every_scheduler
-@settings(max_examples=100)
+@settings(max_examples=40)
 @given(instance=instances(fixed_epsilon=False))
 def test_exact_changes_of_scale_change_nothing(algorithm: str, instance: Instance) -> None:
     """Powers of two and the sign are exact in binary; other affine changes round."""
@@ -169,7 +169,7 @@ def test_a_shift_of_whole_numbers_changes_nothing(algorithm: str) -> None:
 
 
 @every_scheduler
-@settings(max_examples=60)
+@settings(max_examples=25)
 @given(instance=instances())
 def test_replaying_a_log_gives_an_equal_study(algorithm: str, instance: Instance, tmp_path_factory) -> None:
     path = tmp_path_factory.mktemp("log") / "study.db"

@@ -67,7 +67,7 @@ def levels_of(instance: Instance) -> tuple[list[int], float, int]:
     return reference.ladder(instance.arguments["min_resource"], eta, most), eta, most
 
 
-@settings(max_examples=100)
+@settings(max_examples=40)
 @given(instance=instances())
 def test_stopping_asha(instance: Instance) -> None:
     levels, eta, most = levels_of(instance)
@@ -76,14 +76,14 @@ def test_stopping_asha(instance: Instance) -> None:
     follow(instance, "asha-stopping", lambda history, more: slow.stopping(history, levels, eta, more))
 
 
-@settings(max_examples=100)
+@settings(max_examples=25)
 @given(instance=instances())
 def test_successive_halving(instance: Instance) -> None:
     levels, eta, _ = levels_of(instance)
     follow(instance, "halving", lambda history, more: slow.halving(history, [(instance.small, levels)], eta, more))
 
 
-@settings(max_examples=100)
+@settings(max_examples=40)
 @given(instance=instances())
 def test_hyperband(instance: Instance) -> None:
     _, eta, most = levels_of(instance)
@@ -91,15 +91,16 @@ def test_hyperband(instance: Instance) -> None:
     follow(instance, "hyperband", lambda history, more: slow.halving(history, shapes, eta, more))
 
 
-@settings(max_examples=60)
+@settings(max_examples=20)
 @given(instance=instances())
 def test_the_median_rule(instance: Instance) -> None:
     _, _, most = levels_of(instance)
     levels = [*range(instance.arguments["min_resource"], most, instance.small), most]
+    instance = Instance(**vars(instance) | {"rows": instance.rows[:8]})  # the reference is very slow
     follow(instance, "median", lambda history, more: slow.median(history, levels, instance.workers, more))
 
 
-@settings(max_examples=100)
+@settings(max_examples=40)
 @given(instance=instances())
 def test_asynchronous_hyperband_over_asha_and_pasha(instance: Instance) -> None:
     _, eta, most = levels_of(instance)
@@ -109,7 +110,7 @@ def test_asynchronous_hyperband_over_asha_and_pasha(instance: Instance) -> None:
     follow(instance, "async-hyperband", lambda history, more: slow.async_hyperband(history, ladders, eta, more))
 
 
-@settings(max_examples=100)
+@settings(max_examples=40)
 @given(instance=instances())
 def test_one_ladder_of_pasha_under_asynchronous_hyperband_is_pasha(instance: Instance) -> None:
     """With its ceiling, rise by rise."""
