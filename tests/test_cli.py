@@ -232,7 +232,7 @@ WRONG = {
     "an option": (["tune", "--trails", "3"], None, "No such option '--trails'. (Did you mean one of: '--retries', '--trials'?)"),
     "bad TOML": (["tune"], toml("trials = "), "rungwise.toml: "),
     "a setting": (["tune"], toml("max_t = 3"), "rungwise.toml has the unknown setting 'max_t'"),
-    "a scheduler's setting": (["tune"], toml('mode = "min"\nfunction = "train.py:train"\n[scheduler]\nmax_t = 3\n[space.x]\ntype = "float"\nlow = 0\nhigh = 1'), "unknown setting 'max_t'; did you mean 'max_resource'?"),
+    "a scheduler's setting": (["tune"], toml('mode = "min"\nfunction = "train.py:train"\n[scheduler]\nmax_t = 3\n[space.x]\ntype = "float"\nlow = 0\nhigh = 1'), "PASHA has no argument 'max_t'; did you mean 'max_resource'?"),
     "a command with a typo": (["tune"], toml('mode = "min"\ntrials = 3\ncommand = ["python", "{y}"]\n[space.x]\ntype = "float"\nlow = 0\nhigh = 1'), "{y} in the command is unknown"),
     "a command as text": (["tune"], toml('mode = "min"\ntrials = 3\ncommand = "python train.py"\n[space]'), "a command is a list of text"),
     "both": (["tune"], toml('mode = "min"\nfunction = "train.py:train"\ncommand = ["a"]\n[space]'), "either a function"),

@@ -15,7 +15,7 @@ import click
 from rich.console import Console
 
 from rungwise.bench.command import bench
-from rungwise.core import SCHEDULERS
+from rungwise.core import SCHEDULERS, as_scheduler
 from rungwise.core.criteria import RANKINGS
 from rungwise.executors.command import Command
 from rungwise.explain import number, numbers
@@ -181,7 +181,8 @@ def _scheduler(given: object, chosen: Mapping[str, object]) -> Any:
     scheduler = {"name": given} if isinstance(given, str) else given
     if not isinstance(scheduler, dict):
         raise InputError(f"scheduler must be a name or a table, not {given!r}")
-    return {"name": "pasha", **scheduler} | {name: value for name, value in chosen.items() if value is not None}
+    chosen = {name: value for name, value in chosen.items() if value is not None}
+    return as_scheduler({"name": "pasha", **scheduler} | chosen)
 
 
 def _objective(function: object, command: Any) -> Function:
