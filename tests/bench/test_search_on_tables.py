@@ -33,6 +33,7 @@ def test_the_space_of_rows() -> None:
     assert rows.sample(np.random.default_rng(0)) in CONFIGS
 
 
+@pytest.mark.needs("botorch", "optuna", "scipy")
 @pytest.mark.parametrize("searcher", ["random", "sobol", "tpe", "evolution", {"name": "gp", "initial": 4}])
 def test_every_row_is_tried_once(searcher) -> None:
     search = RowSearch(CONFIGS[:12], searcher)
@@ -44,6 +45,7 @@ def test_every_row_is_tried_once(searcher) -> None:
     assert sorted(rows) == list(range(12))
 
 
+@pytest.mark.needs("botorch", "optuna")
 def test_a_searcher_that_learns_finds_better_rows() -> None:
     rng = np.random.default_rng(0)
     x = rng.random((300, 2))
@@ -61,6 +63,7 @@ def test_a_searcher_that_learns_finds_better_rows() -> None:
     assert mean["tpe"] > mean["pasha"]
 
 
+@pytest.mark.needs("optuna")
 def test_the_commands(tmp_path) -> None:
     shared = ["--suite", "digits-mlp", "--repeats", "1", "--trials", "24", "--markdown", "--processes", "1"]
     told = CliRunner().invoke(bench, ["search", *shared, "--searcher", "tpe", "--csv", str(tmp_path / "runs.csv")])
