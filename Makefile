@@ -13,7 +13,8 @@ test: $(VENV)/test.installed
 	$(BIN)/python -m pytest
 
 core: $(CORE)/core.installed
-	RUNGWISE_CORE=1 $(CORE)/bin/python -m pytest
+	RUNGWISE_CORE=1 $(CORE)/bin/python -m pytest src tests/core tests/laws tests/search tests/test_imports.py \
+		tests/test_space.py tests/test_study.py tests/test_trial.py tests/test_loop.py tests/test_several_metrics.py
 
 lint: $(VENV)/lint.installed
 	$(BIN)/ruff check .

@@ -43,6 +43,7 @@ def test_python_examples(number: int, tmp_path: Path) -> None:
     assert list(tmp_path.rglob("*.db"))
 
 
+@pytest.mark.needs("botorch", "optuna", "scipy")
 def test_how_to_choose_is_one_script(tmp_path: Path) -> None:
     (tmp_path / "script.py").write_text("\n".join(blocks("python", CHOOSE)))
     done = subprocess.run([sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True, timeout=50)

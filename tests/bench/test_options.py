@@ -38,6 +38,7 @@ def printed(table: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
+@pytest.mark.needs("botorch", "optuna", "scipy")
 @pytest.mark.parametrize("table", ["algorithms", "schedulers", "rankings", "searchers"])
 def test_the_page_shows_what_is_printed(table: str) -> None:
     (block,) = (found for found in script("evidence").BLOCK.finditer(PAGE) if found[1].endswith(f"options.py {table}"))
