@@ -83,7 +83,11 @@ def as_score(value: object) -> Any:
     if type(value) is float:  # nearly always
         return value if math.isfinite(value) else None
     if isinstance(value, dict) and value and all(isinstance(name, str) for name in value):
-        return {name: as_score(each) for name, each in value.items()}
+        return {name: _number(each) for name, each in value.items()}
+    return _number(value)
+
+
+def _number(value: object) -> float | None:
     number = value
     if not isinstance(number, numbers.Real) and callable(getattr(number, "item", None)):
         try:

@@ -67,10 +67,13 @@ VALUES = JSON | st.binary(max_size=4) | st.complex_numbers() | st.decimals() | s
 
 @settings(max_examples=600)
 @given(VALUES)
+@example({"": 0})
+@example({"loss": {"train": 0.5}})
 def test_a_score(value: Any) -> None:
     with contextlib.suppress(*OURS):
         score = as_score(value)
-        assert score is None or isinstance(score, float)
+        numbers = score.values() if isinstance(score, dict) else [score]
+        assert all(number is None or isinstance(number, float) for number in numbers)
 
 
 @settings(max_examples=300)
