@@ -17,7 +17,7 @@ FLOORS = [
     ["values"],
     ["events"],
     ["metrics"],
-    ["space", "foreign"],
+    ["space", "foreign", "nas/__init__", "nas/cells"],
     ["core", "search", "explain", "checkpoints", "log"],
     ["sqlite", "records"],
     ["study"],
@@ -25,7 +25,7 @@ FLOORS = [
     ["loop", "executors"],
     ["simulate", "objective"],
     ["report"],
-    ["run", "bench"],
+    ["run", "bench", "nas"],
     ["cli", "__init__"],
 ]
 STRANGERS = [("core", "search"), ("search", "core")]
