@@ -31,7 +31,7 @@ class Cell(Parameter, frozen=True):
 
     @property
     def edges(self) -> list[tuple[int, int]]:
-        """(from, to) of each edge, in the order of the text: (0, 1), (0, 2), (1, 2), (0, 3), …"""
+        """(from, to) of each edge, in the order of the text: (0, 1), (0, 2), (1, 2), (0, 3) and so on."""
         return [(start, end) for end in range(1, self.nodes) for start in range(end)]
 
     def text(self, operations: Sequence[str]) -> str:
