@@ -17,7 +17,8 @@ FLOORS = [
     ["values"],
     ["events"],
     ["metrics"],
-    ["space", "foreign", "nas/__init__", "nas/cells"],
+    ["parameters", "nas/__init__", "nas/cells", "nas/counts"],
+    ["space", "foreign"],
     ["core", "search", "explain", "checkpoints", "log"],
     ["sqlite", "records"],
     ["study"],
@@ -29,7 +30,7 @@ FLOORS = [
     ["cli", "__init__"],
 ]
 STRANGERS = [("core", "search"), ("search", "core")]
-PURE = {"core", "search", "events", "space", "foreign", "explain"}
+PURE = {"core", "search", "events", "parameters", "space", "foreign", "explain"}
 FORBIDDEN_IN_PURE = {
     "time",
     "datetime",

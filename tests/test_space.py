@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import messages
 import rungwise as rw
-from rungwise.space import Parameter
+from rungwise.parameters import Parameter
 
 SPACE = rw.Space(
     {
@@ -143,14 +143,15 @@ def test_draws_follow_the_prior(case: str) -> None:
     else:
         seen = {json.dumps(parameter.decode(u)): parameter.decode(u) for u in np.linspace(0, 1, 5001)}
         for key, value in seen.items():
-            left, right = parameter.cell(value)
+            left, right = parameter.interval(value)
             share = math.exp(space.log_prior({"x": value})) * (right - left)
             assert values.count(value) / 4000 == pytest.approx(share, abs=4 * math.sqrt(share / 4000) + 1e-3), key
-        cells = sorted(parameter.cell(value) for value in seen.values())
+        cells = sorted(parameter.interval(value) for value in seen.values())
         assert [cells[0][0], cells[-1][1]] == pytest.approx([0, 1])
         assert [left for left, _ in cells[1:]] == pytest.approx([right for _, right in cells[:-1]])
         masses = [
-            math.exp(parameter.log_density(v)) * (parameter.cell(v)[1] - parameter.cell(v)[0]) for v in seen.values()
+            math.exp(parameter.log_density(v)) * (parameter.interval(v)[1] - parameter.interval(v)[0])
+            for v in seen.values()
         ]
         assert math.fsum(masses) == pytest.approx(1)
 

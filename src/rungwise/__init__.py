@@ -4,7 +4,7 @@ tune          run a study of your function on local processes
 Study         a study whose loop you own: ask, report, best, explain
 simulate      run a scheduler over a CurveTable on a virtual clock
 
-Parameters    Float, Integer, Categorical, Ordinal; a Space of them
+Parameters    Float, Integer, Categorical, Ordinal, Cell (of a network); a Space of them
 Schedulers    PASHA (the default), ASHA, StoppingASHA, SuccessiveHalving, Hyperband, AsyncHyperband, MedianStopping,
               FullTraining
 Rankings      ranking("soft"), ranking("rbo", p=0.9), …: when PASHA takes two rungs to agree
@@ -28,6 +28,8 @@ from rungwise.events import Job
 from rungwise.executors.command import Command
 from rungwise.log import StudyError
 from rungwise.names import InputError
+from rungwise.nas.cells import Cell
+from rungwise.parameters import Categorical, Float, Integer, Ordinal
 from rungwise.records import Best, OnFront, TrialRecord
 from rungwise.run import tune
 from rungwise.search import RandomSearch, Searcher, load
@@ -35,7 +37,7 @@ from rungwise.search.evolution import EvolutionSearch
 from rungwise.search.first import First
 from rungwise.search.grid import GridSearch
 from rungwise.simulate import Simulation, simulate
-from rungwise.space import Categorical, Float, Integer, Ordinal, Space
+from rungwise.space import Space
 from rungwise.study import Study
 from rungwise.trial import Trial
 from rungwise.version import __version__
@@ -51,6 +53,7 @@ __all__ = [
     "AsyncHyperband",
     "Best",
     "Categorical",
+    "Cell",
     "Command",
     "CurveTable",
     "DirectRanking",

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rungwise.names import InputError
-from rungwise.space import Categorical, Float, Integer, Ordinal, Parameter, Space
+from rungwise.parameters import Categorical, Float, Integer, Ordinal, Parameter
+from rungwise.space import Space
 from rungwise.values import plain, same, whole
 
 if TYPE_CHECKING:

@@ -17,8 +17,9 @@ from rungwise.events import Completed, Config, Fact, Job, Reported, Started
 from rungwise.executors import Message, Said
 from rungwise.loop import drive
 from rungwise.names import InputError, our_names
+from rungwise.parameters import Integer
 from rungwise.search import Searcher
-from rungwise.space import Integer, Rng, Space
+from rungwise.space import Rng, Space
 from rungwise.study import Study
 from rungwise.values import whole
 

@@ -14,9 +14,10 @@ import pytest
 import rungwise as rw
 from rungwise.events import Completed, Created, Fact, Failed, Promoted, Reported, Started
 from rungwise.names import InputError
+from rungwise.parameters import Categorical, Float, Integer, Ordinal
 from rungwise.search import as_searcher
 from rungwise.search.gp import GPSearch
-from rungwise.space import Categorical, Float, Integer, Ordinal, Space
+from rungwise.space import Space
 
 Losses = float | tuple[float, ...] | None
 

@@ -129,18 +129,6 @@ def test_the_old_die() -> None:
             assert child_of_first() == (trial == 3)
 
 
-def test_a_space_may_have_its_own_neighbours() -> None:
-    class Cells(rw.Space):
-        def neighbour(self, config: Mapping[str, Any], rng: np.random.Generator) -> dict[str, Any]:
-            return {"n": config["n"] + 1}
-
-    search = rw.EvolutionSearch(Cells({"n": rw.Integer(0, 1000)}), population=2, sample=2)
-    for trial, n in enumerate((5, 500)):
-        for fact in (Started(trial, {"n": n}, 1), Reported(trial, 1, float(n)), Completed(trial)):
-            search.tell(fact)
-    assert search.propose([0, 2]) == {"n": 6}
-
-
 # -- Optuna ----------------------------------------------------------------------------------------------
 
 

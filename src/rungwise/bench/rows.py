@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from rungwise.events import Config, Fact, Started
+from rungwise.parameters import Categorical, Float, Integer, Parameter
 from rungwise.search import as_searcher
-from rungwise.space import Categorical, Float, Integer, Parameter, Rng, Space, Values
+from rungwise.space import Rng, Space, Values
 
 
 def space_of(configs: Sequence[Config]) -> Space:

@@ -29,10 +29,10 @@ class EvolutionSearch:
     best of them is the parent. (The paper's P and S: 100 and 25 there, for 20,000 trials; 20 and half of it here, for
     some hundred.) The best is the one that reached the highest rung, and among those that reached it the one with the
     least loss there; with several metrics one of those that no other dominates, drawn at random. The child is the
-    parent with one parameter drawn anew, and with it those that exist only now; or `space.neighbour(config, generator)`
-    if the space has such a method. Configurations that were started already or are not allowed are passed over.
+    parent with one parameter drawn anew, a cell with the operation on one edge changed, and with it those that exist
+    only now. Configurations that were started already or are not allowed are passed over.
 
-    >>> from rungwise.space import Float
+    >>> from rungwise.parameters import Float
     >>> EvolutionSearch(Space({"x": Float(0, 1)})).settings()
     {'name': 'evolution', 'population': 20, 'sample': 10}
 
@@ -59,11 +59,7 @@ class EvolutionSearch:
         drawn = rng.choice(len(living), size=min(self.sample, len(living)), replace=False)
         winners = best({living[place]: told.results[living[place]] for place in drawn})
         parent = told.configs[winners[rng.integers(len(winners))]]
-        return told.new(self.space, lambda: self._child(parent, rng), rng)
-
-    def _child(self, parent: Config, rng: np.random.Generator) -> Config:
-        neighbour = getattr(self.space, "neighbour", None)
-        return mutated(self.space, parent, rng) if neighbour is None else neighbour(parent, rng)
+        return told.new(self.space, lambda: mutated(self.space, parent, rng), rng)
 
     def tell(self, fact: Fact) -> None:
         """Learns the rung results."""
@@ -77,18 +73,23 @@ class EvolutionSearch:
 def mutated(space: Space, parent: Mapping[str, Any], rng: np.random.Generator) -> Config:
     """`parent` with one of its parameters as in a configuration drawn at random, another value if there is one.
 
-    >>> from rungwise.space import Integer
+    A parameter that has neighbours, a `Cell`, becomes one of them.
+
+    >>> from rungwise.parameters import Integer
     >>> mutated(Space({"x": Integer(0, 9), "y": Integer(0, 9)}), {"x": 3, "y": 3}, np.random.default_rng(0))
     {'x': 3, 'y': 0}
     """
     names = list(space)
     name = list(parent)[rng.integers(len(parent))]
+    near = space[name].neighbour(parent[name], rng)
     for _ in range(DRAWS):
         donor = space.sample(rng)
-        if name in donor and not same(donor[name], parent[name]):
+        if near is not None or (name in donor and not same(donor[name], parent[name])):
             break
     point, other = space.encode(parent), space.encode(donor)
     for place, each in enumerate(names):
         if each == name or each not in parent:  # what the parent lacks is looked at only if it exists now
             point[place] = other[place] if each in donor else rng.random()
+    if near is not None:
+        point[names.index(name)] = space[name].encode(near)
     return space.decode(point)

@@ -26,7 +26,7 @@ class First:
     None for a loss that was not finite and at the end for a trial that failed. What `space` does not have is taken out
     of the configurations; those that do not fit it then are left out, and counted in `left_out`.
 
-    >>> from rungwise.space import Float
+    >>> from rungwise.parameters import Float
     >>> earlier = [{"config": {"x": 0.7}, "results": [[1, 0.2]]}, {"config": {"x": 7}, "results": [[1, 0.1]]}]
     >>> first = First(Space({"x": Float(0, 1)}), "random", points=[{"x": 0.5}], earlier=earlier)
     >>> first.points, first.left_out

@@ -25,7 +25,8 @@ from numpy.typing import NDArray
 
 from rungwise.events import Completed, Config, Fact, Failed, Promoted, Reported, Started
 from rungwise.names import InputError, our_names
-from rungwise.space import Categorical, Ordinal, Rng, Space
+from rungwise.parameters import Categorical, Ordinal
+from rungwise.space import Rng, Space
 from rungwise.values import real, whole
 
 Array = NDArray[np.float64]
@@ -56,7 +57,7 @@ class GPSearch:
     the expected improvement of the n-th proposal. With several metrics, each proposal minimises an augmented
     Tchebycheff scalarisation of its own (ParEGO; Knowles, 2006).
 
-    >>> from rungwise.space import Float
+    >>> from rungwise.parameters import Float
     >>> search = GPSearch(Space({"x": Float(0, 1)}), initial=3)
     >>> for trial, x in enumerate([0.1, 0.5, 0.9]):
     ...     for fact in (Started(trial, {"x": x}, 1), Reported(trial, 1, (x - 0.6) ** 2), Completed(trial)):

@@ -15,8 +15,10 @@ import numpy as np
 
 from rungwise.events import Config, Fact, Started
 from rungwise.names import InputError, suggestion
+from rungwise.nas.cells import Cell
+from rungwise.parameters import Categorical, Float, Integer, Ordinal, Parameter
 from rungwise.search.told import as_key
-from rungwise.space import Categorical, Float, Integer, Ordinal, Parameter, Rng, Space
+from rungwise.space import Rng, Space
 from rungwise.values import whole
 
 LARGEST = 100_000  # points; a grid beyond that is a mistake, and would take seconds to make
@@ -26,11 +28,11 @@ LARGEST = 100_000  # points; a grid beyond that is a mistake, and would take sec
 class GridSearch:
     """All combinations of values in `space`, each once, in an order drawn from the study's seed.
 
-    Every choice of a Categorical or an Ordinal is taken; of a number `points` values from low to high, evenly spaced
-    (in the logarithm, if it is `log`), or all if there are no more than that. `points` is one number for all parameters
-    or a dict of them, 5 for a name that is not in it. Combinations that differ only in parameters that do not exist are
-    one, those that the space does not allow are none. At the end of the grid `propose` returns None, and the study is
-    finished when no promotion is left.
+    Every choice of a Categorical or an Ordinal is taken, and every distinct Cell; of a number `points` values from low
+    to high, evenly spaced (in the logarithm, if it is `log`), or all if there are no more than that. `points` is one
+    number for all parameters or a dict of them, 5 for a name that is not in it. Combinations that differ only in
+    parameters that do not exist are one, those that the space does not allow are none. At the end of the grid `propose`
+    returns None, and the study is finished when no promotion is left.
 
     >>> grid = GridSearch(Space({"x": Float(0, 1), "act": Categorical(["relu", "gelu"])}), points=3)
     >>> len(grid), grid.propose([0, 0])
@@ -99,6 +101,10 @@ def _axis(parameter: Parameter, points: int) -> list[float]:
     """Where the values of one parameter are in [0, 1]."""
     if isinstance(parameter, Categorical | Ordinal):
         return [parameter.encode(choice) for choice in parameter.choices]
+    if isinstance(parameter, Cell):
+        if parameter.size > LARGEST:
+            raise InputError(f"there are {parameter.size:,} cells, more than a grid may have: {LARGEST:,}")
+        return [parameter.encode(cell) for cell in parameter.distinct()]
     if isinstance(parameter, Integer):
         values = range(parameter.low, parameter.high + 1, parameter.step)
         if len(values) <= points:

@@ -23,7 +23,7 @@ import inspect
 import math
 import warnings
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, final
 
 import numpy as np
@@ -36,8 +36,10 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from rungwise.events import Completed, Config, Fact, Failed, Promoted, Reported, Started
 from rungwise.names import InputError, suggestion
+from rungwise.nas.cells import Cell
+from rungwise.parameters import Categorical, Float, Integer, Ordinal, Parameter
 from rungwise.search.told import Result, Told, of_study
-from rungwise.space import Categorical, Float, Integer, Ordinal, Parameter, Rng, Space
+from rungwise.space import Rng, Space
 from rungwise.values import plain, same
 
 TRIES = 5  # how often a sampler is asked for a configuration that is allowed and new, before chance takes over
@@ -55,7 +57,7 @@ class OptunaSearch:
     any arguments, but cannot be written to the study's file: to go on with such a study, give an equal object again.
     Needs `pip install 'rungwise[optuna]'`; some samplers need more.
 
-    >>> from rungwise.space import Float
+    >>> from rungwise.parameters import Float
     >>> OptunaSearch(Space({"x": Float(0, 1)}), "TPESampler", arguments={"n_startup_trials": 20}).settings()
     {'name': 'optuna', 'sampler': 'TPESampler', 'arguments': {'n_startup_trials': 20}}
 
@@ -239,7 +241,7 @@ class _Board:
 
     def __init__(self, space: Space, *, prunes: bool) -> None:
         self._space, self._prunes = space, prunes
-        self._distributions = {name: _distribution(parameter) for name, parameter in space.items()}
+        self._distributions = {name: _distributions(name, parameter) for name, parameter in space.items()}
         self._storage = InMemoryStorage()
         with _quiet():
             self._study = self._storage.create_new_study([StudyDirection.MINIMIZE], "rungwise")
@@ -249,8 +251,14 @@ class _Board:
     def start(self, trial: int, config: Config, *, clean: bool) -> None:
         """`trial` runs; what a sampler noted on the blank trial is kept unless `clean`."""
         blank = self._blank_trial(clean=clean)
-        blank.distributions = {name: self._distributions[name] for name in config}
-        blank.params = {name: _outside(self._space[name], value) for name, value in config.items()}
+        blank.distributions = {each: of for name in config for each, of in self._distributions[name].items()}
+        blank.params = dict(
+            zip(
+                blank.distributions,
+                (each for name, value in config.items() for each in _outside(self._space[name], value)),
+                strict=True,
+            )
+        )
         assert self._blank is not None
         self._ids[trial], self._blank = self._blank, None
 
@@ -282,12 +290,9 @@ class _Board:
         trial = Trial(study, self._blank)
         config: Config = {}
         for name in _parents_first(self._space):
-            parameter = self._space[name]
-            if all(
-                parent in config and any(same(config[parent], value) for value in values)
-                for parent, values in parameter.condition.items()
-            ):
-                config[name] = _inside(parameter, _suggest(trial, name, self._distributions[name]))
+            if self._space.exists(name, config):
+                given = [_suggest(trial, each, of) for each, of in self._distributions[name].items()]
+                config[name] = _inside(self._space[name], given)
         return self._space.decode(self._space.encode(config))
 
     def attributes(self) -> dict[str, Any]:
@@ -307,6 +312,18 @@ def _parents_first(space: Space) -> Iterable[str]:
     return graphlib.TopologicalSorter({name: list(p.condition) for name, p in space.items()}).static_order()
 
 
+def _distributions(name: str, parameter: Parameter) -> dict[str, BaseDistribution]:
+    """What Optuna knows of `parameter`, by name.
+
+    A cell is asked for edge by edge, so that a sampler can learn of edges. Their names cannot be those of other
+    parameters, which are printable.
+    """
+    if isinstance(parameter, Cell):
+        edge = CategoricalDistribution(parameter.operations)
+        return {f"{name}\n{start}-{end}": edge for start, end in parameter.edges}
+    return {name: _distribution(parameter)}
+
+
 def _distribution(parameter: Parameter) -> BaseDistribution:
     """Choices go by their place, since Optuna takes only scalars."""
     if isinstance(parameter, Categorical):
@@ -320,14 +337,18 @@ def _distribution(parameter: Parameter) -> BaseDistribution:
     return FloatDistribution(parameter.low, high, log=parameter.log, step=parameter.step)
 
 
-def _outside(parameter: Parameter, value: Any) -> Any:
+def _outside(parameter: Parameter, value: Any) -> Sequence[Any]:
+    if isinstance(parameter, Cell):
+        return parameter.parse(value)
     if isinstance(parameter, Categorical | Ordinal):
-        return next(place for place, choice in enumerate(parameter.choices) if same(choice, value))
-    return value
+        return [next(place for place, choice in enumerate(parameter.choices) if same(choice, value))]
+    return [value]
 
 
-def _inside(parameter: Parameter, value: Any) -> Any:
-    return parameter.choices[value] if isinstance(parameter, Categorical | Ordinal) else value
+def _inside(parameter: Parameter, given: Sequence[Any]) -> Any:
+    if isinstance(parameter, Cell):
+        return parameter.text(given)
+    return parameter.choices[given[0]] if isinstance(parameter, Categorical | Ordinal) else given[0]
 
 
 def _suggest(trial: Trial, name: str, distribution: BaseDistribution) -> Any:

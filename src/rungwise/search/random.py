@@ -14,7 +14,7 @@ from rungwise.space import Rng, Space
 class RandomSearch:
     """Random search over `space`.
 
-    >>> from rungwise.space import Integer
+    >>> from rungwise.parameters import Integer
     >>> RandomSearch(Space({"width": Integer(1, 9)})).propose([0, 0])
     {'width': 6}
     """

@@ -26,7 +26,7 @@ class SobolSearch:
     Points that the space does not allow are left out of the sequence, and configurations that were started already are
     passed over while there are others. Needs `pip install 'rungwise[sobol]'`.
 
-    >>> from rungwise.space import Float
+    >>> from rungwise.parameters import Float
     >>> search = SobolSearch(Space({"x": Float(0, 1)}))
     >>> 0 <= search.propose([0, 0])["x"] <= 1
     True
