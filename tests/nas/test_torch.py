@@ -104,7 +104,7 @@ def test_operations_of_ones_own() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"cell": "|none~0|"}, "is no cell of 4 nodes"),
+        ({"cell": "|none~0|"}, "cell of 4 nodes"),
         ({"classes": 0}, "classes must be 1 or more, not 0"),
         ({"width": 2.5}, "width"),
         ({"image": (32, 32)}, r"image must be \(channels, height, width\)"),
