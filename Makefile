@@ -4,10 +4,16 @@ VENV ?= .venv
 CORE ?= $(VENV)-core
 BIN := $(VENV)/bin
 
-.PHONY: demo test core lint bench faults peers evidence tables clean
+.PHONY: demo nas text test core lint bench faults peers evidence tables clean
 
 demo: $(VENV)/demo.installed
 	$(BIN)/python examples/digits.py
+
+nas: $(VENV)/nas.installed
+	$(BIN)/python examples/nas.py
+
+text: $(VENV)/nas.installed
+	$(BIN)/python examples/text.py
 
 test: $(VENV)/test.installed
 	$(BIN)/python -m pytest

@@ -153,11 +153,15 @@ def rankings() -> None:
     table("name|arguments|when two rungs agree on the trials in both, in the order T above and P below", rows)
 
 
+CANNOT_DO_WITHOUT: dict[str, dict[str, Any]] = {"screened": {"name": "screened", "proxy": "builtins:len"}}
+"""Settings of searchers that have an argument without a default."""
+
+
 def searchers() -> None:
     rows = []
     for name in SEARCHERS:
         maker = load(name)
-        kind = type(as_searcher(name, SPACE))
+        kind = type(as_searcher(CANNOT_DO_WITHOUT.get(name, name), SPACE))
         extra = f"`rungwise[{EXTRAS[name]}]`" if name in EXTRAS else ""
         shown = sentence(maker), arguments(maker), source(maker)
         rows.append((f"`{name}`", f"`rw.{kind.__name__}`", extra, learns(name), *shown))
@@ -168,7 +172,7 @@ def learns(name: str) -> str:
     """What the proposals of the searcher `name` depend on, tried out."""
     proposals = []
     for configs, sign in ((1, 1), (1, -1), (2, 1)):
-        searcher = as_searcher(name, SPACE)
+        searcher = as_searcher(CANNOT_DO_WITHOUT.get(name, name), SPACE)
         rng = np.random.default_rng(configs)
         for trial in range(30):
             config = SPACE.sample(rng)

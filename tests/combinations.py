@@ -35,6 +35,7 @@ SEARCHERS: dict[str, dict[str, Any]] = {  # such that all have learnt something 
     "evolution": {"name": "evolution", "population": 4, "sample": 2},
     "tpe": {"name": "tpe", "n_startup_trials": 4},
     "gp": {"name": "gp", "initial": 6},
+    "screened": {"name": "screened", "proxy": "objectives:proxy", "searcher": "random"},
     "first": {"name": "evolution", "population": 4, "sample": 2},  # after INITIAL
 }
 INITIAL = [

@@ -32,24 +32,17 @@ import packing
 import torch
 from torch import Tensor, nn
 
-OPERATIONS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
-EDGES = ((0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3))  # (from, to), in the order of the text form
+from rungwise.nas import NAS_BENCH_201
+from rungwise.nas.torch import LAYOUT, flips, train_epoch
+from rungwise.nas.torch import network as cells_network
+
+EDGES = NAS_BENCH_201.edges
 SIZES = {"configurations": 512, "epochs": 54, "seeds": 2}
 SMALL = {"configurations": 3, "epochs": 3, "seeds": 2}
 TRAINING, VALIDATION, TEST, BATCH = 512, 400, 600, 64
-CHANNELS = (8, 16, 32)
-LAYOUT = torch.channels_last  # convolutions of few channels are several times faster so
 IMAGES = Path("/usr/share/datasets/fashion-mnist")
 
 Cell = tuple[str, ...]  # the operation of each of EDGES
-
-
-def text(cell: Cell) -> str:
-    """As NAS-Bench-201 writes it: `|op~0|+|op~0|op~1|+|op~0|op~1|op~2|`."""
-    nodes = [
-        [f"{op}~{start}" for op, (start, end) in zip(cell, EDGES, strict=True) if end == node] for node in (1, 2, 3)
-    ]
-    return "+".join(f"|{'|'.join(edges)}|" for edges in nodes)
 
 
 def used(cell: Cell) -> Cell:
@@ -67,64 +60,14 @@ def used(cell: Cell) -> Cell:
 @functools.cache
 def cells() -> list[Cell]:
     """All cells that compute something, each once, in an order drawn from seed 0."""
-    every = list(itertools.product(OPERATIONS, repeat=len(EDGES)))
+    every = list(itertools.product(NAS_BENCH_201.operations, repeat=len(EDGES)))
     order = np.random.default_rng(0).permutation(len(every))
     return [cell for cell in dict.fromkeys(used(every[place]) for place in order) if set(cell) != {"none"}]
 
 
-def convolution(before: int, after: int, size: int, stride: int = 1) -> nn.Sequential:
-    """ReLU, convolution, batch normalisation."""
-    convolve = nn.Conv2d(before, after, size, stride, padding=size // 2, bias=False)
-    return nn.Sequential(nn.ReLU(), convolve, nn.BatchNorm2d(after))
-
-
-class CellModule(nn.Module):
-    """A cell at one width: node j is the sum over i < j of operation (i, j) on node i."""
-
-    def __init__(self, cell: Cell, channels: int) -> None:
-        super().__init__()
-        self.edges = [(edge, op) for op, edge in zip(cell, EDGES, strict=True) if op != "none"]
-        makers = {
-            "skip_connect": nn.Identity,
-            "nor_conv_1x1": lambda: convolution(channels, channels, 1),
-            "nor_conv_3x3": lambda: convolution(channels, channels, 3),
-            "avg_pool_3x3": lambda: nn.AvgPool2d(3, stride=1, padding=1, count_include_pad=False),
-        }
-        self.operations = nn.ModuleList(makers[op]() for _, op in self.edges)
-
-    def forward(self, images: Tensor) -> Tensor:
-        nodes: dict[int, Tensor] = {0: images}
-        for ((start, end), _), operation in zip(self.edges, self.operations, strict=True):
-            output = operation(nodes[start])
-            nodes[end] = nodes[end] + output if end in nodes else output
-        return nodes[3]
-
-
-class Reduction(nn.Module):
-    """A residual block that halves the image and doubles the channels."""
-
-    def __init__(self, before: int, after: int) -> None:
-        super().__init__()
-        self.main = nn.Sequential(convolution(before, after, 3, 2), convolution(after, after, 3))
-        self.short = nn.Sequential(nn.AvgPool2d(2, 2, ceil_mode=True), nn.Conv2d(before, after, 1, bias=False))
-
-    def forward(self, images: Tensor) -> Tensor:
-        return self.main(images) + self.short(images)
-
-
 def network(cell: Cell) -> nn.Sequential:
-    """Stem, three stages of one cell with reductions between them, head."""
-    first, *others = CHANNELS
-    parts: list[nn.Module] = [
-        nn.Conv2d(1, first, 3, 2, padding=1, bias=False),
-        nn.BatchNorm2d(first),
-        CellModule(cell, first),
-    ]
-    for before, after in zip(CHANNELS, others, strict=False):
-        parts += [Reduction(before, after), CellModule(cell, after)]
-    return nn.Sequential(
-        *parts, nn.BatchNorm2d(after), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(after, 10)
-    )
+    """Stem of stride 2, three stages of one cell with reductions between them, head."""
+    return cells_network(NAS_BENCH_201.text(cell), image=(1, 14, 14), classes=10, width=8, depth=1, stages=3, stride=2)
 
 
 def _read(path: Path, header: int) -> np.ndarray:
@@ -148,21 +91,13 @@ def train(cell: Cell, epochs: int, seed: int, folder: Path) -> packing.Curves:
     """Right answers on the validation and on the test images, and seconds of training, epoch by epoch."""
     images, labels, others, truth = data(folder)
     torch.manual_seed(seed)
-    model = network(cell).to(memory_format=LAYOUT)
+    model = network(cell)
     optimiser = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, nesterov=True, weight_decay=5e-4, fused=True)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, SIZES["epochs"])
-    loss = nn.CrossEntropyLoss()
     validation, test, seconds = (np.zeros(epochs, dtype) for dtype in (int, int, float))
     for epoch in range(epochs):
         began = time.perf_counter()
-        model.train()
-        for batch in torch.randperm(TRAINING).split(BATCH):
-            chosen = images[batch]
-            flipped = torch.rand(len(batch)) < 0.5
-            chosen[flipped] = chosen[flipped].flip(3)
-            optimiser.zero_grad()
-            loss(model(chosen), labels[batch]).backward()
-            optimiser.step()
+        train_epoch(model, optimiser, images, labels, batch=BATCH, augment=flips)
         schedule.step()
         seconds[epoch] = time.perf_counter() - began
         model.eval()
@@ -191,7 +126,7 @@ def main() -> None:
         )
     packing.pack(
         options.out, "fashion-cells", packing.collect(curves, tasks, options),
-        [{"cell": text(cell)} for cell in cells()[: sizes["configurations"]]],
+        [{"cell": NAS_BENCH_201.text(cell)} for cell in cells()[: sizes["configurations"]]],
         counts={"validation": VALIDATION, "test": TEST},
         about={
             "what": f"NAS-Bench-201 cells in small networks on {TRAINING} images of Fashion-MNIST at 14 × 14 pixels",

@@ -8,7 +8,8 @@ Parameters    Float, Integer, Categorical, Ordinal, Cell (of a network); a Space
 Schedulers    PASHA (the default), ASHA, StoppingASHA, SuccessiveHalving, Hyperband, AsyncHyperband, MedianStopping,
               FullTraining
 Rankings      ranking("soft"), ranking("rbo", p=0.9), …: when PASHA takes two rungs to agree
-Searchers     RandomSearch, SobolSearch, GridSearch, EvolutionSearch, OptunaSearch, GPSearch, First
+Searchers     RandomSearch, SobolSearch, GridSearch, EvolutionSearch, OptunaSearch, GPSearch, First,
+              Screened
 Your side     Trial, what your function is handed; Command, any program in its place
 Errors        InputError, what you gave; StudyError, a file that cannot be used
 """
@@ -36,6 +37,7 @@ from rungwise.search import RandomSearch, Searcher, load
 from rungwise.search.evolution import EvolutionSearch
 from rungwise.search.first import First
 from rungwise.search.grid import GridSearch
+from rungwise.search.screened import Screened
 from rungwise.simulate import Simulation, simulate
 from rungwise.space import Space
 from rungwise.study import Study
@@ -71,6 +73,7 @@ __all__ = [
     "Ordinal",
     "RandomSearch",
     "Scheduler",
+    "Screened",
     "Searcher",
     "Simulation",
     "SoftRanking",

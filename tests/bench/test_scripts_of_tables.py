@@ -82,6 +82,18 @@ def test_fashion_cells(tmp_path: Path) -> None:
 
 
 @pytest.mark.needs("torch")
+def test_proxies_on_the_table(tmp_path: Path) -> None:
+    images(tmp_path / "images")
+    script = SCRIPTS.parent / "proxies.py"
+    command = [sys.executable, script, "--images", tmp_path / "images", "--cells", "20", "--inputs", "8"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    rows = {row[1]: row[2:] for row in (line.split("|") for line in done.stdout.splitlines()) if len(row) > 6}
+    assert {" synflow ", " jacob_cov ", " parameters "} < set(rows)
+    assert all(-1 <= float(rows[name][0]) <= 1 for name in (" synflow ", " jacob_cov "))
+
+
+@pytest.mark.needs("torch")
 def test_without_images_it_says_where_to_get_them(tmp_path: Path) -> None:
     command = [sys.executable, SCRIPTS / "fashion_cells.py", "--images", tmp_path, "--work", tmp_path / "work"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

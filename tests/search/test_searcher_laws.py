@@ -24,6 +24,7 @@ SEARCHERS: dict[str, dict[str, Any]] = {
     "evolution": {"name": "evolution", "population": 6, "sample": 3},
     "tpe": {"name": "tpe", "n_startup_trials": 5},
     "first": {"name": "first", "searcher": "evolution"},
+    "screened": {"name": "screened", "proxy": "objectives:proxy", "searcher": "evolution"},
     **{
         f"optuna {name}": {"name": "optuna", "sampler": name, "arguments": arguments}
         for name, arguments in {

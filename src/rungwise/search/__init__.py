@@ -36,6 +36,7 @@ SEARCHERS = {
     "grid": "rungwise.search.grid:GridSearch",
     "optuna": "rungwise.search.optuna:OptunaSearch",
     "random": "rungwise.search.random:RandomSearch",
+    "screened": "rungwise.search.screened:Screened",
     "sobol": "rungwise.search.sobol:SobolSearch",
     "tpe": "rungwise.search.optuna:tpe",
 }

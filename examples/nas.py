@@ -1,0 +1,158 @@
+"""Search a cell of NAS-Bench-201 with PASHA, for real: 96 networks on Fashion-MNIST, 2 processes, no GPU.
+
+Run it with `make nas`. The images are those of Debian's package `dataset-fashion-mnist`, or of a folder with its four
+files (`--images`), brought to 14 × 14 pixels; where there are none, the digits of scikit-learn take their place. Kill
+it at any moment and run it again: it goes on where it was, and each network is what it would have been.
+
+At the end the winner is trained on to 27 epochs. Then its cell is compared with the one that was best after one epoch,
+which costs least to choose: both are trained from the start, three times each, since a single training is luck.
+"""
+
+import argparse
+import gzip
+import sys
+import time
+from collections.abc import Callable
+from functools import cache, partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from sklearn.datasets import load_digits
+
+import rungwise as rw
+from rungwise.nas import NAS_BENCH_201
+from rungwise.nas.draw import as_svg, as_text
+from rungwise.nas.torch import evaluate, fit, flips, network
+
+FASHION = Path("/usr/share/datasets/fashion-mnist")
+SEEDS = 3
+Examples = tuple[torch.Tensor, torch.Tensor]
+
+
+@cache
+def data(folder: Path | None, few: bool) -> tuple[Examples, Examples, Examples]:
+    """Training, validation and test images with their labels; digits if there is no folder."""
+    if folder is None:
+        x, y = load_digits(return_X_y=True)
+        images, labels, sizes = x.reshape(-1, 1, 8, 8) / 16, y, (900, 400, 497)
+    else:
+        read = {
+            name: np.frombuffer(gzip.decompress((folder / f"{name}-ubyte.gz").read_bytes()), np.uint8, offset=header)
+            for part in ("train", "t10k")
+            for name, header in ((f"{part}-images-idx3", 16), (f"{part}-labels-idx1", 8))
+        }
+        pixels, labels = (np.concatenate([*read.values()][place::2]) for place in (0, 1))
+        pixels = pixels.reshape(-1, 1, 14, 2, 14, 2)
+        places = np.r_[:6000, 60_000:65_000]
+        images, labels, sizes = pixels[places].mean(axis=(3, 5)) / 255, labels[places], (4000, 2000, 5000)
+    if few:
+        sizes = (128, 64, 64)
+    x = torch.tensor((images - images.mean()) / images.std(), dtype=torch.float32)
+    y = torch.tensor(labels.astype(np.int64))
+    first, second, third = np.cumsum(sizes)
+    return (x[:first], y[:first]), (x[first:second], y[first:second]), (x[second:third], y[second:third])
+
+
+def build(cell: str, images: torch.Tensor) -> torch.nn.Module:
+    """The network of `cell` for such images: 8, 16 and 32 channels, one cell a stage."""
+    return network(cell, image=tuple(images.shape[1:]), classes=10, width=8, depth=1)
+
+
+def train(trial: rw.Trial, *, folder: Path | None, few: bool, epochs: int, on_test: bool = False) -> None:
+    """Train the network of `trial.config["cell"]` for the epochs that are asked for."""
+    training, validation, test = data(folder, few)
+    fit(
+        trial,
+        partial(build, trial.config["cell"], training[0]),
+        training=training,
+        validation=test if on_test else validation,
+        epochs=epochs,
+        augment=None if folder is None else flips,  # a mirrored 2 is none
+        seed=trial.config.get("seed", 0),
+    )
+
+
+def options() -> argparse.Namespace:
+    """What the command line says."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--trials", type=int, default=96, help="cells to try (default 96)")
+    parser.add_argument("--epochs", type=int, default=27, help="the most epochs for any (default 27)")
+    parser.add_argument("--images", type=Path, help=f"folder of Fashion-MNIST (default {FASHION}, else digits)")
+    parser.add_argument("--study", type=Path, default=Path("runs/nas.db"), help="its file (default runs/nas.db)")
+    parser.add_argument("--few", action="store_true", help="few images: to see it run, not to find anything")
+    given = parser.parse_args()
+    if given.images is None and (FASHION / "train-images-idx3-ubyte.gz").exists():
+        given.images = FASHION
+    if given.images is not None and not (given.images / "train-images-idx3-ubyte.gz").exists():
+        sys.exit(f"there is no Fashion-MNIST in {given.images}: four files *-ubyte.gz of zalandoresearch/fashion-mnist")
+    return given
+
+
+def main() -> None:
+    """Search, refit, compare, and say what it cost."""
+    given = options()
+    training, _, test = data(given.images, given.few)
+    what = "digits of scikit-learn" if given.images is None else "Fashion-MNIST at 14 × 14 pixels"
+    print(f"{what}: {len(training[0])} training images, {len(test[0])} for the test")
+    if given.study.exists():
+        print(f"{given.study} is there: going on with it (delete it to begin anew)")
+    job = partial(train, folder=given.images, few=given.few, epochs=given.epochs)
+    clock = [time.monotonic()]
+
+    def run(function: Callable, space: dict, study: Path, **arguments: object) -> rw.Study:
+        done = rw.tune(function, space, mode="max", workers=2, study=study, **arguments)
+        if done.interrupted:
+            raise SystemExit(130)
+        clock.append(time.monotonic())
+        return done
+
+    # the search, and its winner trained on to the end
+    pasha = rw.PASHA(max_resource=given.epochs, reduction_factor=3)
+    search = partial(run, job, {"cell": NAS_BENCH_201}, given.study, scheduler=pasha, trials=given.trials)
+    search()
+    study = search(refit=True)
+    best = study.best
+    score, epochs = (best.score, best.resource) if best.refit_score is None else (best.refit_score, best.refit_resource)
+
+    # its cell and that of the best after one epoch: both from the start to the end, from seeds of their own
+    early = max(study.trials, key=lambda record: record.reports[1])  # among equals the first
+    chosen = {"PASHA": best.config["cell"], "one epoch": early.config["cell"]}
+    space = {"cell": rw.Categorical(list(dict.fromkeys(chosen.values()))), "seed": rw.Integer(1, SEEDS)}
+    each = [{"cell": cell, "seed": seed} for cell in space["cell"].choices for seed in range(1, SEEDS + 1)]
+    compared = run(
+        partial(job, on_test=True),
+        space,
+        given.study.with_stem(f"{given.study.stem}-compared"),
+        scheduler=rw.FullTraining(max_resource=given.epochs),
+        trials=len(each),
+        initial=each,
+    )
+    found = {
+        by: [100 * record.score for record in compared.trials if record.config["cell"] == cell]
+        for by, cell in chosen.items()
+    }
+
+    model = build(best.config["cell"], test[0])
+    model.load_state_dict(best.load()["model"])
+    drawing = given.study.with_suffix(".svg")
+    drawing.write_text(as_svg(best.config["cell"]))
+    print(f"\nbest cell, of trial {best.number} (as an image: {drawing}):\n\n{as_text(best.config['cell'])}\n")
+    print(f"{best.config['cell']}\nparameters: {sum(each.numel() for each in model.parameters()):,}")
+    print(f"test accuracy after {epochs} epochs: {100 * evaluate(model, *test):.2f} % (validation {100 * score:.2f} %)")
+    print(f"\nwhy the search stopped where it did:\n{study.explain()}")
+    print(f"\ntest accuracy after {given.epochs} epochs from the start, {SEEDS} seeds each:")
+    for by, values in found.items():
+        print(f"  best by {by:9}  {np.mean(values):.2f} % ({', '.join(f'{value:.2f}' for value in values)})")
+    gain = np.mean(found["PASHA"]) - np.mean(found["one epoch"])
+    print(f"PASHA's cell against the best of {len(study.trials)} after one epoch: {gain:+.2f} points")
+    searched, refitted, last = np.diff(clock)
+    print(
+        f"\nspent: search {study.resource_used} epochs, {searched:.0f} s; refit {epochs - best.resource} epochs, "
+        f"{refitted:.0f} s; comparison {compared.resource_used} epochs, {last:.0f} s\n"
+        f"(one epoch for each cell: {len(study.trials)}; all of them to the end: {len(study.trials) * given.epochs})"
+    )
+
+
+if __name__ == "__main__":
+    main()

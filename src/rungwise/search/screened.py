@@ -1,0 +1,188 @@
+"""What to try next? Of several proposals of a searcher the one for which a proxy, cheap to compute, says most.
+
+Zero-cost proxies as a filter before training: Abdelfattah, Mehrotra, Dudziak and Lane, ICLR 2021, section 5.
+May import `events`, `names`, `space`, `values` and `search`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, final
+
+import msgspec
+import numpy as np
+from numpy.typing import ArrayLike
+
+from rungwise.events import Config, Fact, Started
+from rungwise.names import InputError
+from rungwise.search import Searcher, as_searcher
+from rungwise.search.told import as_key
+from rungwise.space import Rng, Space
+from rungwise.values import whole
+
+if TYPE_CHECKING:
+    from rungwise.study import Study
+
+Proxy = Callable[[Config], float]
+ONE_AT_A_TIME = ("grid", "sobol")
+
+
+class Helped(msgspec.Struct, frozen=True):
+    """How much a proxy helped, by the scores at `resource` of the trials that have one there.
+
+    `correlation` is Spearman's, of proxy and score, 1 if the proxy ranks as training does; nan if all are equal.
+    `score_screened` and `score_unscreened` are the mean scores of the `screened` trials that the proxy chose, and of
+    the `unscreened` ones, of which it chose none: the difference is what it was good for. nan where there is none.
+    """
+
+    resource: int
+    correlation: float
+    screened: int
+    score_screened: float
+    unscreened: int
+    score_unscreened: float
+
+    def __str__(self) -> str:
+        return (
+            f"the proxy's rank correlation with the score at {self.resource} is {self.correlation:.2f}; mean score "
+            f"{self.score_screened:.4g} of {self.screened} screened trials, {self.score_unscreened:.4g} of "
+            f"{self.unscreened} that were not"
+        )
+
+
+@final
+class Screened:
+    """`searcher` proposes `best_of` configurations, and the one with the highest `proxy(config)` is started.
+
+    `proxy` is a function of a configuration, or its name as package.module:function; it must say the same of equal
+    configurations each time. Every `control`-th trial is started unscreened (0: none), so that `helped` can say what
+    the proxy is good for. Among equals, the first proposal; nan is the lowest.
+
+    >>> from rungwise.space import Integer
+    >>> def proxy(config):
+    ...     return config["width"]
+    >>> Screened(Space({"width": Integer(1, 99)}), proxy, best_of=8).propose([0, 0])
+    {'width': 89}
+
+    Raises `InputError` for a searcher that proposes the same until it is started ("grid", "sobol"), for `best_of` below
+    2, and when a proxy that is given by name cannot be imported.
+    """
+
+    def __init__(
+        self,
+        space: Space,
+        proxy: Proxy | str,
+        searcher: Searcher | str | dict[str, Any] = "random",
+        *,
+        best_of: int = 4,
+        control: int = 5,
+    ) -> None:
+        self.space = space
+        self.searcher = as_searcher(searcher, space)
+        if (inner := self.searcher.settings()["name"]) in ONE_AT_A_TIME:
+            raise InputError(f"the searcher {inner!r} proposes one configuration at a time: there is nothing to screen")
+        if whole(best_of, "best_of") < 2 or whole(control, "control") < 0:
+            raise InputError(f"best_of must be 2 or more and control 0 or more, not {best_of!r} and {control!r}")
+        if isinstance(proxy, str) and not all(proxy.partition(":")):
+            raise InputError(f"name the proxy as package.module:function, not {proxy!r}")
+        self.best_of, self.control = best_of, control
+        self._proxy = proxy
+        self._name = proxy if isinstance(proxy, str) else f"{proxy.__module__}:{proxy.__qualname__}"
+        self._said: dict[str, float] = {}
+        self._started = 0
+
+    def propose(self, rng: Rng) -> Config | None:
+        """The best of the proposals, or the first of them where it is the turn of an unscreened trial."""
+        count = self.best_of if self._screens(self._started) else 1
+        if isinstance(rng, np.random.Generator):
+            proposed = [self.searcher.propose(rng) for _ in range(count)]
+        else:  # proposals of one study never share their chance
+            *study, number = rng
+            proposed = [self.searcher.propose([*study, number * self.best_of + each]) for each in range(count)]
+        found = [config for config in proposed if config is not None]
+        return max(found, key=self.proxy, default=None) if count > 1 else next(iter(found), None)
+
+    def proxy(self, config: Config) -> float:
+        """What the proxy says of `config`; asked once."""
+        key = as_key(config)
+        if key not in self._said:
+            if isinstance(self._proxy, str):
+                self._proxy = _imported(self._proxy)
+            said = float(self._proxy(config))
+            self._said[key] = -math.inf if math.isnan(said) else said
+        return self._said[key]
+
+    def _screens(self, trial: int) -> bool:
+        return self.control == 0 or trial % self.control != self.control - 1
+
+    def tell(self, fact: Fact) -> None:
+        """Take one fact, for the searcher too."""
+        self._started += isinstance(fact, Started) and fact.trial >= 0
+        self.searcher.tell(fact)
+
+    def helped(self, study: Study, resource: int | None = None) -> Helped:
+        """How much the proxy helped in `study`, judged at `resource`; without one, at the lowest rung.
+
+        What the user named to be tried first does not count. Raises `InputError` for a study of several metrics, or
+        where nothing has been reported there.
+        """
+        if study.metrics.names:
+            raise InputError("a proxy is judged by one metric, and this study has several")
+        if resource is None:
+            resource = min((level for level, *_ in study.rungs()), default=0)
+        named = len(getattr(study.searcher, "points", ()))
+        scores = {
+            record.number: record.reports[resource]
+            for record in study.trials[named:]
+            if math.isfinite(record.reports.get(resource, math.nan))
+        }
+        if not scores:
+            raise InputError(f"no trial has a finite score at {resource}")
+        sign = 1 if study.mode == "max" else -1
+        correlation = rank_correlation(
+            [self.proxy(study.trials[number].config) for number in scores], [sign * score for score in scores.values()]
+        )
+        chosen, others = (
+            [score for number, score in scores.items() if self._screens(number) is wanted] for wanted in (True, False)
+        )
+        return Helped(resource, correlation, len(chosen), _mean(chosen), len(others), _mean(others))
+
+    def settings(self) -> dict[str, Any]:
+        """All that makes an equal one, as plain JSON; of the proxy its name."""
+        return {
+            "name": "screened",
+            "proxy": self._name,
+            "searcher": self.searcher.settings(),
+            "best_of": self.best_of,
+            "control": self.control,
+        }
+
+
+def _imported(name: str) -> Proxy:
+    module, _, attribute = name.partition(":")
+    try:
+        proxy: Proxy = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise InputError(f"the proxy {name!r} cannot be imported: {error}") from None
+    return proxy
+
+
+def _mean(scores: list[float]) -> float:
+    return sum(scores) / len(scores) if scores else math.nan
+
+
+def rank_correlation(one: ArrayLike, other: ArrayLike) -> float:
+    """Spearman's rank correlation of two sequences; equal values share the mean of their ranks. nan if all are equal.
+
+    >>> rank_correlation([1, 2, 3, 4], [10, 30, 20, 40])
+    0.8
+    """
+    ranks = []
+    for values in (one, other):
+        _, place, count = np.unique(np.asarray(values, dtype=float), return_inverse=True, return_counts=True)
+        mean = np.cumsum(count) - (count + 1) / 2
+        ranks.append(mean[place] - mean[place].mean())
+    length = math.sqrt(float((ranks[0] ** 2).sum() * (ranks[1] ** 2).sum()))
+    return float(ranks[0] @ ranks[1]) / length if length else math.nan
