@@ -66,11 +66,27 @@ def test_a_searcher_that_learns_finds_better_rows() -> None:
 @pytest.mark.needs("optuna")
 def test_the_commands(tmp_path) -> None:
     shared = ["--suite", "digits-mlp", "--repeats", "1", "--trials", "24", "--markdown", "--processes", "1"]
-    told = CliRunner().invoke(bench, ["search", *shared, "--searcher", "tpe", "--csv", str(tmp_path / "runs.csv")])
+    told = CliRunner().invoke(
+        bench,
+        [
+            "search",
+            *shared,
+            "--searcher",
+            "tpe",
+            "--scheduler",
+            "asha",
+            "--scheduler",
+            "pasha",
+            "--csv",
+            str(tmp_path / "runs.csv"),
+        ],
+    )
     assert told.exit_code == 0, told.output
     assert "pasha-tpe" in told.output
-    assert "− PASHA's" in told.output
-    assert len((tmp_path / "runs.csv").read_text().splitlines()) == 1 + 2 * len(load_suite("digits-mlp"))
+    assert "− ASHA's" in told.output
+    lines = (tmp_path / "runs.csv").read_text().splitlines()[1:]
+    methods = ["asha", "asha-tpe", "pasha", "pasha-tpe", "1-epoch", "2-epoch", "3-epoch", "5-epoch", "random"]
+    assert [line.split(",")[2] for line in lines] == methods * len(load_suite("digits-mlp"))
     told = CliRunner().invoke(bench, ["ablation", *shared])
     assert told.exit_code == 0, told.output
     rows = [line for line in told.output.splitlines() if "×," in line]

@@ -115,14 +115,26 @@ def paper(
 @click.option(
     "--searcher", "searchers", multiple=True, required=True, type=click.Choice(sorted(SEARCHERS)), help=SEVERAL
 )
-def search(names: Sequence[str], file: Path | None, searchers: Sequence[str], markdown: bool, **options: Any) -> None:
-    """PASHA with searchers that choose among the rows of the tables, against PASHA with random search.
+@click.option(
+    "--scheduler", "schedulers", multiple=True, type=click.Choice(["asha", "pasha"]), help=f"Default: pasha; {SEVERAL}."
+)
+def search(
+    names: Sequence[str],
+    file: Path | None,
+    searchers: Sequence[str],
+    schedulers: Sequence[str],
+    markdown: bool,
+    **options: Any,
+) -> None:
+    """Searchers that choose among the rows of the tables, under PASHA or ASHA, against random search.
 
-    A proposal is the row nearest to it that was not tried. As `paper` in all else.
+    A proposal is the row nearest to it that was not tried. The k-epoch and random baselines of the paper stand beside
+    them; differences are to the first scheduler with random search. As `paper` in all else.
     """
+    schedulers = tuple(dict.fromkeys(schedulers)) or ("pasha",)
     tasks = _tasks(names)
-    runs = _runs(tasks, partial(search_methods, searchers=searchers), file, **options)
-    _show(runs, tasks, by_task=False, markdown=markdown, against="pasha")
+    runs = _runs(tasks, partial(search_methods, searchers=searchers, schedulers=schedulers), file, **options)
+    _show(runs, tasks, by_task=False, markdown=markdown, against=schedulers[0])
 
 
 @bench.command()

@@ -132,15 +132,23 @@ def ablation_methods(ladder: Ladder, unit: float = 1.0) -> dict[str, Method]:
     return methods
 
 
-def search_methods(ladder: Ladder, searchers: Sequence[str]) -> dict[str, Method]:
-    """PASHA with random search, and with each of `searchers` among all rows.
+def search_methods(
+    ladder: Ladder, searchers: Sequence[str], schedulers: Sequence[str] = ("pasha",)
+) -> dict[str, Method]:
+    """Each of `schedulers` with random search and with each of `searchers` among all rows; the paper's baselines.
+
+    `schedulers` are "asha" and "pasha".
 
     >>> list(search_methods(Ladder(1, 3, 27), ["gp"]))
-    ['pasha', 'pasha-gp']
+    ['pasha', 'pasha-gp', '1-epoch', '2-epoch', '3-epoch', '5-epoch', 'random']
     """
-    first, eta, last = ladder.min_resource, ladder.reduction_factor, ladder.max_resource
-    pasha = PASHA(min_resource=first, reduction_factor=eta, max_resource=last)
-    return {"pasha": pasha, **{f"pasha-{searcher}": Searched(pasha, searcher) for searcher in searchers}}
+    known = paper_methods(ladder)
+    methods: dict[str, Method] = {}
+    for name in schedulers:
+        scheduler = known[name]
+        assert isinstance(scheduler, ASHA | PASHA)
+        methods |= {name: scheduler, **{f"{name}-{each}": Searched(scheduler, each) for each in searchers}}
+    return methods | {name: known[name] for name in known if name.endswith("-epoch") or name == "random"}
 
 
 @our_names
