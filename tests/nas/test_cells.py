@@ -236,6 +236,26 @@ def test_laws_of_the_unit_interval_and_of_neighbours(drawn: tuple[Cell, str], u:
         assert cell.neighbour(text, np.random.default_rng(0)) in others
 
 
+@settings(deadline=None, max_examples=100)
+@given(some_cells())
+def test_features_are_those_of_the_function(drawn: tuple[Cell, str]) -> None:
+    cell, text = drawn
+    features = cell.features(text)
+    assert features == pytest.approx(cell.features(cell.canonical(text)))
+    assert len(features) == 3 * len({*cell.operations} - {"none", "skip_connect"}) + cell.nodes
+    assert all(0 <= number <= 1 for number in features)
+    assert all(type(number) is float for number in features)
+
+
+def test_features_of_a_known_cell() -> None:
+    assert len({tuple(NAS_BENCH_201.features(cell)) for cell in classes()}) == 2_132
+    features = NAS_BENCH_201.features(RESNET)
+    assert features[:3] == pytest.approx([0, 5 / 6, 0])  # five 3×3 convolutions
+    assert features[3:7] == pytest.approx([math.log(1 + n) / math.log(5) for n in (1, 0, 2, 1)])  # paths by length
+    assert features[7:10] == pytest.approx([0, 1, 0])  # three of them on the longest path
+    assert features[10:] == pytest.approx([0, 3 / 4, 0])
+
+
 def test_neighbours_are_all_that_one_edge_makes() -> None:
     own = NAS_BENCH_201.parse(RESNET)
     changed = {
