@@ -392,6 +392,36 @@ def test_every_searcher_searches_a_joint_space(name: str) -> None:
     assert study.trials[0].config["cell"] == EMPTY
 
 
+@pytest.mark.needs("botorch")
+def test_candidates_of_the_gaussian_process_change_one_edge() -> None:
+    from rungwise.search.gp import neighbours
+
+    space = rw.Space({"cell": NAS_BENCH_201, "lr": rw.Float(0, 1)})
+    near = list(neighbours(space, {"cell": RESNET, "lr": 0.5}, 400, np.random.default_rng(0)))
+    assert {config["cell"] for config in near} == {RESNET, *NAS_BENCH_201.neighbours(RESNET)}
+    assert any(config["lr"] != 0.5 and config["cell"] != RESNET for config in near)
+
+
+@pytest.mark.needs("botorch")
+def test_the_gaussian_process_learns_what_is_good_in_cells() -> None:
+    """Few trials are enough to find the cell with most 3×3 convolutions on its paths."""
+    space = rw.Space({"cell": NAS_BENCH_201})
+    search = rw.GPSearch(space, initial=6)
+
+    def loss(cell: str) -> float:
+        names = graph(NAS_BENCH_201, cell)[0]
+        return -float(names.count("nor_conv_3x3")) + names.count("avg_pool_3x3")
+
+    seen = []
+    for trial in range(20):
+        config = search.propose([0, trial])
+        seen.append(loss(config["cell"]))
+        for fact in (Started(trial, config, 1), Reported(trial, 1, seen[-1]), Completed(trial)):
+            search.tell(fact)
+    assert min(seen) == -6
+    assert min(loss(space.sample(np.random.default_rng([0, n]))["cell"]) for n in range(20)) > -6
+
+
 @pytest.mark.needs("optuna")
 def test_optuna_is_asked_edge_by_edge() -> None:
     from optuna.samplers import TPESampler
