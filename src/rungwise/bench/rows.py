@@ -11,13 +11,15 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from rungwise.events import Config, Fact, Started
+from rungwise.names import InputError
+from rungwise.nas.cells import NONE, OPERATIONS, SKIP, Cell
 from rungwise.parameters import Categorical, Float, Integer, Parameter
 from rungwise.search import as_searcher
 from rungwise.space import Rng, Space, Values
 
 
 def space_of(configs: Sequence[Config]) -> Space:
-    """The space that `configs` seem to be drawn from: the range of each number, the choices among all else.
+    """The space that `configs` seem to be drawn from: ranges of numbers, cells of networks, the choices among all else.
 
     A number is taken as log-uniform if its median is nearer to the middle of the range on that scale.
 
@@ -29,7 +31,7 @@ def space_of(configs: Sequence[Config]) -> Space:
 
 def _parameter(values: Sequence[Any]) -> Parameter:
     if not all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
-        return Categorical(list(dict.fromkeys(values)))
+        return _cell(values) or Categorical(list(dict.fromkeys(values)))
     low, high, median = min(values), max(values), float(np.median(values))
     log = 0 < low < high and (
         abs(math.log(median / low) / math.log(high / low) - 0.5) < abs((median - low) / (high - low) - 0.5)
@@ -37,14 +39,36 @@ def _parameter(values: Sequence[Any]) -> Parameter:
     return (Integer if all(value == int(value) for value in values) else Float)(low, high, log=log)
 
 
+def _cell(values: Sequence[Any]) -> Cell | None:
+    """The space of cells that `values` are texts of, if they are."""
+    if not all(isinstance(value, str) and value.startswith("|") for value in values):
+        return None
+    nodes = [value.split("+") for value in values]
+    names = {edge.split("~")[0] for value in nodes for node in value for edge in node.strip("|").split("|")}
+    operations = OPERATIONS if names <= {*OPERATIONS} else (NONE, SKIP, *sorted(names - {NONE, SKIP}))
+    try:
+        cell = Cell(len(nodes[0]) + 1, operations)
+    except InputError:
+        return None
+    return cell if all(cell.wrong(value) is None for value in values) else None
+
+
 @final
 class RowsOf(Space):
-    """A space whose configurations are the rows of a table: one of them drawn, or the one nearest to a point."""
+    """A space whose configurations are the rows of a table: one of them drawn, or the one nearest to a point.
+
+    Cells are canonical; they are as far apart, squared, as the share of their edges that differ.
+    """
 
     def __init__(self, configs: Sequence[Config]) -> None:
         super().__init__(space_of(configs))
-        self.configs = configs
-        self.points = np.array([self.encode(config) for config in configs])  # (rows, parameters)
+        self.configs = [{name: self[name].normal(value) for name, value in config.items()} for config in configs]
+        self.points = np.array([self.encode(config) for config in self.configs])  # (rows, parameters)
+        self._cells = [  # (place, parameter, the operations on the edges of each row)
+            (place, parameter, np.array([_numbers(parameter, config[name]) for config in self.configs]))
+            for place, (name, parameter) in enumerate(self.items())
+            if isinstance(parameter, Cell)
+        ]
 
     def sample(self, rng: np.random.Generator) -> Values:
         """A row, each as likely as the others."""
@@ -56,8 +80,17 @@ class RowsOf(Space):
 
     def distances(self, point: ArrayLike) -> np.ndarray[Any, np.dtype[np.float64]]:
         """From `point` to each row, in the unit cube, squared: shape (rows,)."""
-        distances: np.ndarray[Any, np.dtype[np.float64]] = ((self.points - np.asarray(point)) ** 2).sum(axis=1)
+        point = np.asarray(point)
+        squares = (self.points - point) ** 2
+        for place, cell, edges in self._cells:
+            squares[:, place] = (edges != _numbers(cell, cell.decode(point[place]))).mean(axis=1)
+        distances: np.ndarray[Any, np.dtype[np.float64]] = squares.sum(axis=1)
         return distances
+
+
+def _numbers(cell: Cell, text: str) -> list[int]:
+    """The operation on each edge of `text`, as its place among the operations."""
+    return [cell.operations.index(name) for name in cell.parse(text)]
 
 
 @final

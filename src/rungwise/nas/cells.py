@@ -8,9 +8,11 @@ operations make another. Many texts compute the same function; `Cell.canonical` 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+import math
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from typing import Any, final
+from typing import Any, NamedTuple, final
 
 import msgspec
 import numpy as np
@@ -22,6 +24,7 @@ from rungwise.values import plain, whole
 OPERATIONS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
 NONE, SKIP = OPERATIONS[:2]
 """The two operations whose meaning is known here: zero, and the input itself."""
+KEPT = 2**15  # results of each of the functions below that take time
 
 
 @final
@@ -45,14 +48,14 @@ class Cell(Parameter, frozen=True):
     """
 
     nodes: int = 4
-    operations: Sequence[str] = OPERATIONS
+    operations: tuple[str, ...] = OPERATIONS
     when: dict[str, Any] | None = None
 
     def __post_init__(self) -> None:
         self._set(nodes=whole(self.nodes, "nodes"))
         if self.nodes < 2:
             raise InputError(f"nodes must be 2 or more, the input and the output, not {self.nodes}")
-        if isinstance(self.operations, str) or not isinstance(self.operations, Sequence):
+        if not isinstance(self.operations, (list, tuple)):
             raise InputError(f"operations must be a list of names, not {self.operations!r}")
         operations = tuple(plain(list(self.operations), "operations"))
         for name in operations:
@@ -90,9 +93,7 @@ class Cell(Parameter, frozen=True):
 
         Raises `InputError` for a text that is no cell of this space, and says what was probably meant.
         """
-        if (wrong := self.wrong(text)) is not None:
-            raise InputError(f"a cell {wrong}, not {text!r}")
-        return _operations(text)
+        return _parsed(self.nodes, self.operations, text)
 
     def wrong(self, value: object) -> str | None:
         """What is wrong with `value`, or None."""
@@ -121,16 +122,14 @@ class Cell(Parameter, frozen=True):
         from, and nodes and sums may be written in another order; but two convolutions of one input are two, even when
         both are added to the same node, and a sum of the same node twice is not the node. An operation of which no
         more is known than its name shares nothing: two poolings count as two operations, though they have no weights.
+        It takes about 0.2 ms for 4 nodes and is kept; some cells of 7 nodes and more take seconds.
 
         Of the 15,625 cells of NAS-Bench-201, 5,425 are distinct under these rules, and 6,466 under those of its paper,
         which compare each node's formula written out (`to_unique_str`). There zeros stay in a sum, and a sum within a
         sum keeps its place, so one cell may count as several. Without that 4,930 formulas would be left, fewer than
         cells, since a formula does not tell one convolution that is used twice from two convolutions.
         """
-        names = sorted(self.operations, key=lambda name: (name != NONE, name != SKIP))
-        kinds = tuple(name if name in (NONE, SKIP) else None for name in names)
-        places = tuple(names.index(name) for name in self.parse(text))
-        return self.text([names[place] for place in _first(self.nodes, kinds, places)])
+        return _canonical(self.nodes, self.operations, text)
 
     def normal(self, value: Any) -> Any:
         """The canonical text of the cell."""
@@ -163,21 +162,28 @@ class Cell(Parameter, frozen=True):
         place = self._place(value)
         return place / self.size, (place + 1) / self.size
 
+    def features(self, value: str) -> list[float]:
+        """What a model sees of the cell, whatever its text: three numbers an operation with weights, and one a node.
+
+        How many there are of each operation; how many paths from input to output have 0, 1, … operations, on a
+        logarithmic scale; the most of each operation on one path; the share of the paths that have it. It is a summary
+        of BANANAS's path encoding (White, Neiswanger and Savani, AAAI 2021, section 4), which has a number for every
+        path that there may be: too many to learn from some dozen results. The 5,425 cells of NAS-Bench-201 look like
+        2,132 so. In 100 trials on its CIFAR-100 accuracies the Gaussian process came to 73.49 per cent, the best there
+        is, 73.05 with a number for each operation on each edge, and 72.78 with one for each path (means of 8 seeds).
+
+        >>> Cell(nodes=3, operations=["none", "skip_connect", "conv"]).features("|conv~0|+|skip_connect~0|conv~1|")
+        [0.666..., 0.630..., 0.0, 0.630..., 1.0, 0.5]
+        """
+        return list(_features(self.nodes, self.operations, value))
+
     def neighbours(self, text: str) -> list[str]:
         """The distinct cells, canonical, that differ from the canonical form of `text` by the operation on one edge."""
-        own = self.canonical(text)
-        operations = list(self.parse(own))
-        changed = {
-            self.canonical(self.text([*operations[:edge], name, *operations[edge + 1 :]])): None
-            for edge in range(len(operations))
-            for name in self.operations
-            if name != operations[edge]
-        }
-        return [other for other in changed if other != own]
+        return list(_neighbours(self.nodes, self.operations, text))
 
     def neighbour(self, value: str, rng: np.random.Generator) -> str:
         """One of the `neighbours` of `value`, each as likely."""
-        others = self.neighbours(value)
+        others = _neighbours(self.nodes, self.operations, value)
         return others[int(rng.integers(len(others)))]
 
     def distinct(self) -> list[str]:
@@ -195,6 +201,52 @@ def _operations(text: str) -> tuple[str, ...]:
     return tuple(part.partition("~")[0] for node in text.split("+") for part in node.strip("|").split("|"))
 
 
+@lru_cache(maxsize=KEPT)
+def _parsed(nodes: int, operations: tuple[str, ...], text: str) -> tuple[str, ...]:
+    if (wrong := Cell(nodes, operations).wrong(text)) is not None:
+        raise InputError(f"a cell {wrong}, not {text!r}")
+    return _operations(text)
+
+
+@lru_cache(maxsize=KEPT)
+def _canonical(nodes: int, operations: tuple[str, ...], text: str) -> str:
+    names = sorted(operations, key=lambda name: (name != NONE, name != SKIP))
+    kinds = tuple(name if name in (NONE, SKIP) else None for name in names)
+    places = tuple(names.index(name) for name in _parsed(nodes, operations, text))
+    return Cell(nodes, operations).text([names[place] for place in _first(nodes, kinds, places)])
+
+
+@lru_cache(maxsize=KEPT)
+def _neighbours(nodes: int, operations: tuple[str, ...], text: str) -> tuple[str, ...]:
+    cell = Cell(nodes, operations)
+    own = cell.canonical(text)
+    names = list(cell.parse(own))
+    changed = {
+        cell.canonical(cell.text([*names[:edge], name, *names[edge + 1 :]])): None
+        for edge in range(len(names))
+        for name in operations
+        if name != names[edge]
+    }
+    return tuple(other for other in changed if other != own)
+
+
+@lru_cache(maxsize=KEPT)
+def _features(nodes: int, operations: tuple[str, ...], text: str) -> tuple[float, ...]:
+    kinds = tuple(name if name in (NONE, SKIP) else None for name in operations)
+    places = tuple(operations.index(name) for name in _parsed(nodes, operations, text))
+    weighted = [place for place, kind in enumerate(kinds) if kind is None]
+    terms = _terms(nodes, kinds, places)
+    paths = terms.paths(weighted)
+    number = paths.total()
+    lengths = [sum(times for path, times in paths.items() if sum(path) == length) for length in range(nodes)]
+    return (
+        *(terms.operations.count(place) / len(places) for place in weighted),
+        *(math.log1p(length) / math.log1p(2 ** (nodes - 2)) for length in lengths),
+        *(max((path[i] for path in paths), default=0) / (nodes - 1) for i in range(len(weighted))),
+        *(sum(n for path, n in paths.items() if path[i]) / max(number, 1) for i in range(len(weighted))),
+    )
+
+
 class _Terms(msgspec.Struct):
     """What a cell computes, without its nodes: a term is the input, or an operation on a sum of terms.
 
@@ -207,9 +259,25 @@ class _Terms(msgspec.Struct):
     sources: list[int]  # the sum that each of them is applied to
     output: int
 
-    def uses(self, term: int) -> list[int]:
+    def count(self, term: int, total: int) -> int:
+        """How often `term`, -1 for the input, is in the sum `total`."""
+        return total >> (self.width * (term + 1)) & ((1 << self.width) - 1)
+
+    def uses(self, term: int) -> tuple[int, ...]:
         """How often `term` is in each source and in the output."""
-        return [total >> (self.width * (term + 1)) & ((1 << self.width) - 1) for total in (*self.sources, self.output)]
+        return tuple(self.count(term, total) for total in (*self.sources, self.output))
+
+    def paths(self, operations: Sequence[int]) -> Counter[tuple[int, ...]]:
+        """How often each of `operations` is on a path from input to output -> the number of such paths."""
+        to: list[Counter[tuple[int, ...]]] = [Counter({(0,) * len(operations): 1})]  # the input, then each term
+        for own, total in zip([*self.operations, None], [*self.sources, self.output], strict=True):
+            here: Counter[tuple[int, ...]] = Counter()
+            for term in range(-1, len(to) - 1):
+                for path, number in to[term + 1].items():
+                    longer = tuple(n + (operation == own) for n, operation in zip(path, operations, strict=True))
+                    here[longer] += number * self.count(term, total)
+            to.append(+here)
+        return to[-1]
 
     @property
     def guards(self) -> int:
@@ -219,7 +287,7 @@ class _Terms(msgspec.Struct):
 
 def _terms(nodes: int, kinds: tuple[str | None, ...], places: Sequence[int]) -> _Terms:
     """The terms that the output of a cell is made of. `places` are those of its operations."""
-    width = nodes  # the input comes at most 2**(nodes - 2) times, and below the guard are nodes - 1 bits
+    width = 2 * nodes  # the input comes at most 2**(nodes - 2) times, and that often a sum is taken at most
     sums = [1] + [0] * (nodes - 1)
     operations: list[int] = []
     sources: list[int] = []
@@ -254,75 +322,88 @@ def _terms(nodes: int, kinds: tuple[str | None, ...], places: Sequence[int]) -> 
     return _Terms(width, [operations[t] for t in kept], [without(sources[t]) for t in kept], without(sums[-1]))
 
 
-@lru_cache(maxsize=2**15)
+class _State(NamedTuple):
+    """A text written up to some edge."""
+
+    sums: tuple[int, ...]  # of its nodes, the last perhaps not complete
+    entered: int  # a term that was written on an edge into that one, -1 if none was
+    left: tuple[int, ...]  # the terms that are not written yet
+
+
 def _first(nodes: int, kinds: tuple[str | None, ...], places: tuple[int, ...]) -> tuple[int, ...]:
     """The first operations, in the order of their places edge by edge, with the same terms.
 
-    A search in depth, edge by edge. A term may be written on an edge whose start has its source for a sum; where
-    several of one operation may, each is tried and the first text taken, else the first that can be completed. Left
-    out is only what cannot be: a node that is in no sum still wanted, fewer edges than terms, fewer nodes than sums
-    that terms are applied to, and what has failed before with the same nodes in another order.
+    Edge by edge the first operation is taken with which the cell can still be completed. A term may be written on an
+    edge whose start has its source for a sum; where several of one operation may, all are kept in mind. What can be
+    completed is found by a search in depth, which leaves out only what cannot be: fewer edges than terms, fewer nodes
+    than sums that terms are applied to, and a node that fits into no sum still wanted. Terms written on edges into one
+    node are from there on always together, so the node must fit into each sum as often as they are in it.
     """
     terms = _terms(nodes, kinds, places)
-    guards, output, sources = terms.guards, terms.output, terms.sources
-    sums = [1] + [0] * (nodes - 1)
-    left = dict.fromkeys(range(len(sources)))
-    twins = [(terms.operations[term], sources[term], *terms.uses(term)) for term in left]  # equal if interchangeable
-    failed: set[tuple[int, ...]] = set()
+    guards, wanted = terms.guards, (*terms.sources, terms.output)
+    uses = [terms.uses(term) for term in range(len(terms.sources))]
+    edges = [(start, end) for end in range(1, nodes) for start in range(end)]
+    known: dict[tuple[object, ...], bool] = {}  # whether a state can be completed; the order of nodes does not matter
 
     def within(part: int, whole: int) -> bool:
         return (whole | guards) - part & guards == guards
 
-    def node(end: int) -> tuple[int, ...] | None:
-        """The first operations on the edges into the nodes from `end` on; None if there are none."""
-        if end == nodes:
-            return None if left or sums[-1] != output else ()
-        full = sum(map(bool, sums[:end]))  # from a node without input goes nothing
-        edges = full * (nodes - end) + (nodes - end) * (nodes - end - 1) // 2
-        missing = {sources[term] for term in left}.difference(sums[:end])
-        if len(left) > edges or len(missing) + 1 > nodes - end:
-            return None
-        state = (end, *sorted(sums[:end]), -1, *sorted(left))
-        if state in failed:
-            return None
-        if (rest := edge(0, end)) is None:
-            failed.add(state)
-        return rest
+    def fits(total: int, entered: int, left: tuple[int, ...]) -> bool:
+        if entered < 0:
+            return within(total, terms.output) or any(within(total, terms.sources[term]) for term in left)
+        return all(within(times * total, whole) for times, whole in zip(uses[entered], wanted, strict=True))
 
-    def edge(start: int, end: int) -> tuple[int, ...] | None:
-        if start == end:
-            return node(end + 1)
-        for place, kind in enumerate(kinds):
-            if kind == NONE:
-                rest = added(start, end, 0)
-            elif sums[start] == 0:
-                rest = None
-            elif kind == SKIP:
-                rest = added(start, end, sums[start])
-            else:
-                here = (term for term in left if terms.operations[term] == place and sources[term] == sums[start])
-                found = [written(start, end, term) for term in {twins[term]: term for term in here}.values()]
-                rest = min((each for each in found if each is not None), default=None)
-            if rest is not None:
-                return (place, *rest)
-        return None
+    def following(state: _State, edge: int, place: int) -> Iterator[_State]:
+        """The states after `place` is written on `edge`."""
+        (start, end), kind = edges[edge], kinds[place]
+        sums, entered, left = state if start else _State((*state.sums, 0), -1, state.left)
+        source = sums[start]
+        if kind == NONE:
+            yield _State(sums, entered, left)
+        elif source and kind == SKIP:
+            if fits(total := sums[end] + source, entered, left):
+                yield _State((*sums[:end], total), entered, left)
+        elif source:
+            twins = set()  # of terms that are interchangeable one is enough
+            for term in left:
+                if terms.operations[term] == place and terms.sources[term] == source and uses[term] not in twins:
+                    twins.add(uses[term])
+                    total = sums[end] + (1 << (terms.width * (term + 1)))
+                    if (entered < 0 or uses[term] == uses[entered]) and fits(total, term, left):
+                        yield _State((*sums[:end], total), term, tuple(other for other in left if other != term))
 
-    def written(start: int, end: int, term: int) -> tuple[int, ...] | None:
-        del left[term]
-        rest = added(start, end, 1 << (terms.width * (term + 1)))
-        left[term] = None
-        return rest
+    def possible(state: _State, edge: int) -> bool:
+        if edge == len(edges):
+            return not state.left and state.sums[-1] == terms.output
+        start, end = edges[edge]
+        if start:
+            key: tuple[object, ...] = (edge, state)
+        elif not enough(state, nodes - end):
+            return False
+        else:
+            key = (edge, tuple(sorted(state.sums)), state.left)
+        if key not in known:
+            known[key] = any(
+                possible(after, edge + 1) for place in range(len(kinds)) for after in following(state, edge, place)
+            )
+        return known[key]
 
-    def added(start: int, end: int, more: int) -> tuple[int, ...] | None:
-        before, sums[end] = sums[end], sums[end] + more
-        fits = within(sums[end], output) or (end < nodes - 1 and any(within(sums[end], sources[term]) for term in left))
-        rest = edge(start + 1, end) if fits else None
-        sums[end] = before
-        return rest
+    def enough(state: _State, more: int) -> bool:
+        """Whether `more` nodes and the edges into them are enough for what is left."""
+        full = sum(map(bool, state.sums))  # from a node without input goes nothing
+        missing = {terms.sources[term] for term in state.left}.difference(state.sums)
+        return len(state.left) <= full * more + more * (more - 1) // 2 and len(missing) < more
 
-    first = node(1)
-    assert first is not None, "a cell has the terms that it has"
-    return first
+    chosen: list[int] = []
+    states = [_State((1,), -1, tuple(range(len(terms.sources))))]
+    for edge in range(len(edges)):
+        for place in range(len(kinds)):
+            afters = dict.fromkeys(after for state in states for after in following(state, edge, place))
+            if completed := [after for after in afters if possible(after, edge + 1)]:
+                chosen.append(place)
+                states = completed
+                break
+    return tuple(chosen)
 
 
 NAS_BENCH_201 = Cell()

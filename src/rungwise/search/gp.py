@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from rungwise.events import Completed, Config, Fact, Failed, Promoted, Reported, Started
 from rungwise.names import InputError, our_names
-from rungwise.parameters import Categorical, Ordinal
+from rungwise.parameters import Float, Integer, Parameter
 from rungwise.space import Rng, Space
 from rungwise.values import real, whole
 
@@ -240,17 +240,25 @@ def _standardised(losses: Array) -> Array:
 
 
 def neighbours(space: Space, config: Config, count: int, rng: np.random.Generator) -> Iterator[Config]:
-    """Allowed configurations near `config`: one parameter drawn anew, or about half of them moved a little."""
+    """Allowed configurations near `config`: one parameter drawn anew, or about half of them moved a little.
+
+    A parameter that has neighbours, a `Cell`, becomes one of them, in both.
+    """
     centre = space.encode(config)
     absent = np.array([name not in config for name in space])
     for number in range(count):
         point = np.where(absent, rng.random(len(space)), centre)
         if number % 2:
-            point[rng.integers(len(space))] = rng.random()
+            moved = np.arange(len(space)) == rng.integers(len(space))
+            point[moved] = rng.random()
         else:
             size = 10 ** rng.uniform(-2, -1)
             moved = rng.random(len(space)) < 0.5
             point = np.clip(point + moved * rng.normal(0, size, len(space)), 0, 1)
+        for place, (name, parameter) in enumerate(space.items()):
+            if moved[place] and not absent[place]:
+                near = parameter.neighbour(config[name], rng)
+                point[place] = point[place] if near is None else parameter.encode(near)
         near = space.decode(point)
         if space.allows(near):
             yield near
@@ -270,34 +278,31 @@ def fitted(features: Array, losses: Array) -> Any:
 
 @final
 class _Features:
-    """What the model sees of a configuration: a number in [0, 1] for each parameter, or one for each choice.
+    """What the model sees of a configuration: the features of each parameter.
 
     A conditional parameter has one more, 1 where it exists; where it does not, its own are at a constant.
     """
 
     def __init__(self, space: Space) -> None:
         self._space = space
-        self._places = {
-            name: {_key(choice): place for place, choice in enumerate(parameter.choices)}
-            for name, parameter in space.items()
-            if isinstance(parameter, Categorical | Ordinal)
-        }
+        self._absent = {name: [0.5] * len(each.features(each.decode(0.5))) for name, each in space.items()}
+        self._seen: dict[tuple[str, bytes], Point] = {}  # of what takes time to compare or to count
 
     def __call__(self, config: Config) -> Point:
         row: Point = []
         for name, parameter in self._space.items():
-            exists = name in config
             if parameter.condition:
-                row.append(float(exists))
-            places = self._places.get(name, {})
-            place = places[_key(config[name])] if exists and places else None
-            if isinstance(parameter, Categorical):
-                row += [float(place == other) for other in range(len(places))][len(places) == 2 :]
-            elif place is not None:
-                row.append((place + 0.5) / len(places))
-            else:
-                row.append(parameter.encode(config[name]) if exists else 0.5)
+                row.append(float(name in config))
+            row += self._of(name, parameter, config[name]) if name in config else self._absent[name]
         return row
+
+    def _of(self, name: str, parameter: Parameter, value: Any) -> Point:
+        if isinstance(parameter, Float | Integer):
+            return parameter.features(value)
+        key = (name, _key(value))
+        if key not in self._seen:
+            self._seen[key] = parameter.features(value)
+        return self._seen[key]
 
 
 def _key(value: object) -> bytes:
