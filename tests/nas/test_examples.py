@@ -40,8 +40,10 @@ def test_nas(tmp_path: Path) -> None:
     assert gain == pytest.approx(float(one[1]) - float(other[1]), abs=0.011)
     assert f"spent: search {study.resource_used} epochs" in said
     early = max(study.trials, key=lambda record: record.reports[1])
-    configs = {record.config["cell"] for record in rw.Study.open(tmp_path / "runs" / "s-compared-3.db").trials}
-    assert configs == {best.config["cell"], early.config["cell"], study.trials[0].config["cell"]}
+    compared = rw.Study.open(tmp_path / "runs" / "s-compared-3.db").trials
+    assert {str(record.config["of"]) for record in compared} == {
+        str(config) for config in (best.config, early.config, study.trials[0].config)
+    }
 
 
 @pytest.mark.needs("torch", "sklearn")
