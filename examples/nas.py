@@ -54,7 +54,8 @@ def data(folder: Path | None, few: bool) -> tuple[Examples, Examples, Examples]:
         images, labels, sizes = pixels[places].mean(axis=(3, 5)) / 255, labels[places], (512, 2000, 5000)
     if few:
         sizes = (128, 64, 64)
-    x = torch.tensor((images - images.mean()) / images.std(), dtype=torch.float32)
+    known = images[: sizes[0]]
+    x = torch.tensor((images - known.mean()) / known.std(), dtype=torch.float32)
     y = torch.tensor(labels.astype(np.int64))
     first, second, third = np.cumsum(sizes)
     return (x[:first], y[:first]), (x[first:second], y[first:second]), (x[second:third], y[second:third])
@@ -68,18 +69,17 @@ def build(cell: str, images: torch.Tensor) -> torch.nn.Module:
 def train(trial: rw.Trial, *, folder: Path | None, few: bool, epochs: int, on_test: bool = False) -> None:
     """Train the network of `trial.config` for the epochs that are asked for."""
     training, validation, test = data(folder, few)
-    config = dict(trial.config)
-    seed = config.pop("seed", 0)
-    config = config.pop("of", config)
+    config = trial.config.get("of", trial.config)  # in the comparison it is that of another trial, with a seed
     fit(
         trial,
-        partial(build, config.pop("cell"), training[0]),
+        partial(build, config["cell"], training[0]),
         training=training,
         validation=test if on_test else validation,
         epochs=epochs,
         augment=None if folder is None else flips,  # a mirrored 2 is none
-        seed=seed,
-        **config,
+        lr=config["lr"],
+        weight_decay=config["weight_decay"],
+        seed=trial.config.get("seed", 0),
     )
 
 
