@@ -28,7 +28,7 @@ TRAINING, HELD_OUT = 2000, 500  # sequences; the held-out ones are for validatio
 SPACE = {
     "layers": rw.Integer(1, 3),
     "heads": rw.Ordinal([1, 2, 4, 8]),
-    "width": rw.Ordinal([32, 64, 96]),
+    "width": rw.Ordinal([32, 48, 64]),
     "feed_forward_1": rw.Ordinal([1, 2, 4]),  # times the width
     "feed_forward_2": rw.Ordinal([1, 2, 4], when={"layers": [2, 3]}),
     "feed_forward_3": rw.Ordinal([1, 2, 4], when={"layers": 3}),
@@ -106,7 +106,7 @@ def train(trial: rw.Trial, *, count: int, epochs: int) -> None:
 def main() -> None:
     """Tune, refit, and say what came of it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--trials", type=int, default=48, help="configurations to try (default 48)")
+    parser.add_argument("--trials", type=int, default=32, help="configurations to try (default 32)")
     parser.add_argument("--epochs", type=int, default=27, help="the most epochs for any (default 27)")
     parser.add_argument("--sequences", type=int, default=TRAINING, help=f"to train on (default {TRAINING})")
     parser.add_argument("--study", type=Path, default=Path("runs/text.db"), help="its file (default runs/text.db)")

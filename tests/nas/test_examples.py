@@ -26,20 +26,24 @@ def run(name: str, folder: Path, *options: str) -> str:
 
 @pytest.mark.needs("torch", "sklearn")
 def test_nas(tmp_path: Path) -> None:
-    said = run("nas", tmp_path, "--trials", "4", "--few")
+    said = run("nas", tmp_path, "--trials", "3", "--few")
     study = rw.Study.open(tmp_path / "runs" / "s.db")
     best = study.best
     assert best.config["cell"] in said
     assert len(re.findall("●.*▶│.*_", said)) == sum(name != "none" for name in NAS_BENCH_201.parse(best.config["cell"]))
     assert ElementTree.parse(tmp_path / "runs" / "s.svg").getroot().tag.endswith("svg")
-    one, other = (re.search(rf"best by {by} +([\d.]+) % \((.*)\)", said) for by in ("PASHA", "one epoch"))
+    one, other, _ = (
+        re.search(rf"chosen by {by} +([\d.]+) % \((.*)\)", said) for by in ("PASHA", "one epoch", "chance")
+    )
     assert len(one[2].split(", ")) == 3
     gain = float(re.search(r"after one epoch: ([+-][\d.]+) points", said)[1])
     assert gain == pytest.approx(float(one[1]) - float(other[1]), abs=0.011)
     assert f"spent: search {study.resource_used} epochs" in said
     early = max(study.trials, key=lambda record: record.reports[1])
-    configs = {record.config["cell"] for record in rw.Study.open(tmp_path / "runs" / "s-compared.db").trials}
-    assert configs == {best.config["cell"], early.config["cell"]}
+    compared = rw.Study.open(tmp_path / "runs" / "s-compared-3.db").trials
+    assert {str(record.config["of"]) for record in compared} == {
+        str(config) for config in (best.config, early.config, study.trials[0].config)
+    }
 
 
 @pytest.mark.needs("torch", "sklearn")
@@ -52,7 +56,7 @@ def test_nas_without_images_says_where_to_get_them(tmp_path: Path) -> None:
 
 @pytest.mark.needs("torch")
 def test_text(tmp_path: Path) -> None:
-    said = run("text", tmp_path, "--trials", "5", "--sequences", "64")
+    said = run("text", tmp_path, "--trials", "4", "--sequences", "32")
     study = rw.Study.open(tmp_path / "runs" / "s.db")
     assert str(study.best.config) in said
     assert all(

@@ -258,7 +258,7 @@ def fit(
         raise InputError(
             f"batch must be 1 or more, lr above 0 and warmup from 0 to below epochs, not {batch}, {lr}, {warmup}"
         )
-    inputs, targets = _laid_out(training)
+    (inputs, targets), judged = _laid_out(training), _laid_out(validation)
     with _threads(threads):
         with _seeded(seed, trial.number, 0):
             model = build()
@@ -272,7 +272,7 @@ def fit(
                     model, stepper, inputs, targets, batch=batch, augment=augment, loss=loss,
                     rate=partial(_rate, lr, epoch - 1, epochs, warmup),
                 )  # fmt: skip
-            trial.report(evaluate(model, *_laid_out(validation), score))
+            trial.report(evaluate(model, *judged, score))
             trial.save({"model": model.state_dict(), "optimiser": stepper.state_dict()})
     return model
 
