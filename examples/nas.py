@@ -41,7 +41,7 @@ def data(folder: Path | None, few: bool) -> tuple[Examples, Examples, Examples]:
     """Training, validation and test images with their labels; digits if there is no folder."""
     if folder is None:
         x, y = load_digits(return_X_y=True)
-        images, labels, sizes = x.reshape(-1, 1, 8, 8) / 16, y, (900, 400, 497)
+        images, labels, sizes = x.reshape(-1, 1, 8, 8) / 16, y, (300, 500, 997)
     else:
         read = {
             name: np.frombuffer(gzip.decompress((folder / f"{name}-ubyte.gz").read_bytes()), np.uint8, offset=header)

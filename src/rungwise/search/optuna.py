@@ -24,6 +24,7 @@ import math
 import warnings
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, final
 
 import numpy as np
@@ -40,7 +41,7 @@ from rungwise.nas.cells import Cell
 from rungwise.parameters import Categorical, Float, Integer, Ordinal, Parameter
 from rungwise.search.told import Result, Told, of_study
 from rungwise.space import Rng, Space
-from rungwise.values import plain, same
+from rungwise.values import plain, real, same
 
 TRIES = 5  # how often a sampler is asked for a configuration that is allowed and new, before chance takes over
 NEEDS = {"CmaEsSampler": ["cmaes"], "GPSampler": ["scipy", "torch"], "QMCSampler": ["scipy"]}
@@ -138,9 +139,20 @@ class OptunaSearch:
         return {"name": "optuna", **self._maker.settings()}
 
 
-def tpe(space: Space, **arguments: Any) -> OptunaSearch:
-    """Optuna's tree-structured Parzen estimator (Bergstra et al., NeurIPS 2011), the searcher named "tpe"."""
-    return OptunaSearch(space, "TPESampler", arguments=arguments)
+def tpe(space: Space, *, gamma: float = 0.05, multivariate: bool = False, **arguments: Any) -> OptunaSearch:
+    """Optuna's tree-structured Parzen estimator (Bergstra et al., NeurIPS 2011), the searcher named "tpe".
+
+    `gamma` is the share of the results that count as good: the best at the highest rungs, at most 25, rounded up.
+    Optuna's own defaults, a tenth and one density over all parameters, found nothing better than random search where
+    early rungs mislead (LCBench under PASHA; docs/evidence.md, "Searchers that learn"). `arguments` are `TPESampler`'s.
+
+    Raises `InputError` for a `gamma` that is not above 0 and below 1, and for arguments that it does not take.
+    """
+    return OptunaSearch(space, "TPESampler", arguments={"gamma": gamma, "multivariate": multivariate, **arguments})
+
+
+def _good(share: float, results: int) -> int:
+    return min(math.ceil(share * results), 25)
 
 
 class _Maker:
@@ -180,6 +192,10 @@ class _Maker:
             arguments["seed"] = int(np.random.default_rng(seed).integers(2**31))
         if "constant_liar" in self._takes:  # the default only from Optuna 5 on
             arguments.setdefault("constant_liar", True)
+        if "gamma" in arguments:  # a function there; plain JSON here
+            if not 0 < (share := real(arguments["gamma"], "gamma")) < 1:
+                raise InputError(f"gamma must be a share above 0 and below 1, not {share!r}")
+            arguments["gamma"] = partial(_good, share)
         try:
             with _quiet():
                 return self.kind(**arguments)
