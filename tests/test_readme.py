@@ -1,4 +1,4 @@
-"""What the README and docs/how-to-choose.md show, runs."""
+"""What the README, docs/how-to-choose.md and docs/nas.md show, runs."""
 
 from __future__ import annotations
 
@@ -49,6 +49,16 @@ def test_how_to_choose_is_one_script(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True, timeout=50)
     assert done.returncode == 0, done.stderr
     assert "the ceiling " in done.stdout
+
+
+@pytest.mark.needs("torch")
+def test_the_page_on_architectures_is_one_script(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "nas.md").read_text()
+    (tmp_path / "script.py").write_text("\n".join(blocks("python", page)))
+    done = subprocess.run([sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True, timeout=50)
+    assert done.returncode == 0, done.stderr
+    assert "trial" in done.stdout
+    assert "'cell': '|" in done.stdout
 
 
 def test_the_speed_ups_in_how_to_choose_were_measured() -> None:
