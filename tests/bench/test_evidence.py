@@ -1,14 +1,18 @@
-"""What docs/evidence.md says of the package's own tables, asserted: 10 seeds, η = 3, the paper's protocol."""
+"""What docs/evidence.md and docs/nas.md say of the package's own tables, asserted: 10 seeds, η = 3, the paper's protocol."""
 
 from __future__ import annotations
 
 import functools
+from pathlib import Path
 
 import pytest
 
 from rungwise.bench.experiment import experiment
 from rungwise.bench.statistics import Line, hindsight, summarise
 from rungwise.bench.suites import load_suite
+from rungwise.search.screened import rank_correlation
+
+PAGE = Path(__file__).parents[2] / "docs" / "nas.md"
 
 
 @functools.cache
@@ -44,3 +48,8 @@ def test_k_epochs_are_worse_or_not_cheaper() -> None:
         for k in (1, 2, 3, 5):
             baseline = lines(suite)[f"{k}-epoch"]
             assert baseline.difference_interval[1] < 0 or baseline.speed_up <= 1
+
+
+def test_the_two_trainings_of_a_fashion_cell_hardly_agree() -> None:
+    first, second = (task.table.scores[:, -1] for task in load_suite("fashion-cells"))
+    assert f"(rank correlation {rank_correlation(first, second):.2f})" in PAGE.read_text(encoding="utf-8")
