@@ -83,7 +83,12 @@ class Cell(Parameter, frozen=True):
         return [(start, end) for end in range(1, self.nodes) for start in range(end)]
 
     def text(self, operations: Sequence[str]) -> str:
-        """The cell with these operations, one an edge, in the order of `edges`."""
+        """The cell with these operations, one an edge, in the order of `edges`.
+
+        Raises `InputError` if there are more or fewer of them than edges.
+        """
+        if len(operations) != len(self.edges):
+            raise InputError(f"{self.nodes} nodes have {len(self.edges)} edges, not {len(operations)}; name an operation for each")
         given = list(zip(operations, self.edges, strict=True))
         nodes = [[f"{op}~{start}" for op, (start, end) in given if end == node] for node in range(1, self.nodes)]
         return "+".join(f"|{'|'.join(node)}|" for node in nodes)
@@ -336,13 +341,15 @@ def _first(nodes: int, kinds: tuple[str | None, ...], places: tuple[int, ...]) -
     Edge by edge the first operation is taken with which the cell can still be completed. A term may be written on an
     edge whose start has its source for a sum; where several of one operation may, all are kept in mind. What can be
     completed is found by a search in depth, which leaves out only what cannot be: fewer edges than terms, fewer nodes
-    than sums that terms are applied to, and a node that fits into no sum still wanted. Terms written on edges into one
-    node are from there on always together, so the node must fit into each sum as often as they are in it.
+    than sums that terms are applied to, a node that fits into no sum still wanted, and an output for which all nodes
+    together are not enough. Terms written on edges into one node are from there on always together, so the node must
+    fit into each sum as often as they are in it, and terms that are not always together need nodes of their own.
     """
     terms = _terms(nodes, kinds, places)
     guards, wanted = terms.guards, (*terms.sources, terms.output)
     uses = [terms.uses(term) for term in range(len(terms.sources))]
     edges = [(start, end) for end in range(1, nodes) for start in range(end)]
+    alone = (*[0] * len(terms.sources), 1)  # the uses of a term that may be written on an edge into the output
     known: dict[tuple[object, ...], bool] = {}  # whether a state can be completed; the order of nodes does not matter
 
     def within(part: int, whole: int) -> bool:
@@ -376,6 +383,10 @@ def _first(nodes: int, kinds: tuple[str | None, ...], places: tuple[int, ...]) -
         if edge == len(edges):
             return not state.left and state.sums[-1] == terms.output
         start, end = edges[edge]
+        if end == nodes - 1:
+            rest = sum(state.sums[start:]) + sum(1 << (terms.width * (term + 1)) for term in state.left)
+            if not within(terms.output, rest):
+                return False
         if start:
             key: tuple[object, ...] = (edge, state)
         elif not enough(state, nodes - end):
@@ -392,7 +403,8 @@ def _first(nodes: int, kinds: tuple[str | None, ...], places: tuple[int, ...]) -
         """Whether `more` nodes and the edges into them are enough for what is left."""
         full = sum(map(bool, state.sums))  # from a node without input goes nothing
         missing = {terms.sources[term] for term in state.left}.difference(state.sums)
-        return len(state.left) <= full * more + more * (more - 1) // 2 and len(missing) < more
+        apart = {uses[term] for term in state.left}.difference([alone])
+        return len(state.left) <= full * more + more * (more - 1) // 2 and max(len(missing), len(apart)) < more
 
     chosen: list[int] = []
     states = [_State((1,), -1, tuple(range(len(terms.sources))))]
