@@ -313,6 +313,11 @@ def test_what_is_no_cell_is_refused(text: object, message: str) -> None:
         rw.Space({"cell": NAS_BENCH_201}).check({"cell": text})
 
 
+def test_a_text_has_an_operation_on_each_edge() -> None:
+    with pytest.raises(rw.InputError, match="4 nodes have 6 edges, not 1"):
+        NAS_BENCH_201.text(["none"])
+
+
 # -- in spaces and searchers -----------------------------------------------------------------------------
 
 JOINT = rw.Space(
