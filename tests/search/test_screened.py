@@ -94,7 +94,7 @@ def test_a_proxy_that_says_nothing_takes_the_first() -> None:
 
 
 def test_a_proxy_that_says_no_number_is_named() -> None:
-    with pytest.raises(InputError, match="the proxy '.*:silent' must say a number, not None"):
+    with pytest.raises(InputError, match=r"the proxy '.*:silent' must say a number, not None"):
         rw.Screened(rw.Space(SPACE), silent).propose([0, 0])
 
 
