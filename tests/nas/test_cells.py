@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
+import time
 from collections import Counter, defaultdict
 from functools import cache
 
@@ -152,6 +153,15 @@ def test_the_papers_rules_join_what_is_two_and_part_what_is_one() -> None:
     dead = "|nor_conv_1x1~0|+|none~0|none~1|+|nor_conv_3x3~0|none~1|nor_conv_1x1~2|"
     assert NAS_BENCH_201.canonical(dead) == late
     assert papers_text(dead) != papers_text(late)
+
+
+def test_seven_nodes_take_no_minute() -> None:
+    """A hard one; without a close look at the output's edges it takes twenty times as long."""
+    cell = Cell(nodes=7, operations=["none", "skip_connect", "c"])
+    text = cell.text([cell.operations[int(place)] for place in "212211122022201012101"])
+    began = time.process_time()
+    assert cell.parse(cell.canonical(text)) == tuple(cell.operations[int(place)] for place in "212011112022200222111")
+    assert time.process_time() - began < 6
 
 
 def same_function(text: str, other: str) -> bool:
@@ -311,6 +321,11 @@ def test_what_is_no_space_of_cells_is_refused(arguments: dict, message: str) -> 
 def test_what_is_no_cell_is_refused(text: object, message: str) -> None:
     with pytest.raises(rw.InputError, match=message):
         rw.Space({"cell": NAS_BENCH_201}).check({"cell": text})
+
+
+def test_a_text_has_an_operation_on_each_edge() -> None:
+    with pytest.raises(rw.InputError, match="4 nodes have 6 edges, not 1"):
+        NAS_BENCH_201.text(["none"])
 
 
 # -- in spaces and searchers -----------------------------------------------------------------------------

@@ -109,6 +109,7 @@ def test_operations_of_ones_own() -> None:
         ({"width": 2.5}, "width"),
         ({"image": (32, 32)}, r"image must be \(channels, height, width\)"),
         ({"image": (3, 2, 32)}, "an image of 2 × 32 cannot be halved 2 times"),
+        ({"image": 32}, r"image must be \(channels, height, width\), each 1 or more, not 32"),
         ({"stride": 3}, "stride must be 1 or 2"),
     ],
 )
@@ -273,11 +274,23 @@ def test_the_schedule_begins_with_warm_up_and_ends_at_zero() -> None:
         ({"batch": 0}, "batch must be 1 or more"),
         ({"warmup": EPOCHS}, "warmup"),
         ({"lr": 0}, "lr above 0"),
+        ({"momentum": -0.1}, "momentum must be from 0 to below 1"),
+        ({"momentum": None}, "momentum must be a number"),
+        ({"weight_decay": -1e-3}, "weight_decay and seed 0 or more"),
+        ({"seed": -1}, "weight_decay and seed 0 or more"),
+        ({"threads": 0}, "threads must be 1 or more, or None"),
     ],
 )
 def test_what_cannot_be_trained_is_named(tmp_path: Path, changes: dict, message: str) -> None:
     with pytest.raises(InputError, match=message):
         job(tmp_path, 0, 4, CONFIG, **changes)
+
+
+def test_arrays_are_no_tensors(tmp_path: Path) -> None:
+    images, labels = examples(8, 0)
+    given = Trial(Job(0, CONFIG, 0, 1), tmp_path, lambda fact: None)
+    with pytest.raises(InputError, match="must be tensors, not ndarray and Tensor"):
+        fit(given, lambda: Dropping(MIXED), training=(images.numpy(), labels), validation=(images, labels), epochs=1)
 
 
 def test_flips_mirrors_about_half() -> None:

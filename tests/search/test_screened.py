@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,10 @@ def wrong(config: dict) -> float:
 
 def broken(config: dict) -> float:
     return math.nan
+
+
+def silent(config: dict) -> None:
+    return None
 
 
 def study(proxy, **arguments) -> rw.Study:
@@ -88,6 +93,11 @@ def test_a_proxy_that_says_nothing_takes_the_first() -> None:
     assert helped.unscreened == 0
 
 
+def test_a_proxy_that_says_no_number_is_named() -> None:
+    with pytest.raises(InputError, match=r"the proxy '.*:silent' must say a number, not None"):
+        rw.Screened(rw.Space(SPACE), silent).propose([0, 0])
+
+
 def test_what_the_user_names_does_not_count() -> None:
     made = rw.Study(SPACE, "asha", rw.Screened(rw.Space(SPACE), right), mode="max", initial=[{"x": 0.1}, {"x": 0.2}])
     for _ in range(12):
@@ -117,6 +127,8 @@ def test_a_proxy_by_name_is_taken_up_with_the_study(tmp_path: Path) -> None:
         ({"best_of": 1}, "best_of must be 2 or more"),
         ({"control": -1}, "control 0 or more"),
         ({"proxy": "mine"}, "name the proxy as package.module:function"),
+        ({"proxy": partial(right)}, "the proxy must be a function, or its name, not functools.partial"),
+        ({"proxy": None}, "the proxy must be a function, or its name, not None"),
     ],
 )
 def test_what_cannot_be_is_named(arguments: dict, message: str) -> None:

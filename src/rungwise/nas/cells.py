@@ -83,7 +83,12 @@ class Cell(Parameter, frozen=True):
         return [(start, end) for end in range(1, self.nodes) for start in range(end)]
 
     def text(self, operations: Sequence[str]) -> str:
-        """The cell with these operations, one an edge, in the order of `edges`."""
+        """The cell with these operations, one an edge, in the order of `edges`.
+
+        Raises `InputError` if there are more or fewer of them than edges.
+        """
+        if len(operations) != len(self.edges):
+            raise InputError(f"{self.nodes} nodes have {len(self.edges)} edges, not {len(operations)}")
         given = list(zip(operations, self.edges, strict=True))
         nodes = [[f"{op}~{start}" for op, (start, end) in given if end == node] for node in range(1, self.nodes)]
         return "+".join(f"|{'|'.join(node)}|" for node in nodes)
@@ -122,7 +127,7 @@ class Cell(Parameter, frozen=True):
         from, and nodes and sums may be written in another order; but two convolutions of one input are two, even when
         both are added to the same node, and a sum of the same node twice is not the node. An operation of which no
         more is known than its name shares nothing: two poolings count as two operations, though they have no weights.
-        It takes about 0.2 ms for 4 nodes and is kept; some cells of 7 nodes and more take seconds.
+        It takes about 0.2 ms for 4 nodes and is kept; some cells of 7 nodes take a second.
 
         Of the 15,625 cells of NAS-Bench-201, 5,425 are distinct under these rules, and 6,466 under those of its paper,
         which compare each node's formula written out (`to_unique_str`). There zeros stay in a sum, and a sum within a
@@ -178,7 +183,11 @@ class Cell(Parameter, frozen=True):
         return list(_features(self.nodes, self.operations, value))
 
     def neighbours(self, text: str) -> list[str]:
-        """The distinct cells, canonical, that differ from the canonical form of `text` by the operation on one edge."""
+        """The distinct cells, canonical, that differ from the canonical form of `text` by the operation on one edge.
+
+        None has more nodes on paths from input to output: for another one two edges must change. (60 of the 5,425 cells
+        of NAS-Bench-201 have fewer than most, and so no way to the others.)
+        """
         return list(_neighbours(self.nodes, self.operations, text))
 
     def neighbour(self, value: str, rng: np.random.Generator) -> str:
@@ -336,13 +345,15 @@ def _first(nodes: int, kinds: tuple[str | None, ...], places: tuple[int, ...]) -
     Edge by edge the first operation is taken with which the cell can still be completed. A term may be written on an
     edge whose start has its source for a sum; where several of one operation may, all are kept in mind. What can be
     completed is found by a search in depth, which leaves out only what cannot be: fewer edges than terms, fewer nodes
-    than sums that terms are applied to, and a node that fits into no sum still wanted. Terms written on edges into one
-    node are from there on always together, so the node must fit into each sum as often as they are in it.
+    than sums that terms are applied to, a node that fits into no sum still wanted, and an output that no skips
+    complete. Terms written on edges into one node are from there on always together, so the node must
+    fit into each sum as often as they are in it, and terms that are not always together need nodes of their own.
     """
     terms = _terms(nodes, kinds, places)
     guards, wanted = terms.guards, (*terms.sources, terms.output)
     uses = [terms.uses(term) for term in range(len(terms.sources))]
     edges = [(start, end) for end in range(1, nodes) for start in range(end)]
+    alone = (*[0] * len(terms.sources), 1)  # the uses of a term that may be written on an edge into the output
     known: dict[tuple[object, ...], bool] = {}  # whether a state can be completed; the order of nodes does not matter
 
     def within(part: int, whole: int) -> bool:
@@ -376,6 +387,8 @@ def _first(nodes: int, kinds: tuple[str | None, ...], places: tuple[int, ...]) -
         if edge == len(edges):
             return not state.left and state.sums[-1] == terms.output
         start, end = edges[edge]
+        if end == nodes - 1 and not reaches(state, start):
+            return False
         if start:
             key: tuple[object, ...] = (edge, state)
         elif not enough(state, nodes - end):
@@ -388,11 +401,25 @@ def _first(nodes: int, kinds: tuple[str | None, ...], places: tuple[int, ...]) -
             )
         return known[key]
 
+    def reaches(state: _State, start: int) -> bool:
+        """Whether the edges from `start` on into the output can add what it lacks: what is left, and some skips."""
+        total, free = sum(state.sums[nodes - 1 :]), list(state.sums[start : nodes - 1])
+        for term in state.left:
+            if terms.sources[term] not in free:
+                return False
+            free.remove(terms.sources[term])
+            total += 1 << (terms.width * (term + 1))
+        totals = {total}
+        for source in free:
+            totals |= {total + source for total in totals}
+        return terms.output in totals
+
     def enough(state: _State, more: int) -> bool:
         """Whether `more` nodes and the edges into them are enough for what is left."""
         full = sum(map(bool, state.sums))  # from a node without input goes nothing
         missing = {terms.sources[term] for term in state.left}.difference(state.sums)
-        return len(state.left) <= full * more + more * (more - 1) // 2 and len(missing) < more
+        apart = {uses[term] for term in state.left}.difference([alone])
+        return len(state.left) <= full * more + more * (more - 1) // 2 and max(len(missing), len(apart)) < more
 
     chosen: list[int] = []
     states = [_State((1,), -1, tuple(range(len(terms.sources))))]

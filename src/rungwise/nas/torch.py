@@ -7,7 +7,7 @@ package: `pip install 'rungwise[nas]'`.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from itertools import pairwise
@@ -125,7 +125,7 @@ def network(
     for name, number in (("classes", classes), ("width", width), ("depth", depth), ("stages", stages)):
         if whole(number, name) < 1:
             raise InputError(f"{name} must be 1 or more, not {number!r}")
-    if len(image) != 3 or any(whole(size, "image") < 1 for size in image):
+    if not isinstance(image, Sequence) or len(image) != 3 or any(whole(size, "image") < 1 for size in image):
         raise InputError(f"image must be (channels, height, width), each 1 or more, not {image!r}")
     if whole(stride, "stride") not in (1, 2):
         raise InputError(f"stride must be 1 or 2, not {stride!r}")
@@ -258,6 +258,13 @@ def fit(
         raise InputError(
             f"batch must be 1 or more, lr above 0 and warmup from 0 to below epochs, not {batch}, {lr}, {warmup}"
         )
+    if not 0 <= real(momentum, "momentum") < 1 or real(weight_decay, "weight_decay") < 0 or whole(seed, "seed") < 0:
+        raise InputError(
+            "momentum must be from 0 to below 1, weight_decay and seed 0 or more, "
+            f"not {momentum}, {weight_decay}, {seed}"
+        )
+    if threads is not None and whole(threads, "threads") < 1:
+        raise InputError(f"threads must be 1 or more, or None for as many as there are, not {threads!r}")
     (inputs, targets), judged = _laid_out(training), _laid_out(validation)
     with _threads(threads):
         with _seeded(seed, trial.number, 0):
@@ -283,6 +290,11 @@ def _rate(lr: float, done: int, epochs: int, warmup: float, share: float) -> flo
 
 def _laid_out(examples: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
     inputs, targets = examples
+    if not isinstance(inputs, Tensor) or not isinstance(targets, Tensor):
+        raise InputError(
+            f"inputs and targets must be tensors, not {type(inputs).__name__} and {type(targets).__name__}; "
+            "torch.as_tensor makes one of an array"
+        )
     if len(inputs) != len(targets) or len(inputs) == 0:
         raise InputError(f"there must be a target for each of 1 or more inputs, not {len(targets)} for {len(inputs)}")
     return inputs.contiguous(memory_format=LAYOUT) if inputs.dim() == 4 else inputs, targets

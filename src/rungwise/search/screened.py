@@ -67,7 +67,8 @@ class Screened:
     {'width': 89}
 
     Raises `InputError` for a searcher that proposes the same until it is started ("grid", "sobol"), for `best_of` below
-    2, and when a proxy that is given by name cannot be imported.
+    2, for a proxy without a name (a `functools.partial`); and, when it is first asked, for one that is given by name
+    and cannot be imported, or that says no number.
     """
 
     def __init__(
@@ -87,6 +88,8 @@ class Screened:
             raise InputError(f"best_of must be 2 or more and control 0 or more, not {best_of!r} and {control!r}")
         if isinstance(proxy, str) and not all(proxy.partition(":")):
             raise InputError(f"name the proxy as package.module:function, not {proxy!r}")
+        if not isinstance(proxy, str) and not hasattr(proxy, "__qualname__"):  # the study's file needs its name
+            raise InputError(f"the proxy must be a function, or its name, not {proxy!r}; wrap it in a function")
         self.best_of, self.control = best_of, control
         self._proxy = proxy
         self._name = proxy if isinstance(proxy, str) else f"{proxy.__module__}:{proxy.__qualname__}"
@@ -110,7 +113,11 @@ class Screened:
         if key not in self._said:
             if isinstance(self._proxy, str):
                 self._proxy = _imported(self._proxy)
-            said = float(self._proxy(config))
+            said = self._proxy(config)
+            try:
+                said = float(said)
+            except (TypeError, ValueError):
+                raise InputError(f"the proxy {self._name!r} must say a number, not {said!r}") from None
             self._said[key] = -math.inf if math.isnan(said) else said
         return self._said[key]
 
