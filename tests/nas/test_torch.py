@@ -232,6 +232,14 @@ def test_a_study_with_two_workers_reports_what_uninterrupted_training_does(tmp_p
     assert 0.25 < evaluate(model, *examples(400, 2), accuracy) <= 1
 
 
+def test_a_network_that_diverged_has_no_accuracy() -> None:
+    outputs, targets = torch.tensor([[0.0, 1.0], [2.0, 1.0]]), torch.tensor([1, 1])
+    assert accuracy(outputs, targets) == 0.5
+    for broken in (math.nan, math.inf):
+        outputs[0, 0] = broken
+        assert accuracy(outputs, targets).isnan()
+
+
 class Sent:
     def __init__(self) -> None:
         self.scores: dict[int, float] = {}

@@ -160,8 +160,9 @@ def flips(images: Tensor) -> Tensor:
 
 
 def accuracy(outputs: Tensor, targets: Tensor) -> Tensor:
-    """The share of the examples whose largest logit is that of the target."""
-    return (outputs.argmax(1) == targets).float().mean()
+    """The share of the examples whose largest logit is that of the target; nan if some logit is no finite number."""
+    right = (outputs.argmax(1) == targets).float().mean()
+    return right if outputs.isfinite().all() else torch.full_like(right, math.nan)
 
 
 def train_epoch(
