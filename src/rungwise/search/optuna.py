@@ -140,11 +140,10 @@ class OptunaSearch:
 
 
 def tpe(space: Space, *, gamma: float = 0.25, multivariate: bool = False, **arguments: Any) -> OptunaSearch:
-    """Optuna's tree-structured Parzen estimator with Hyperopt's settings, the searcher named "tpe".
+    """Optuna's tree-structured Parzen estimator as Hyperopt sets it (Bergstra, Yamins and Cox, ICML 2013), named "tpe".
 
     Of n results gamma √n count as good, rounded up, at most 25: the best at the highest rungs. Each parameter has a
-    density of its own. So it was published (Bergstra, Yamins and Cox, ICML 2013, and their Hyperopt). Optuna's own
-    settings, n / 10 and one density over all, found nothing better than random search where early rungs mislead
+    density of its own. Optuna's own settings, n / 10 and one density over all, found nothing better than random search where early rungs mislead
     (LCBench under PASHA; docs/evidence.md, "Searchers that learn"). `arguments` are those of `TPESampler`.
 
     Raises `InputError` for a `gamma` that is not above 0, and for arguments that it does not take.
