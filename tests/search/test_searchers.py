@@ -373,7 +373,7 @@ WRONG = {
     "a sampler's module": lambda: OptunaSearch(PLANE, "optunaa.samplers:TPESampler"),
     "a sampler that is none": lambda: OptunaSearch(PLANE, 5),
     "a sampler's argument": lambda: OptunaSearch(PLANE, "TPESampler", arguments={"startup": 5}),
-    "no good results for TPE": lambda: as_searcher({"name": "tpe", "gamma": 0}, PLANE),
+    "a share of TPE": lambda: as_searcher({"name": "tpe", "gamma": 5}, PLANE),
     "arguments of TPE": lambda: as_searcher({"name": "tpe", "startup": 5}, PLANE),
     "a sampler for other spaces": lambda: OptunaSearch(PLANE, "BruteForceSampler").propose([0, 0]),
     "a sampler's seed": lambda: OptunaSearch(PLANE, "TPESampler", arguments={"seed": 5}),

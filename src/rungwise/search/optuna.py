@@ -139,20 +139,21 @@ class OptunaSearch:
         return {"name": "optuna", **self._maker.settings()}
 
 
-def tpe(space: Space, *, gamma: float = 0.25, multivariate: bool = False, **arguments: Any) -> OptunaSearch:
-    """Optuna's tree-structured Parzen estimator as Hyperopt sets it (Bergstra, Yamins and Cox, ICML 2013), named "tpe".
+def tpe(space: Space, *, gamma: float = 0.03, multivariate: bool = False, **arguments: Any) -> OptunaSearch:
+    """Optuna's tree-structured Parzen estimator (Bergstra et al., NeurIPS 2011), the searcher named "tpe".
 
-    Of n results gamma √n count as good, rounded up, at most 25: the best at the highest rungs. Each parameter has a
-    density of its own. Optuna's own settings, n / 10 and one density over all, found nothing better than random search where early rungs mislead
-    (LCBench under PASHA; docs/evidence.md, "Searchers that learn"). `arguments` are those of `TPESampler`.
+    `gamma` is the share of the results that count as good: the best at the highest rungs, rounded up, at most 25. Each
+    parameter has a density of its own. Optuna's own settings, a tenth and one density over all, are no better than
+    random search where early rungs mislead: see docs/evidence.md, "Searchers that learn". `arguments` are those of
+    `TPESampler`.
 
-    Raises `InputError` for a `gamma` that is not above 0, and for arguments that it does not take.
+    Raises `InputError` for a `gamma` that is not above 0 and below 1, and for arguments that it does not take.
     """
     return OptunaSearch(space, "TPESampler", arguments={"gamma": gamma, "multivariate": multivariate, **arguments})
 
 
-def _good(gamma: float, results: int) -> int:
-    return min(math.ceil(gamma * math.sqrt(results)), 25)
+def _good(share: float, results: int) -> int:
+    return min(math.ceil(share * results), 25)
 
 
 class _Maker:
@@ -193,9 +194,9 @@ class _Maker:
         if "constant_liar" in self._takes:  # the default only from Optuna 5 on
             arguments.setdefault("constant_liar", True)
         if "gamma" in arguments:  # a function there; plain JSON here
-            if (gamma := real(arguments["gamma"], "gamma")) <= 0:
-                raise InputError(f"gamma must be above 0, not {gamma!r}; of n results, gamma √n count as good")
-            arguments["gamma"] = partial(_good, gamma)
+            if not 0 < (share := real(arguments["gamma"], "gamma")) < 1:
+                raise InputError(f"gamma must be a share above 0 and below 1, not {share!r}")
+            arguments["gamma"] = partial(_good, share)
         try:
             with _quiet():
                 return self.kind(**arguments)
