@@ -28,6 +28,7 @@ def test_the_space_of_rows() -> None:
     assert space["lr"] == rw.Float(1e-4, 0.1, log=True)
     assert space["width"] == rw.Integer(16, 80)
     assert space["act"] == rw.Categorical(["relu", "gelu"])
+    assert space_of([{"layers": 1.0}, {"layers": 3.0}, {"layers": 2.0}])["layers"] == rw.Integer(1, 3)
     rows = RowsOf(CONFIGS)
     assert all(rows.decode(rows.encode(config)) == config for config in CONFIGS)
     assert rows.sample(np.random.default_rng(0)) in CONFIGS

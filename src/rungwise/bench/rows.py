@@ -36,7 +36,7 @@ def _parameter(values: Sequence[Any]) -> Parameter:
     log = 0 < low < high and (
         abs(math.log(median / low) / math.log(high / low) - 0.5) < abs((median - low) / (high - low) - 0.5)
     )
-    return (Integer if all(value == int(value) for value in values) else Float)(low, high, log=log)
+    return (Integer if all(float(value).is_integer() for value in values) else Float)(low, high, log=log)
 
 
 def _cell(values: Sequence[Any]) -> Cell | None:

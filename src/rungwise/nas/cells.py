@@ -173,9 +173,7 @@ class Cell(Parameter, frozen=True):
         How many there are of each operation; how many paths from input to output have 0, 1, … operations, on a
         logarithmic scale; the most of each operation on one path; the share of the paths that have it. It is a summary
         of BANANAS's path encoding (White, Neiswanger and Savani, AAAI 2021, section 4), which has a number for every
-        path that there may be: too many to learn from some dozen results. The 5,425 cells of NAS-Bench-201 look like
-        2,132 so. In 100 trials on its CIFAR-100 accuracies the Gaussian process came to 73.49 per cent, the best there
-        is, 73.05 with a number for each operation on each edge, and 72.78 with one for each path (means of 8 seeds).
+        path that there may be: too many to learn from some dozen results. What it is worth: benchmarks/nas201.py.
 
         >>> Cell(nodes=3, operations=["none", "skip_connect", "conv"]).features("|conv~0|+|skip_connect~0|conv~1|")
         [0.666..., 0.630..., 0.0, 0.630..., 1.0, 0.5]
@@ -185,8 +183,7 @@ class Cell(Parameter, frozen=True):
     def neighbours(self, text: str) -> list[str]:
         """The distinct cells, canonical, that differ from the canonical form of `text` by the operation on one edge.
 
-        None has more nodes on paths from input to output: for another one two edges must change. (60 of the 5,425 cells
-        of NAS-Bench-201 have fewer than most, and so no way to the others.)
+        None has more nodes on paths from input to output: to bring in another one, two edges must change.
         """
         return list(_neighbours(self.nodes, self.operations, text))
 

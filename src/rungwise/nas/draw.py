@@ -6,14 +6,7 @@ from html import escape
 
 from rungwise.nas.cells import NAS_BENCH_201, Cell
 
-COLOURS = (
-    "#4477aa",
-    "#ee6677",
-    "#228833",
-    "#ccbb44",
-    "#66ccee",
-    "#aa3377",
-)  # Paul Tol's "bright"
+COLOURS = "#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377"  # Paul Tol's "bright"
 STEP, RISE, RADIUS = 180, 56, 16  # pixels: between nodes, of an arc over each node that it passes, of a node
 
 
