@@ -404,3 +404,18 @@ def test_the_curve_of_a_trial_is_kept_in_few_bytes():
     record = study.trials[0]
     assert grown < 5_000 * 40
     assert (record.reports[4_999], record.seconds[5_000], record.score) == (4_999.5, 1_250, 5_000.5)
+
+
+def test_a_study_has_an_id_of_its_own_that_its_jobs_carry(tmp_path: Path) -> None:
+    first, second = (rw.Study({"x": rw.Float(0, 1)}, path=tmp_path / name) for name in ("a.db", "b.db"))
+    assert first.id != second.id
+    assert len(first.id) == len(second.id) == 16
+    job = first.ask()
+    assert (job.study, second.ask().study) == (first.id, second.id)
+    first.report(0, 1, 0.5)
+    study_id = first.id
+    first.close()
+    again = rw.Study({"x": rw.Float(0, 1)}, path=tmp_path / "a.db")
+    assert again.id == study_id, "it is no argument that a study is compared by"
+    assert again.ask().study == study_id
+    assert rw.Study({"x": rw.Float(0, 1)}).id, "in memory too"

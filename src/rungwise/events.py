@@ -23,11 +23,13 @@ Score = float | dict[str, float | None]
 """One number, or one for each of several metrics by name; None is one that was not finite."""
 
 
-class Job(msgspec.Struct, frozen=True):
+class Job(msgspec.Struct, frozen=True, eq=False):
     """Train `trial` from resource `start` to `until`; `start` is 0 for a new trial.
 
     `reported` is the highest resource that is known already, where the job was given out before. `lease` is
     another number each time that a job is given out, so that a message can be told from one of an earlier time.
+    `study` is the id of the study, which checkpoints carry: trial 3 of another study is another trial. It says where
+    the job comes from, not what is to be done, so jobs that differ in it alone are equal.
     """
 
     trial: int
@@ -37,6 +39,16 @@ class Job(msgspec.Struct, frozen=True):
     refit: bool = False
     reported: int = 0
     lease: int = 0
+    study: str = ""
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Job) and self._work == other._work
+
+    __hash__ = None  # type: ignore[assignment]  # its configuration is a dict
+
+    @property
+    def _work(self) -> tuple[object, ...]:
+        return self.trial, self.config, self.start, self.until, self.refit, self.reported, self.lease
 
 
 # -- answers: what a scheduler says when it is asked ------------------------------------------------
@@ -109,7 +121,8 @@ class Created(Fact, frozen=True):
     """The study began: everything that is needed to go on with it, as plain JSON.
 
     `mode` is "min" or "max", or one of them for each of several metrics. `run` is how it was run first (function or
-    command, workers, …), for `rungwise resume`.
+    command, workers, …), for `rungwise resume`. `id` is a random name made with the study; a study that was begun
+    before there were ids has none.
     """
 
     space: dict[str, Any]
@@ -119,6 +132,7 @@ class Created(Fact, frozen=True):
     seed: int
     version: str
     run: dict[str, Any] = {}
+    id: str = ""
 
 
 class Opened(Fact, frozen=True):

@@ -8,6 +8,7 @@ and the searcher minimise. May import everything below it; has no clock and star
 from __future__ import annotations
 
 import math
+import secrets
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
@@ -119,6 +120,7 @@ class Study:
             whole(seed, "seed"),
             __version__,
             run or {},
+            id=secrets.token_hex(8),
         )
         if path is not None and not isinstance(path, (str, Path)):
             raise InputError(f"the study's file must be a path, not {path!r}")
@@ -186,6 +188,7 @@ class Study:
     def _set_up(self, created: Created, space: Space, scheduler: Scheduler, searcher: Searcher) -> None:
         self.space, self.scheduler, self.searcher = space, scheduler, searcher
         self.how = created.run  # how it was run last
+        self.id = created.id  # what its checkpoints are known by
         self.mode, self.seed = created.mode, created.seed
         self.metrics = Metrics(created.mode)
         self.trials: list[TrialRecord] = []
@@ -471,10 +474,10 @@ class Study:
         elif type(fact) is Started:
             record = TrialRecord(fact.trial, fact.config, self.metrics.names)
             self.trials.append(record)
-            self._run(record, Job(fact.trial, fact.config, 0, fact.until), fact)
+            self._run(record, Job(fact.trial, fact.config, 0, fact.until, study=self.id), fact)
         elif type(fact) is Promoted:
             record = self.trials[fact.trial]
-            self._run(record, Job(fact.trial, record.config, record.paused_at, fact.until), fact)
+            self._run(record, Job(fact.trial, record.config, record.paused_at, fact.until, study=self.id), fact)
         elif type(fact) is Raised:
             self.rises.append(fact)
             self._tell(fact)
@@ -484,7 +487,8 @@ class Study:
             self._again.append(self._running[fact.trial])
         elif type(fact) is Refitted:
             record = self.trials[fact.trial]
-            self._run(record, Job(fact.trial, record.config, fact.start, fact.until, refit=True), fact)
+            job = Job(fact.trial, record.config, fact.start, fact.until, refit=True, study=self.id)
+            self._run(record, job, fact)
         elif type(fact) is Extended:
             self.budget = Budget(fact.trials, fact.resource, fact.seconds, fact.target)
             self._target_reached = any(
