@@ -72,12 +72,12 @@ class Outcome:
         study.close()
 
 
-def driver(folder: Path, fault: str = "", file_limit: int | None = None) -> subprocess.Popen[bytes]:
+def driver(folder: Path, fault: str = "", file_limit: int | None = None, seed: int = 37) -> subprocess.Popen[bytes]:
     def limit() -> None:
         if file_limit is not None:
             resource.setrlimit(resource.RLIMIT_FSIZE, (file_limit, resource.RLIM_INFINITY))
 
-    environment = os.environ | {"PYTHONHASHSEED": "0", "FAULT": fault}
+    environment = os.environ | {"PYTHONHASHSEED": "0", "FAULT": fault, "FAULT_SEED": str(seed)}
     return subprocess.Popen(
         [sys.executable, str(VICTIM), str(folder)], env=environment, stderr=subprocess.DEVNULL, preexec_fn=limit
     )
@@ -90,7 +90,7 @@ def finish(folder: Path) -> None:
 
 def inside(fault: str, folder: Path, chance: random.Random, outcome: Outcome) -> None:
     """The function itself misbehaves; the same driver lives through it."""
-    code = driver(folder, fault).wait(timeout=300)
+    code = driver(folder, fault, seed=chance.randrange(40)).wait(timeout=300)
     assert code == 0, f"the command ended with {code}"
 
 

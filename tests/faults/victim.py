@@ -26,8 +26,8 @@ def note(diary: str, *words: object) -> None:
 
 
 def misbehave(fault: str, diary: str, number: int, epoch: int) -> None:
-    if not fault or (7 * number + 3 * epoch + os.getpid()) % 40:
-        return
+    if not fault or (7 * number + 3 * epoch + int(os.environ.get("FAULT_SEED", "37"))) % 40:
+        return  # unless told otherwise it strikes in the first epoch of trial 0, and at some later ones
     try:
         os.close(os.open(f"{diary}-{number}-{epoch}", os.O_CREAT | os.O_EXCL))
     except FileExistsError:
