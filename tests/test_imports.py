@@ -13,14 +13,14 @@ SOURCE = Path(__file__).parent.parent / "src" / "rungwise"
 
 # The house, from the ground up: a module may import those of its own floor and of the floors below.
 FLOORS = [
-    ["version", "names"],
+    ["version", "names", "words"],
     ["values"],
     ["events"],
     ["metrics"],
     ["parameters", "nas/__init__", "nas/cells", "nas/counts"],
     ["space", "foreign"],
     ["core", "search", "explain", "checkpoints", "log"],
-    ["sqlite", "records"],
+    ["sqlite", "records", "frames"],
     ["study"],
     ["curves", "trial", "executors/__init__"],
     ["loop", "executors"],

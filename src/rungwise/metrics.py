@@ -34,7 +34,9 @@ class Metrics:
             if each not in ("min", "max"):
                 raise InputError(f"mode must be 'min' or 'max', not {each!r}{suggestion(str(each), ['min', 'max'])}")
         names = tuple(mode) if isinstance(mode, Mapping) else ()
-        if several and (len(names) < 2 or not all(isinstance(name, str) and name for name in names)):
+        if several and (
+            len(names) < 2 or not all(isinstance(name, str) and name and name.isprintable() for name in names)
+        ):
             raise InputError(f"mode must be 'min', 'max', or a dict of two metrics or more, not {mode!r}")
         self.names: tuple[str, ...] = names
         self._signs = tuple(-1.0 if each == "max" else 1.0 for each in given)

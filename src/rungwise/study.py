@@ -17,7 +17,7 @@ from typing import Any
 
 import msgspec
 
-from rungwise import checkpoints, explain
+from rungwise import checkpoints, explain, frames
 from rungwise.core import Scheduler, as_scheduler
 from rungwise.core.pareto import pareto_front
 from rungwise.events import (
@@ -50,8 +50,9 @@ from rungwise.search import Searcher, as_searcher
 from rungwise.search.first import First
 from rungwise.space import Space, as_space
 from rungwise.sqlite import SQLiteLog
-from rungwise.values import as_score, same, whole
+from rungwise.values import as_score, plain, same, whole
 from rungwise.version import __version__
+from rungwise.words import shown_lines
 
 REMEMBERED = ("earlier", "left_out")
 """Settings of a searcher that say what an earlier study had come to when this one was begun; it may have gone on."""
@@ -119,7 +120,7 @@ class Study:
             mode,
             whole(seed, "seed"),
             __version__,
-            run or {},
+            plain(run or {}, "what is noted of a run"),
             id=secrets.token_hex(8),
         )
         if path is not None and not isinstance(path, (str, Path)):
@@ -297,7 +298,7 @@ class Study:
 
     def fail(self, trial: int, reason: str = "failed") -> None:
         """Give up the job of `trial`: it completes its rung with the worst score."""
-        self.take(Failed(self._job(trial).trial, str(reason)))
+        self.take(Failed(self._job(trial).trial, shown_lines(reason)))
         self.flush()
 
     @our_names
@@ -658,12 +659,12 @@ class Study:
         """A dict a trial (its last score), or with `reports` one a report.
 
         Keys: trial, state, resource, score (score.NAME for each of several metrics), seconds, refit (only with
-        `reports`), and config.NAME for each parameter, None where it does not exist.
+        `reports`), and config.NAME for each parameter that exists under the values of the others.
         """
         rows = []
         for record in self.trials:
             head = {"trial": record.number, "state": record.state}
-            config = {f"config.{name}": record.config.get(name) for name in self.space}
+            config = {f"config.{name}": record.config[name] for name in self.space if name in record.config}
             if not reports:
                 seconds = None if record.score is None else record.seconds_used
                 told = {"resource": record.resource, **self._scores(record.score), "seconds": seconds}
@@ -703,12 +704,11 @@ class Study:
         return trials
 
     def dataframe(self, *, reports: bool = False) -> Any:
-        """`rows` as a pandas DataFrame; needs `pip install 'rungwise[frames]'`."""
-        try:
-            import pandas
-        except ImportError:
-            raise StudyError("a dataframe needs pandas: pip install 'rungwise[frames]'") from None
-        return pandas.DataFrame(self.rows(reports=reports))
+        """`rows` as a pandas DataFrame; needs `pip install 'rungwise[frames]'`.
+
+        A parameter that does not exist is NaN there; the choice None is None.
+        """
+        return frames.dataframe(self.rows(reports=reports), self.space)
 
     def explain(self) -> str:
         """Why the study stands where it stands: each rise of the ceiling, failures, the best trial."""

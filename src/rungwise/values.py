@@ -1,6 +1,6 @@
 """What may a value be? Plain JSON, whole numbers, finite numbers, scores: checked where they come in.
 
-Imports `names` only.
+Imports `names` and `words` only.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from rungwise.names import InputError
+from rungwise.words import whole_text
 
 LARGEST = 2**53  # beyond it JSON, floats and whole numbers part ways
 
@@ -21,6 +22,8 @@ def plain(value: object, what: str) -> Any:
     """`value` as plain JSON (numpy scalars become numbers, tuples lists), or an error naming `what`."""
     if isinstance(value, np.generic):
         value = value.item()
+    if isinstance(value, str) and not whole_text(value):
+        raise InputError(f"{what} must be whole text; {value!r} holds half of a character, which no file can keep")
     if value is None or isinstance(value, (bool, int, str)):
         return value
     if isinstance(value, float):
@@ -30,7 +33,7 @@ def plain(value: object, what: str) -> Any:
     if isinstance(value, (list, tuple)):
         return [plain(item, what) for item in value]
     if isinstance(value, dict) and all(isinstance(key, str) for key in value):
-        return {key: plain(item, what) for key, item in value.items()}
+        return {plain(key, what): plain(item, what) for key, item in value.items()}
     raise InputError(f"{what} must be plain JSON (numbers, text, true, null, lists), not {value!r}")
 
 

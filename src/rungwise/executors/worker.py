@@ -28,6 +28,7 @@ from rungwise import checkpoints
 from rungwise.events import Completed, Job
 from rungwise.executors import Broke, Message, Paused, Said
 from rungwise.trial import IMPORTING, PauseRequested, Trial
+from rungwise.words import shown
 
 
 class Hello(msgspec.Struct, frozen=True):
@@ -54,7 +55,7 @@ def reason(error: BaseException) -> str:
     """An exception in one line, with the place where it was raised."""
     frames = traceback.extract_tb(error.__traceback__)
     place = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
-    text = " ".join(str(error).split())
+    text = shown(" ".join(str(error).split()))  # it may hold what cannot be sent: file names that are no text do
     return f"{type(error).__name__}{': ' if text else ''}{text[:500]}{place}"
 
 

@@ -5,40 +5,65 @@ from __future__ import annotations
 import csv
 import json
 import math
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from rungwise.frames import CONFIG, columns, mixed, parquet
 from rungwise.names import InputError
 from rungwise.study import Study
+from rungwise.words import shown_json
 
 FORMATS = (".csv", ".json", ".parquet")
+_SIGN = "[=+@＝＋－＠-]"  # a spreadsheet takes the full-width ones too
+_BLANK = r'[\s\x00-\x20\x7f-\xa0\u200b-\u200f\u2060\ufeff"]*'
+_NUMBER = r"(?![+-]?\d+(\.\d+)?([eE][+-]?\d+)?\s*([\],;}]|$))"
+_FORMULA = re.compile(rf"[\t\r]|{_BLANK}{_SIGN}")
+_IN_NEXT_CELL = re.compile(rf"([,;\t\r\n]{_BLANK}'?)(?={_SIGN}){_NUMBER}")
 
 
 def export(study: Study, path: Path, *, reports: bool) -> None:
     """Write `study.rows(reports=reports)` to `path`. Scores that are not finite are empty (null).
 
-    In CSV, text that begins like a formula gets an apostrophe before it, so that no spreadsheet runs it.
+    A parameter that does not exist under the values of others is an empty cell in CSV, null in Parquet, and in JSON
+    its key is missing; the choice None is null in JSON, `null` in CSV and Parquet. There a parameter whose values
+    are not all numbers, all text or all true and false stands as JSON text, so that "1" and 1 and None stay three
+    values. In CSV, text that a spreadsheet could take for a formula gets an apostrophe before it, also where it would
+    begin another cell in a program that separates them otherwise.
 
-    Raises `InputError` for another ending, `StudyError` if Parquet's packages are not installed.
+    Raises `InputError` for another ending and for what Parquet has no place for, `StudyError` if Parquet's packages
+    are not installed.
     """
     if path.suffix not in FORMATS:
         raise InputError(f"{path} must end with {', '.join(FORMATS)}")
+    rows = study.rows(reports=reports)
     if path.suffix == ".parquet":
-        study.dataframe(reports=reports).to_parquet(path, index=False)
+        parquet(rows, study.space, path)
         return
-    rows = [{key: _finite(value) for key, value in row.items()} for row in study.rows(reports=reports)]
-    with path.open("w", newline="", encoding="utf-8") as file:
-        if path.suffix == ".json":
-            json.dump(rows, file, indent=1, ensure_ascii=False)
-        elif rows:
-            writer = csv.DictWriter(file, fieldnames=list(rows[0]))
-            writer.writerow({key: _harmless(key) for key in rows[0]})
-            writer.writerows({key: _harmless(value) for key, value in row.items()} for row in rows)
+    rows = [{key: value if key.startswith(CONFIG) else _finite(value) for key, value in row.items()} for row in rows]
+    if path.suffix == ".json":
+        text = json.dumps(rows, indent=1, ensure_ascii=False)
+        path.write_text(text, encoding="utf-8", errors="backslashreplace")  # \ud800 is JSON for half a character
+        return
+    names, as_json = columns(rows, study.space), mixed(study.space)
+    with path.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
+        writer = csv.writer(file)
+        writer.writerow(map(_harmless, names))
+        writer.writerows([_harmless(_cell(row, name, name in as_json)) for name in names] for row in rows)
+
+
+def _cell(row: Mapping[str, Any], name: str, as_json: bool) -> Any:
+    value = row.get(name)
+    return shown_json(value) if as_json and name in row else value
 
 
 def _harmless(value: Any) -> Any:
-    """Text that a spreadsheet would take for a formula, with an apostrophe before it (OWASP, "CSV injection")."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
+    """Text that a spreadsheet could take for a formula, with an apostrophe before it (OWASP, "CSV injection")."""
+    if not isinstance(value, str):
+        return value
+    broken = _IN_NEXT_CELL.sub(r"\1'", value)  # an apostrophe before the whole would not be in the cell that counts
+    return f"'{broken}" if broken != value or _FORMULA.match(value) else value
 
 
 def _finite(value: Any) -> Any:

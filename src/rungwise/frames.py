@@ -1,0 +1,83 @@
+"""What is a study as a table? Its columns, a pandas DataFrame, Parquet, which takes one kind of value a column.
+
+Imports `space`, `log`, `names` and `words` only; pandas inside the functions that need it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rungwise.log import StudyError
+from rungwise.names import InputError
+from rungwise.space import Space
+from rungwise.words import shown, shown_json
+
+CONFIG = "config."
+Rows = Sequence[dict[str, Any]]
+"""What `Study.rows` gives: a parameter that does not exist under the values of others has no key."""
+
+
+def columns(rows: Rows, space: Space) -> list[str]:
+    """All columns of `rows` in their order, those of the parameters last, in the order of the space."""
+    head = {key: None for row in rows for key in row if not key.startswith(CONFIG)}
+    return [*head, *(f"{CONFIG}{name}" for name in space)]
+
+
+def mixed(space: Space) -> set[str]:
+    """The columns of parameters whose values are not all numbers, all text, or all true and false."""
+    return {
+        f"{CONFIG}{name}"
+        for name, parameter in space.items()
+        if len(kinds := {_kind(choice) for choice in getattr(parameter, "choices", ())}) > 1 or "another" in kinds
+    }
+
+
+def _kind(value: object) -> str:
+    if isinstance(value, bool):
+        return "true or false"
+    return "a number" if isinstance(value, (int, float)) else "text" if isinstance(value, str) else "another"
+
+
+def dataframe(rows: Rows, space: Space) -> Any:
+    """`rows` as a pandas DataFrame; the values of `mixed` columns stay as they are, None among them."""
+    try:
+        import pandas
+    except ImportError:
+        raise StudyError("a dataframe needs pandas: pip install 'rungwise[frames]'") from None
+    frame = pandas.DataFrame(rows, columns=columns(rows, space))
+    for name in mixed(space):  # which pandas would make of one kind, and NaN of None
+        values = pandas.Series([None] * len(rows), dtype=object, index=frame.index)
+        values[:] = [row.get(name, float("nan")) for row in rows]
+        frame[name] = values
+    return frame
+
+
+def parquet(rows: Rows, space: Space, path: Path) -> None:
+    """Write `rows` to `path`; `mixed` columns as JSON text, so that null there is a parameter that does not exist.
+
+    Raises `InputError` for what Parquet has no place for, `StudyError` if pandas or pyarrow are not installed.
+    """
+    try:
+        import pyarrow  # noqa: F401
+    except ImportError:
+        raise StudyError("Parquet needs pandas and pyarrow: pip install 'rungwise[frames]'") from None
+    frame, as_json = dataframe(rows, space), mixed(space)
+    for name in frame.columns:
+        if name in as_json:
+            frame[name] = [shown_json(row[name]) if name in row else None for row in rows]
+        elif any(isinstance(row.get(name), str) for row in rows):
+            frame[name] = [_writable(row.get(name)) for row in rows]
+    frame.columns = [_writable(name) for name in frame.columns]
+    try:
+        frame.to_parquet(path, index=False)
+    except (ValueError, TypeError, OverflowError, NotImplementedError) as error:  # those of pyarrow are ValueErrors
+        raise InputError(
+            f"{path}: Parquet has no place for what this study holds ({shown(error)}); export it as .json or .csv"
+        ) from None
+
+
+def _writable(value: Any) -> Any:
+    """Text without halves of characters, which UTF-8 has not."""
+    return value.encode(errors="backslashreplace").decode() if isinstance(value, str) else value
