@@ -112,6 +112,8 @@ def test_a_study_goes_on_in_its_file(tmp_path: Path) -> None:
     study.close()
     with pytest.raises(rw.StudyError, match="is closed; open it again"):
         study.ask()
+    with pytest.raises(rw.StudyError, match=r"has been closed; its facts are in rungwise.Study.open\(…\).facts\(\)"):
+        list(study.facts())
     again = rw.Study(SPACE, "pasha", path=path)
     assert again.waiting
     assert again.ask() == rw.Job(0, again.trials[0].config, 0, 1), "the job that was running is given out again"

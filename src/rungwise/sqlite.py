@@ -11,19 +11,18 @@ may read meanwhile.
 
 from __future__ import annotations
 
-import contextlib
+import ctypes
 import os
-import platform
 import sqlite3
-import sys
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
-import filelock
 import msgspec
 
+from rungwise import turns
 from rungwise.events import AnyFact, Fact
+from rungwise.hold import Held, Hold
 from rungwise.log import StudyError
 
 APPLICATION_ID = 0x52554E47  # "RUNG": tells our files from other programs'
@@ -43,9 +42,11 @@ PRAGMA user_version = {SCHEMA_VERSION};
 _INSERT = """
 INSERT INTO facts (time, fact, digest) VALUES (coalesce(?, (julianday('now') - 2440587.5) * 86400.0), ?, ?)
 """
+_SELECT = "SELECT id, time, fact, digest FROM facts WHERE id > ? ORDER BY id LIMIT ?"
+AT_ONCE = 1000  # rows: a reader holds up neither the driver nor other readers for long, nor has all of them in memory
 
 
-class SQLiteLog:
+class SQLiteLog(turns.InTurn):
     """The log in the file `path`, made if it is not there and `writable`.
 
     Raises `StudyError` if the file is not a study, is of a newer version, is held by another process, or
@@ -57,10 +58,11 @@ class SQLiteLog:
         real = path.resolve() if path.is_symlink() else path  # one study, one lock, whatever it is called
         self._pending: list[tuple[float | None, str, int]] = []
         self._new = False  # whether the table was made just now
-        self._digest = 0  # of the last fact that was read or appended
+        self._digest = 0  # of the last fact that was appended, or was there when the file was opened
+        self._closed = False
+        self._read = False  # whether all that was there has been read
         self._encode = msgspec.json.Encoder().encode
-        self._lock: filelock.BaseFileLock | None = None
-        self._holder = Path(f"{real}.holder")  # who has the lock, for those who find it held
+        self._hold: Hold | None = None
         if path.is_dir():
             raise StudyError(f"{path} is a directory; name a file in it, such as {path / 'study.db'}")
         if not writable and not path.exists():
@@ -68,14 +70,10 @@ class SQLiteLog:
         try:
             if writable:
                 path.parent.mkdir(parents=True, exist_ok=True)
-                self._lock = filelock.FileLock(f"{real}.lock", timeout=0)
-                self._lock.acquire()
-                self._holder.write_text(f"process {os.getpid()} on {platform.node()} ({Path(sys.argv[0]).name})")
+                self._hold = Hold(real)
             self._connection = self._connect(writable)
-        except filelock.Timeout:
-            raise StudyError(
-                f"{path} is held by {self._held_by()}: wait for it, stop it, or let go with study.close()"
-            ) from None
+        except Held as error:
+            raise StudyError(f"{path} is held by {error}: wait for it, stop it, or let go with study.close()") from None
         except (OSError, sqlite3.OperationalError) as error:
             self._unlock()
             raise StudyError(f"{path} cannot be {'written' if writable else 'read'}: {error}") from None
@@ -85,6 +83,7 @@ class SQLiteLog:
         except StudyError:
             self._unlock()
             raise
+        self.begin()
 
     def _connect(self, writable: bool) -> sqlite3.Connection:
         if writable:
@@ -118,38 +117,48 @@ class SQLiteLog:
                 connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} COMMIT;")
         return connection
 
-    def _held_by(self) -> str:
-        with contextlib.suppress(OSError):
-            if said := self._holder.read_text():
-                return said
-        return "another process"  # it has begun just now
-
     def _unlock(self) -> None:
-        if self._lock is not None and self._lock.is_locked:
-            self._holder.unlink(missing_ok=True)
-            self._lock.release()
+        if self._hold is not None:
+            self._hold.let_go()
+            self._hold = None
+
+    def forked(self) -> None:
+        """In a forked child: leave file and lock to the parent."""
+        if self._hold is not None:
+            self._hold.forget()
+            self._hold = None
+        # never closed here, not even when the interpreter ends: closing would tidy up a file that the parent writes
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._connection))
 
     def read(self) -> Iterator[tuple[float, Fact]]:
-        """All facts that are durable, from the first."""
+        """All facts that are durable, from the first; other calls may come between two of them."""
         decode = msgspec.json.Decoder(AnyFact).decode
         rescue = f"what is whole can be saved with: rungwise salvage {self.path} NEW_FILE"
-        self._digest = count = 0
+        digest = count = 0
         try:
-            for number, time, text, digest in self._connection.execute(
-                "SELECT id, time, fact, digest FROM facts ORDER BY id"
-            ):
-                count += 1
-                try:
-                    self._digest = zlib.crc32(text.encode(), self._digest)
-                    if (number, digest) != (count, self._digest):
-                        raise StudyError(
-                            f"{self.path} is damaged at fact {count}: it is not what was written; {rescue}"
-                        )
-                    yield time, decode(text)
-                except (msgspec.MsgspecError, AttributeError, TypeError) as error:
-                    raise StudyError(f"{self.path} is damaged at fact {count} ({error}); {rescue}") from None
+            while rows := self._rows_after(count):
+                for number, time, text, noted in rows:
+                    count += 1
+                    try:
+                        digest = zlib.crc32(text.encode(), digest)
+                        if (number, noted) != (count, digest):
+                            raise StudyError(
+                                f"{self.path} is damaged at fact {count}: it is not what was written; {rescue}"
+                            )
+                        fact = decode(text)
+                    except (msgspec.MsgspecError, AttributeError, TypeError) as error:
+                        raise StudyError(f"{self.path} is damaged at fact {count} ({error}); {rescue}") from None
+                    yield time, fact
         except sqlite3.DatabaseError as error:
             raise StudyError(f"{self.path} is damaged after fact {count} ({error}); {rescue}") from None
+        if not self._read:  # what is appended goes on from here
+            self._read, self._digest = True, digest
+
+    def _rows_after(self, number: int) -> list[tuple[int, float, str, int]]:
+        with self._change:
+            if self._closed:
+                raise StudyError(f"{self.path} has been closed; its facts are in rungwise.Study.open(…).facts()")
+            return self._connection.execute(_SELECT, (number, AT_ONCE)).fetchall()
 
     def append(self, fact: Fact, time: float | None = None) -> None:
         """Add a fact that became true at `time` (default: now); it is durable after the next `flush`."""
@@ -159,13 +168,17 @@ class SQLiteLog:
 
     def flush(self) -> None:
         """Commit what was appended, in one transaction."""
-        if not self._pending:
-            return
+        with self._change:
+            if self._pending:
+                self._commit()
+
+    def _commit(self) -> None:
         try:
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 self._connection.executemany(_INSERT, self._pending)
                 self._connection.execute("COMMIT")
+                self._pending.clear()
             except BaseException:
                 if self._connection.in_transaction:
                     self._connection.execute("ROLLBACK")
@@ -175,16 +188,20 @@ class SQLiteLog:
                 self._new = False
         except sqlite3.Error as error:
             raise StudyError(f"{self.path} cannot be written: {error}") from None
-        self._pending.clear()
 
     def sync(self) -> None:
         """Wait for the disk at each commit from now on."""
-        self._connection.execute("PRAGMA synchronous = FULL")
+        with self._change:
+            self._connection.execute("PRAGMA synchronous = FULL")
 
     def close(self) -> None:
-        """Close the file and let go of the lock."""
-        self._connection.close()
-        self._unlock()
+        """Close the file and let go of the lock; in a forked child, nothing."""
+        if self.is_copy:
+            return
+        with self._change:
+            self._closed = True
+            self._connection.close()
+            self._unlock()
 
 
 def salvage(path: Path, target: Path) -> tuple[int, str | None]:

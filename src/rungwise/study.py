@@ -17,7 +17,7 @@ from typing import Any
 
 import msgspec
 
-from rungwise import checkpoints, explain, frames
+from rungwise import checkpoints, explain, frames, turns
 from rungwise.core import Scheduler, as_scheduler
 from rungwise.core.pareto import pareto_front
 from rungwise.events import (
@@ -58,7 +58,8 @@ REMEMBERED = ("earlier", "left_out")
 """Settings of a searcher that say what an earlier study had come to when this one was begun; it may have gone on."""
 
 
-class Study:
+@turns.in_turn(looks=("close", "rows", "rungs", "rung_results", "dataframe", "explain", "keep_in", "begin", "forked"))
+class Study(turns.InTurn):
     """A study that you drive: `ask` for a job, train, `report`, and ask again.
 
     `space` is a `Space`, a dict of parameters, or one of ConfigSpace, Optuna or scipy; `scheduler` and
@@ -185,6 +186,7 @@ class Study:
     def _begin(self, log: Log, *, writable: bool) -> None:
         self._log = log
         self._writable = writable
+        self.begin()
 
     def _set_up(self, created: Created, space: Space, scheduler: Scheduler, searcher: Searcher) -> None:
         self.space, self.scheduler, self.searcher = space, scheduler, searcher
@@ -263,8 +265,8 @@ class Study:
 
     def ask(self) -> Job | None:
         """The next job, now yours; None if there is none now (all is done, or others must report first)."""
-        job = self.hand_out()
-        self.flush()
+        job = self._hand_out()
+        self._log.flush()
         return job
 
     def report(self, trial: int, resource: int, score: object) -> bool:
@@ -282,10 +284,10 @@ class Study:
         taken = as_score(score)
         if (wrong := self.metrics.wrong(taken)) is not None:
             raise InputError(wrong)
-        new = self.take(Reported(job.trial, resource, taken))
+        new = self._take(Reported(job.trial, resource, taken))
         if resource == job.until:
-            self.take(Completed(job.trial))
-        self.flush()
+            self._take(Completed(job.trial))
+        self._log.flush()
         return new
 
     def complete(self, trial: int) -> None:
@@ -369,7 +371,7 @@ class Study:
                     self.restarted[fact.trial] = job
                 return False
             if (wrong := self.metrics.wrong(fact.score)) is not None:
-                return self.take(Failed(fact.trial, wrong))
+                return self._take(Failed(fact.trial, wrong))
             self._note(fact)
             return True
         if isinstance(fact, Completed) and record.noted(job) <= job.start:
@@ -378,6 +380,8 @@ class Study:
         if not isinstance(fact, Retried) and not job.refit and isinstance(answer := self._next(), Raise):
             self._note(self._raised(answer))
         return True
+
+    _hand_out, _take = hand_out, take  # for calls that have the lock already
 
     def refit(self, until: int | None = None) -> bool:
         """Have the best trial trained on to `until` (default: `max_resource`): the next `ask` gives that job.
@@ -417,8 +421,12 @@ class Study:
         """From now on wait for the disk whenever something is noted, so that a power cut loses none of it."""
         self._log.sync()
 
+    def forked(self) -> None:
+        """In a forked child this is a copy, which says what was known at the fork."""
+        self._writable = False
+
     def close(self) -> None:
-        """Let go of the file. The study can still be read, no longer changed."""
+        """Let go of the file. The study can still be read, no longer changed. In a forked child it does nothing."""
         try:
             if self._writable:
                 self._log.flush()
