@@ -4,7 +4,7 @@ VENV ?= .venv
 CORE ?= $(VENV)-core
 BIN := $(VENV)/bin
 
-.PHONY: demo nas text test core lint bench faults peers evidence tables clean
+.PHONY: demo nas text test core fuzz lint bench faults peers evidence tables clean
 
 demo: $(VENV)/demo.installed
 	$(BIN)/python examples/digits.py
@@ -21,6 +21,15 @@ test: $(VENV)/test.installed
 core: $(CORE)/core.installed
 	RUNGWISE_CORE=1 $(CORE)/bin/python -m pytest src tests/core tests/laws tests/search tests/test_imports.py \
 		tests/test_space.py tests/test_study.py tests/test_trial.py tests/test_loop.py tests/test_several_metrics.py
+
+# The properties in `make test` are always tried on the same examples; here on others each time. SEED=… repeats a run.
+SEED ?= $(shell date +%s)
+ROUNDS ?= 5
+fuzz: $(VENV)/test.installed
+	for round in $$(seq 0 $$(( $(ROUNDS) - 1 ))); do \
+		seed=$$(( $(SEED) + round )); echo "seed $$seed (make fuzz SEED=$$seed ROUNDS=1 repeats it)"; \
+		RUNGWISE_FUZZ=1 $(BIN)/python -m pytest -m hypothesis --hypothesis-seed=$$seed --timeout=900 || exit 1; \
+	done
 
 lint: $(VENV)/lint.installed
 	$(BIN)/ruff check .

@@ -18,9 +18,15 @@ SOURCE = Path(__file__).parent / "src"
 CORE = os.environ.get("RUNGWISE_CORE") == "1"
 """Whether tests that need extras are left out. Without it they fail where a library is missing: nothing is skipped."""
 
-settings.register_profile("usual", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+FUZZ = os.environ.get("RUNGWISE_FUZZ") == "1"
+"""Whether Hypothesis looks elsewhere each time (`make fuzz`). Without it the examples of a test are always the same."""
+
+settings.register_profile(
+    "usual", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True, database=None
+)
 settings.register_profile("core", settings.get_profile("usual"), max_examples=20)
-settings.load_profile("core" if CORE else "usual")
+settings.register_profile("fuzz", settings.get_profile("usual"), derandomize=False, print_blob=True, max_examples=300)
+settings.load_profile("fuzz" if FUZZ else "core" if CORE else "usual")
 os.environ.setdefault("COLUMNS", "200")  # messages on one line, whatever the terminal
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # small tensors: threads cost more than they save, most on a busy machine
 

@@ -1,6 +1,6 @@
 """What Rungwise itself costs. `make bench` prints every figure with the machine and the versions.
 
-python benchmarks/bench.py [deciding] [experiment] [jobs] [load] [large] [suggest] [import] [size]     (all by default)
+python benchmarks/bench.py [deciding] [study] [experiment] [jobs] [load] [large] [suggest] [import] [size]  (all)
 """
 
 from __future__ import annotations
@@ -17,11 +17,12 @@ import time
 import venv
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 import rungwise as rw
-from rungwise.events import Completed, Promote, Promoted, Raise, Raised, Reported, Start, Started
+from rungwise.events import Completed, Created, Promote, Promoted, Raise, Raised, Reported, Start, Started
 from rungwise.executors import Message, Said
 from rungwise.loop import drive
 from rungwise.report.tables import summary
@@ -29,7 +30,22 @@ from rungwise.search import as_searcher
 
 LADDER = {"min_resource": 1, "reduction_factor": 3, "max_resource": 81}
 WORKERS = 4
-SIZES = (100, 1_000, 10_000, 100_000)
+SIZES = (1_000, 3_000, 10_000, 30_000, 100_000)
+MOST_WITH_SEVERAL = 30_000
+"""Beyond it only schedulers of one metric are timed."""
+
+SCHEDULERS: dict[str, tuple[Callable[[], Any], tuple[str, ...]]] = {
+    "ASHA": (lambda: rw.ASHA(**LADDER), ("never",)),
+    "PASHA": (lambda: rw.PASHA(**LADDER), ("early", "late", "never")),
+    "StoppingASHA": (lambda: rw.StoppingASHA(**LADDER), ("never",)),
+    "SuccessiveHalving": (lambda: rw.SuccessiveHalving(**LADDER), ("never",)),
+    "Hyperband": (lambda: rw.Hyperband(**LADDER), ("never",)),
+    "AsyncHyperband over ASHA": (lambda: rw.AsyncHyperband(max_resource=81), ("never",)),
+    "AsyncHyperband over PASHA": (lambda: rw.AsyncHyperband(ladder="pasha", max_resource=81), ("never",)),
+    "MedianStopping": (lambda: rw.MedianStopping(max_resource=81), ("never",)),
+    "FullTraining": (lambda: rw.FullTraining(max_resource=81), ("never",)),
+}
+"""Every scheduler that ships, and the curves that it is timed on."""
 
 
 def curves(n: int, stable: str, resources: int = 81) -> np.ndarray:
@@ -52,75 +68,126 @@ def curves(n: int, stable: str, resources: int = 81) -> np.ndarray:
     return quality - 0.3 * decay + noise
 
 
-class Deciding:
-    """A scheduler that is driven round robin by `WORKERS` slots; only time inside its calls is counted."""
+def several(n: int, metrics: int, stable: str) -> np.ndarray:
+    """Scores of several metrics, shape (n, 81, metrics): `curves` of quality of their own for each.
 
-    def __init__(self, scheduler: rw.ASHA | rw.PASHA, table: np.ndarray) -> None:
+    "constant": no curve at all, each trial says the same at each resource, so that no ranking ever changes.
+    """
+    rng = np.random.default_rng(1)
+    if stable == "constant":
+        return np.broadcast_to(rng.random((n, 1, metrics)), (n, 81, metrics))
+    return np.stack([curves(n, stable)[rng.permutation(n)] for _ in range(metrics)], axis=2)
+
+
+class Deciding:
+    """A scheduler that is driven round robin by `WORKERS` slots as a study drives it.
+
+    `spent` are the seconds inside its calls: `tell` of each fact, `ask` after each end of a job and before each
+    beginning, `may_promote` as often as the local executor looks what it may delete.
+    """
+
+    def __init__(self, scheduler: Any, table: np.ndarray) -> None:
         self.scheduler, self.table = scheduler, table
-        self.spent, self.reports, self.started = 0.0, 0, 0
+        self.spent, self.reports, self.started, self.ended = 0.0, 0, 0, 0
+        self.stands: dict[int, int] = {}  # trial -> the resource that it has
+        self.answer: Any = None  # as in `Study`: what was answered since the last fact
+        if table.ndim == 3:
+            scheduler.tell(Created({}, {}, {}, {str(metric): "max" for metric in range(table.shape[2])}, 0, ""))
 
     def run(self) -> Deciding:
         """To the end."""
-        clock, tell, ask = time.perf_counter, self.scheduler.tell, self.scheduler.ask
-        slots: list[tuple[int, int, int, list[float]] | None] = [None] * WORKERS
+        clock, tell = time.perf_counter, self.scheduler.tell
+        slots: list[tuple[int, int, list[Any]] | None] = [None] * WORKERS
         while True:
             busy = False
             for slot in range(WORKERS):
                 job = slots[slot]
-                if job is None and (job := self.begin(ask, tell)) is None:
+                if job is None and (job := self.begin()) is None:
                     continue
                 busy = True
-                trial, done, until, losses = job
-                fact = Reported(trial, done + 1, losses[done])
+                trial, until, losses = job
+                self.stands[trial] = resource = self.stands.get(trial, 0) + 1
+                fact = Reported(trial, resource, losses[resource - 1])
                 began = clock()
                 tell(fact)
-                if done + 1 == until:
+                self.answer = None
+                if resource == until:
                     tell(Completed(trial))
-                    answer = ask()
-                    if isinstance(answer, Raise):
-                        tell(Raised(answer.until, 0, 0, 0.0, 0.0, 0, ()))
+                    self.look()
+                    if isinstance(self.answer, Raise):
+                        self.rise()
+                    self.clean()
                 self.spent += clock() - began
                 self.reports += 1
-                slots[slot] = None if done + 1 == until else (trial, done + 1, until, losses)
+                slots[slot] = None if resource == until else job
             if not busy:
                 return self
 
-    def begin(self, ask: Callable, tell: Callable) -> tuple[int, int, int, list[float]] | None:
-        """The next job as (trial, start, until, losses)."""
-        began = time.perf_counter()
-        answer = ask()
-        if isinstance(answer, Promote):
-            tell(Promoted(answer.trial, answer.until, answer.rank, answer.size))
-            self.spent += time.perf_counter() - began
-            levels = self.levels()
-            start = levels[levels.index(answer.until) - 1]
-            return answer.trial, start, answer.until, (-self.table[answer.trial]).tolist()
-        if self.started == len(self.table):
-            return None
-        assert isinstance(answer, Start)
-        trial, self.started = self.started, self.started + 1
-        tell(Started(trial, {}, answer.until))
-        self.spent += time.perf_counter() - began
-        return trial, 0, answer.until, (-self.table[trial]).tolist()
+    def look(self) -> None:
+        if self.answer is None:
+            self.answer = self.scheduler.ask()
 
-    def levels(self) -> list[int]:
-        """The levels of its ladder."""
-        asha = self.scheduler if isinstance(self.scheduler, rw.ASHA) else self.scheduler.asha
-        return asha.ladder.levels(99)
+    def rise(self) -> None:
+        answer, self.answer = self.answer, None
+        self.scheduler.tell(Raised(answer.until, 0, 0, 0.0, 0.0, 0, (), bracket=answer.bracket))
+
+    def clean(self) -> None:
+        self.ended += 1
+        if self.ended > 20 + self.started // 4:
+            self.ended = 0
+            self.scheduler.may_promote(len(self.table))
+
+    def begin(self) -> tuple[int, int, list[Any]] | None:
+        """The next job as (trial, until, losses)."""
+        began = time.perf_counter()
+        self.look()
+        while isinstance(self.answer, Raise):
+            self.rise()
+            self.look()
+        answer = self.answer
+        if isinstance(answer, Start) and self.started == len(self.table):
+            answer = self.scheduler.ask(more=False)
+        if isinstance(answer, Promote):
+            trial = answer.trial
+            self.scheduler.tell(Promoted(trial, answer.until, answer.rank, answer.size))
+        elif isinstance(answer, Start):
+            trial, self.started = self.started, self.started + 1
+            self.scheduler.tell(Started(trial, {}, answer.until))
+        else:
+            self.spent += time.perf_counter() - began
+            return None
+        self.answer = None
+        self.spent += time.perf_counter() - began
+        losses = (-self.table[trial]).tolist()
+        return trial, answer.until, [tuple(row) for row in losses] if self.table.ndim == 3 else losses
 
 
 def deciding() -> None:
-    print(f"\nmicroseconds of deciding for each report (all calls of ask and tell; R = 81, η = 3, {WORKERS} slots)")
-    print(f"{'':22}" + "".join(f"{n:>18,}" for n in SIZES) + "   (highest open rung)")
-    for name, stable in (("ASHA", "never"), ("PASHA", "early"), ("PASHA", "late"), ("PASHA", "never")):
-        cells = []
-        for n in SIZES:
-            table = curves(n, stable)
-            repeats = 5 if n <= 1_000 else 3 if n <= 10_000 else 1
-            runs = [Deciding(getattr(rw, name)(**LADDER), table).run() for _ in range(repeats)]
-            cost = statistics.median(1e6 * run.spent / run.reports for run in runs)
-            cells.append(f"{cost:.2f} ({runs[0].scheduler.open_level})")
-        print(f"{name + ', stable ' + stable if name == 'PASHA' else name:22}" + "".join(f"{c:>18}" for c in cells))
+    print(f"\nµs of deciding for each report (all calls; R = 81, η = 3, {WORKERS} slots; medians)\n")
+    print("| scheduler | metrics | curves | " + " | ".join(f"{n:,} trials" for n in SIZES) + " |")
+    print("|---|---|---|" + "---|" * len(SIZES), flush=True)
+    for metrics in (1, 2, 3):
+        for name, (make, stabilities) in SCHEDULERS.items():
+            if metrics > 1 and not getattr(make(), "several_metrics", False):
+                continue
+            for stable in stabilities if metrics == 1 else ("never", "constant"):
+                sizes = [n for n in SIZES if metrics == 1 or n <= MOST_WITH_SEVERAL]
+                cells = [f"{_deciding(make, n, metrics, stable):.1f}" for n in sizes]
+                cells += ["–"] * (len(SIZES) - len(sizes))
+                print(f"| {name} | {metrics} | {stable} | {' | '.join(cells)} |", flush=True)
+
+
+def _deciding(make: Callable[[], Any], n: int, metrics: int, stable: str) -> float:
+    """Microseconds a report."""
+    table = curves(n, stable) if metrics == 1 else several(n, metrics, stable)
+    costs = []
+    for _ in range(5 if n <= 1_000 else 3 if n <= 10_000 and metrics == 1 else 1):
+        run = Deciding(make(), table).run()
+        costs.append(1e6 * run.spent / run.reports)
+    return statistics.median(costs)
+
+
+def whole_study() -> None:
     table = curves(10_000, "never")
     space = {"lr": rw.Float(1e-5, 1e-1, log=True), "wd": rw.Float(1e-6, 1e-2, log=True), "units": rw.Integer(16, 512)}
     for name in ("ASHA", "PASHA"):
@@ -386,8 +453,8 @@ def _files(entry: Path) -> list[Path]:
 def main() -> None:
     """Run the benchmarks that are named, or all."""
     parts: dict[str, Callable[[], None]] = {
-        "deciding": deciding, "experiment": experiment, "jobs": jobs, "load": load, "large": large, "suggest": suggest,
-        "import": imports, "size": size,
+        "deciding": deciding, "study": whole_study, "experiment": experiment, "jobs": jobs, "load": load,
+        "large": large, "suggest": suggest, "import": imports, "size": size,
     }  # fmt: skip
     unknown = [name for name in sys.argv[1:] if name not in parts]
     if unknown:

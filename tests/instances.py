@@ -37,7 +37,7 @@ class Instance:
         if algorithm == "asha":
             return rw.ASHA(**self.arguments)
         if algorithm == "asha-stopping":
-            return rw.StoppingASHA(**self.arguments)
+            return rw.StoppingASHA(**within)
         if algorithm == "halving":
             return rw.SuccessiveHalving(**within, bracket_size=self.small)
         if algorithm == "hyperband":

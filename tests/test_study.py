@@ -172,6 +172,25 @@ def test_why_the_ceiling_is_where_it_is() -> None:
     assert "the max_resource: it can rise no further" in told(3, 12, lambda trial, resource: trial)
 
 
+def test_why_the_ceilings_of_several_brackets_are_where_they_are() -> None:
+    def told(ladder: str | rw.PASHA, trials: int, score) -> str:
+        study = rw.Study(SPACE, rw.AsyncHyperband(ladder=ladder, max_resource=27, brackets=2), mode="max")
+        study.extend(trials=trials)
+        finish(study, score)
+        return study.explain()
+
+    text = told(rw.PASHA(), 40, lambda trial, resource: trial if resource in (1, 3) else -trial)
+    assert "in bracket 1 the ceiling is 3: " not in text
+    assert "fixed ceiling" not in text
+    assert "in bracket 2 the ceiling rose from 9 to 27: " in text
+    assert "in bracket 2 the ceiling is 27, the max_resource" in text
+    assert "in bracket 1 the ceiling stayed at 3: the rankings" in text
+    quiet = told("pasha", 4, lambda trial, resource: trial)
+    assert "in bracket 1 the ceiling is 3: fewer than two trials have come so far" in quiet
+    assert "in bracket 2 the ceiling is 9: fewer than two" in quiet
+    assert "(async-hyperband has a fixed ceiling)" in told("asha", 4, lambda trial, resource: trial)
+
+
 def test_refit_stands_outside_rungs_and_selection() -> None:
     study = rw.Study(SPACE, rw.ASHA(max_resource=9), mode="max")
     study.extend(trials=3)

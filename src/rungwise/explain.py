@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from rungwise.events import Broken, Raised
 
@@ -48,12 +49,34 @@ def _broken(fact: Raised, broken: Broken) -> str:
     )
 
 
-def ceiling(level: int | None, last: int | None, raised: int, compared: bool, scheduler: str) -> str:
-    """Where the ceiling is, and why it is not higher."""
-    if scheduler != "pasha":
-        return (
-            f"every trial may go up to {'any resource' if level is None else level} ({scheduler} has a fixed ceiling)"
-        )
+def rises(facts: Sequence[Raised]) -> list[str]:
+    """A text a rise; where several brackets have risen, with the bracket's number from 1."""
+    several = any(fact.bracket for fact in facts)
+    return [(f"in bracket {fact.bracket + 1} " if several else "") + rise(fact) for fact in facts]
+
+
+def ceilings(scheduler: Any, facts: Sequence[Raised]) -> list[str]:
+    """Where the ceiling of `scheduler` is, and why it is not higher: a line a bracket.
+
+    A scheduler that can raise a ceiling has `ceilings`: for each bracket the highest open level, and how many trials
+    have completed it. One that has none but has risen is believed to have one, of which no more is known.
+    """
+    level, last = scheduler.open_level, scheduler.max_resource
+    brackets: Sequence[tuple[int, int]] = getattr(scheduler, "ceilings", ())
+    if not brackets and facts:
+        return [f"the ceiling is {'no limit' if level is None else level} now"]
+    if not brackets:
+        everyone = "any resource" if level is None else level
+        return [f"every trial may go up to {everyone} ({scheduler.name} has a fixed ceiling)"]
+    lines = []
+    for place, (open_level, completed) in enumerate(brackets):
+        raised = sum(fact.bracket == place for fact in facts)
+        line = _ceiling(open_level, last, raised, completed > 1)
+        lines.append(line if len(brackets) == 1 else f"in bracket {place + 1} {line}")
+    return lines
+
+
+def _ceiling(level: int, last: int | None, raised: int, compared: bool) -> str:
     if level == last:
         return f"the ceiling is {level}, the max_resource: it can rise no further, and nothing is compared there"
     if not compared:

@@ -720,12 +720,7 @@ class Study(turns.InTurn):
 
     def explain(self) -> str:
         """Why the study stands where it stands: each rise of the ceiling, failures, the best trial."""
-        lines = [explain.rise(fact) for fact in self.rises]
-        level = self.scheduler.open_level
-        compared = level is not None and self._completed.get(level, 0) > 1
-        lines.append(
-            explain.ceiling(level, self.scheduler.max_resource, len(self.rises), compared, self.scheduler.name)
-        )
+        lines = [*explain.rises(self.rises), *explain.ceilings(self.scheduler, self.rises)]
         failed = [record for record in self.trials if record.failure is not None]
         if failed:
             lines.append(

@@ -144,3 +144,38 @@ def test_a_function_of_ones_own(tmp_path) -> None:
 def test_wrong_rankings(wrong, said: str) -> None:
     with pytest.raises(rw.InputError, match=said):
         wrong()
+
+
+SCALED = ("soft_std", "soft_mean_distance", "soft_median_distance")
+ANY = st.floats(allow_nan=False, allow_infinity=False) | st.sampled_from([0.1, 1 / 3, 0.0, 1e308, -1e308, 5e-324])
+
+
+@pytest.mark.parametrize("name", SCALED)
+@given(value=ANY, count=st.integers(2, 40))
+def test_no_epsilon_is_below_zero_where_scores_are_equal(name: str, value: float, count: int) -> None:
+    assert rw.ranking(name).epsilon(np.full(count, value)) == 0
+    rungs = two_rungs([value] * count, list(range(count)))
+    assert rw.ranking(name).disagreement(rungs, Noise(0, 1)) is None
+
+
+@pytest.mark.parametrize("name", SCALED)
+@given(losses=st.lists(ANY, max_size=12), scale=st.sampled_from([0.0, 0.3, 1.0]))
+def test_every_epsilon_is_a_number_from_zero_up(name: str, losses: list[float], scale: float) -> None:
+    assert rw.ranking(name, scale=scale).epsilon(np.array(losses)) >= 0
+
+
+@pytest.mark.parametrize("name", SCALED)
+@given(losses=st.lists(st.floats(-1, 1), min_size=2, max_size=12), power=st.sampled_from([-500, 0, 1000]))
+def test_epsilon_by_its_definition_at_any_size(name: str, losses: list[float], power: int) -> None:
+    losses, size = np.round(losses, 6), 2.0**power
+    distances = [abs(a - b) for i, a in enumerate(losses) for b in losses[:i]]
+    wanted = {SCALED[0]: np.std(losses), SCALED[1]: np.mean(distances), SCALED[2]: np.median(distances)}[name]
+    assert rw.ranking(name).epsilon(losses * size) == pytest.approx(wanted * size, rel=1e-6, abs=1e-15 * size)
+
+
+def test_the_noise_of_curves_too_far_apart_for_a_number_is_the_largest_number() -> None:
+    noise = Noise(0, 3)
+    for resource, sign in enumerate((1, -1, 1), start=1):
+        for trial in (0, 1):
+            noise.report(trial, resource, sign * 1e308 * (2 * trial - 1))
+    assert noise.epsilon == np.finfo(float).max

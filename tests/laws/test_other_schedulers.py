@@ -169,6 +169,11 @@ def test_full_training_trains_all_to_the_end() -> None:
     [
         (lambda: rw.Hyperband(), "Hyperband needs max_resource=…"),
         (lambda: rw.Hyperband(max_t=81), "Hyperband has no argument 'max_t'; did you mean 'max_resource'?"),
+        (lambda: rw.StoppingASHA(), "StoppingASHA needs max_resource=…"),
+        (lambda: rw.StoppingASHA(max_resource=None), "max_resource must be a whole number, not None"),
+        (lambda: rw.StoppingASHA(max_resource=9).up_to(None), "max_resource must be a whole number, not None"),
+        (lambda: rw.Study({"x": rw.Float(0, 1)}, "asha-stopping"), "StoppingASHA needs max_resource=…"),
+        (lambda: rw.ASHA(max_resource=0), "max_resource must be 1 or more, not 0"),
         (lambda: rw.SuccessiveHalving(max_resource=9, bracket_size=0), "bracket_size must be 1 or more, not 0"),
         (lambda: rw.SuccessiveHalving(max_resource=None), "max_resource must be a whole number, not None"),
         (lambda: rw.MedianStopping(max_resource=9, interval=0), "interval must be 1 or more, not 0"),

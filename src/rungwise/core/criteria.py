@@ -11,9 +11,8 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
-from rungwise.core.noise import Noise
+from rungwise.core.noise import LARGEST, Noise
 from rungwise.core.ranking import (
-    LARGEST,
     DirectRanking,
     Disagreement,
     Named,
@@ -42,8 +41,18 @@ class _Scaled(Named, frozen=True):
     def disagreement(self, rungs: TwoRungs, noise: Noise) -> Disagreement | None:
         """None if every trial is within ε of the one whose place it took."""
         p = rungs.below_losses()
-        finite = p[p < LARGEST]
-        return soft(rungs, self.scale * self.spread(finite) * (1 + ROUNDING) if len(finite) > 1 else 0.0)
+        return soft(rungs, self.epsilon(p[p < LARGEST]))
+
+    def epsilon(self, p: NDArray[np.float64]) -> float:
+        """ε of the finite losses `p`: never below 0, and 0 where they are equal or fewer than two.
+
+        They are brought to the size of 1 by a power of two, which is exact, so that no square or sum is infinite or 0.
+        """
+        if len(p) < 2 or self.scale == 0 or p.min() == p.max():
+            return 0.0
+        _, exponent = np.frexp(np.abs(p).max())
+        with np.errstate(over="ignore"):  # a spread beyond the largest number: ε is infinite, so is no gap above it
+            return float(np.ldexp(self.scale * self.spread(np.ldexp(p, -exponent)) * (1 + ROUNDING), exponent))
 
     @staticmethod
     def spread(p: NDArray[np.float64]) -> float:
@@ -71,9 +80,12 @@ class SoftMeanDistance(_Scaled, frozen=True):
 
     @staticmethod
     def spread(p: NDArray[np.float64]) -> float:
-        """The mean distance of two of `p`: in order, the i-th is above i others and below n − 1 − i."""
-        n = len(p)
-        return float(np.sort(p) @ (2 * np.arange(n) - (n - 1)) * 2 / (n * (n - 1)))
+        """The mean distance of two of `p`: each gap between neighbours, times the i · (n − i) pairs that it separates.
+
+        (A sum of scores instead of gaps may come out below 0.)
+        """
+        n, i = len(p), np.arange(1, len(p))
+        return float(np.diff(np.sort(p)) @ (i * (n - i)) * 2 / (n * (n - 1)))
 
 
 @final

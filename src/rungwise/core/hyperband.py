@@ -71,6 +71,11 @@ class AsyncHyperband:
         levels = [ladder.open_level for ladder in self.ladders]
         return None if None in levels else max(level for level in levels if level is not None)
 
+    @property
+    def ceilings(self) -> list[tuple[int, int]]:
+        """A row a bracket: its highest open level, and how many have completed it; none if all levels are open."""
+        return [row for ladder in self.ladders if isinstance(ladder, PASHA) for row in ladder.ceilings]
+
     def settings(self) -> dict[str, Any]:
         """The arguments that make an equal one, as plain JSON."""
         return {

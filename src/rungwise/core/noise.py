@@ -29,6 +29,9 @@ LIMIT = 1024
 """How many trials, the first to report in a window, are compared with each other."""
 
 PERCENTILE = 0.9
+LARGEST = np.finfo(float).max
+"""Stands for an infinite loss or distance, so that two of them are equal and no finite one is near."""
+
 BLOCK = 2_000_000  # comparisons in one numpy call: bounds the memory, a few bytes each
 
 
@@ -208,4 +211,6 @@ class Noise:
         chosen &= turn < turn[slots][:, None]
         owner, other = np.nonzero(chosen)
         at = e[owner, other]
-        return np.abs(mine[owner, at] - table[at, other]), owner
+        with np.errstate(over="ignore"):
+            distances = np.abs(mine[owner, at] - table[at, other])
+        return np.minimum(distances, LARGEST), owner  # finite, so that ε is: between ∞ and ∞ there is no percentile

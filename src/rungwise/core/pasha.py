@@ -68,6 +68,13 @@ class PASHA:
         return self.asha.open_level
 
     @property
+    def ceilings(self) -> list[tuple[int, int]]:
+        """The highest open level, and how many trials have completed it: one row, as there is one bracket."""
+        top, rungs = self.asha.ceiling, self.asha.rungs
+        assert top is not None
+        return [(self.asha.ladder.level(top), len(rungs[top]) if top < len(rungs) else 0)]
+
+    @property
     def epsilon(self) -> float:
         """The noise between the top two rungs as estimated from the curves so far, in units of the (first) score."""
         return self._noises[0].epsilon

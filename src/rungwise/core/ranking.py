@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from rungwise.core.noise import Noise
+from rungwise.core.noise import LARGEST, Noise
 from rungwise.core.rungs import Entry, Rung
 from rungwise.events import Broken
 from rungwise.names import InputError
@@ -23,10 +23,6 @@ from rungwise.values import real
 
 SHOWN = 10
 """How many broken positions a disagreement names; it counts them all."""
-
-
-LARGEST = np.finfo(float).max
-"""Stands for an infinite loss at the rung below, so that two of them are equal and no finite one is near."""
 
 
 class _Column:
@@ -108,7 +104,8 @@ class TwoRungs:
         if len(self._scratch) < len(self):
             self._scratch = np.empty(2 * len(self))
         gaps = self._scratch[: len(self)]
-        np.subtract(self._losses[0].values, self._losses[1].values, out=gaps)
+        with np.errstate(over="ignore"):
+            np.subtract(self._losses[0].values, self._losses[1].values, out=gaps)
         np.abs(gaps, out=gaps)
         return gaps
 

@@ -41,6 +41,8 @@ class Ladder:
                 f"reduction_factor must be above 1 (3 and 4 are usual; from 1.01 to a million), not "
                 f"{reduction_factor!r}: it is how many times fewer trials go on at each rung"
             )
+        if self.max_resource is not None and self.max_resource < 1:
+            raise InputError(f"max_resource must be 1 or more, not {max_resource!r}")
         if self.max_resource is not None and self.max_resource < self.min_resource:
             raise InputError(f"min_resource={min_resource} is above max_resource={max_resource}; swap them?")
         self.last: int | None = None

@@ -62,6 +62,8 @@ class StoppingASHA:
     stopped for good. Among equal losses the earlier completion comes first. A trial that failed, or whose last report
     is not finite, is stopped.
 
+    The best so far always goes on, so there is no end without a `max_resource`.
+
     >>> StoppingASHA(max_resource=9).ask()
     Start(until=1)
 
@@ -71,14 +73,14 @@ class StoppingASHA:
     name = "asha-stopping"
 
     @our_names
-    def __init__(self, *, min_resource: int = 1, reduction_factor: float = 3, max_resource: int | None = None) -> None:
-        self.ladder = Ladder(min_resource, reduction_factor, max_resource)
+    def __init__(self, *, max_resource: int, min_resource: int = 1, reduction_factor: float = 3) -> None:
+        self.ladder = Ladder(min_resource, reduction_factor, whole(max_resource, "max_resource"))
         self._queue = _Queue(self.ladder)
         self._rungs: list[Rung] = []
 
     @property
     def max_resource(self) -> int | None:
-        """R, the resource of the last rung; None if there is none."""
+        """R, the resource of the last rung."""
         return self.ladder.max_resource
 
     @property
