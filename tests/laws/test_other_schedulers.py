@@ -16,7 +16,7 @@ import reference_schedulers as slow
 import rungwise as rw
 from instances import Instance, instances
 from rungwise.core import as_scheduler
-from rungwise.events import Completed, Fact, Failed, Promote, Promoted, Raised, Reported, Start, Started
+from rungwise.events import Completed, Fact, Failed, Promote, Promoted, Raised, Reported, Start, Started, Wait
 
 
 def follow(instance: Instance, algorithm: str, move: Callable[[slow.History, bool], slow.Move]) -> None:
@@ -189,3 +189,68 @@ def test_wrong_settings(wrong: Callable[[], object], said: str) -> None:
     with pytest.raises(rw.InputError) as error:
         wrong()
     assert said in str(error.value)
+
+
+def told(scheduler: rw.Scheduler, trial: int, resource: int, loss: float) -> None:
+    scheduler.tell(Reported(trial, resource, loss))
+    scheduler.tell(Completed(trial))
+
+
+@pytest.mark.parametrize("loss", [-1.0, 4.5, 20.0])
+def test_a_trial_that_completes_a_rung_of_a_bracket_after_others_were_promoted_from_it(loss: float) -> None:
+    """As when its failure is taken back: the best not yet promoted go on, up to the quota, and nobody twice."""
+    halving = rw.SuccessiveHalving(max_resource=9, bracket_size=12)
+    for trial in range(12):
+        halving.tell(Started(trial, {}, 1))
+    late = 3
+    for trial in set(range(12)) - {late}:
+        told(halving, trial, 1, trial)
+    for trial in (0, 1, 2):  # of the four that may go on, while `late` had failed
+        halving.tell(Promoted(trial, 3))
+    assert isinstance(halving.ask(), Start), "the bracket waits for the trial that runs again"
+    told(halving, 0, 3, 0)
+    assert late not in halving.may_promote(12)
+    told(halving, late, 1, loss)
+    best = late if loss == -1.0 else 4
+    assert halving.ask() == Promote(best, 3, {-1.0: 1, 4.5: 4, 20.0: 4}[loss], 12)
+    assert halving.may_promote(12) >= {best, 0}
+    halving.tell(Promoted(best, 3))
+    assert isinstance(halving.ask(), Start), "four have gone on, and not all have come"
+    for trial in (1, 2, best):
+        told(halving, trial, 3, trial)
+    assert halving.ask() == Promote(0, 9, 1, 4)
+    halving.tell(Promoted(0, 9))
+    assert isinstance(halving.ask(), Start), "one has gone on from there, and nobody goes on twice"
+
+
+@pytest.mark.parametrize("scheduler", [rw.SuccessiveHalving(max_resource=27), rw.Hyperband(max_resource=27)])
+def test_a_failure_that_was_taken_back_leaves_no_bracket_waiting(scheduler: rw.Scheduler) -> None:
+    """The log once more without the failure, the trial then completes: every bracket still ends."""
+    facts: list[Fact] = []
+
+    def drive(scheduler: rw.Scheduler, fails: int | None) -> list[int]:
+        promoted, started = [], len({fact.trial for fact in facts if isinstance(fact, Started)})
+        while True:
+            answer = scheduler.ask(more=started < 60)
+            if isinstance(answer, Promote):
+                fact: Fact = Promoted(answer.trial, answer.until)
+                promoted.append(answer.trial)
+            elif isinstance(answer, Start):
+                fact = Started(started, {}, answer.until)
+                started += 1
+            else:
+                return promoted
+            ends = [Reported(fact.trial, answer.until, float(fact.trial % 7)), Completed(fact.trial)]
+            for each in (fact, *([Failed(fact.trial, "no disk")] if fact.trial == fails else ends)):
+                scheduler.tell(each)
+                facts.append(each)
+
+    drive(scheduler.up_to(27), fails=7)
+    again = scheduler.up_to(27)
+    for fact in facts:
+        if not isinstance(fact, Failed):
+            again.tell(fact)
+    told(again, 7, 1, -1.0)
+    promoted = drive(again, fails=None)
+    assert again.ask(more=False) == Wait()
+    assert len(promoted) <= 1, "all brackets were halved before; there is room for a first one at most"

@@ -6,6 +6,7 @@ May import `events`, `names`, `values` and `core.rungs`.
 
 from __future__ import annotations
 
+import heapq
 import math
 from collections.abc import Callable
 from typing import Any, final
@@ -21,14 +22,15 @@ class Bracket:
     """One run of successive halving: `size` trials, of whom the best 1/η go on when all have completed a rung.
 
     At least one goes on from each rung if any has a finite loss. A bracket that gets no more trials is halved
-    as it stands.
+    as it stands. It is always the best trial not yet promoted that goes on: where one completes a rung after others
+    were promoted from it, they stay promoted and count.
     """
 
     def __init__(self, levels: Levels | Ladder, reduction_factor: float, size: int) -> None:
         self.levels, self.reduction_factor, self.size = levels, reduction_factor, size
         self.started = 0
         self._rungs: list[Rung] = [Rung()]
-        self._promoted = [0]  # to the rung at this place
+        self._promoted = [0]  # how many, to the rung at this place
 
     @property
     def full(self) -> bool:
@@ -43,22 +45,26 @@ class Bracket:
         for place, rung in enumerate(self._rungs):
             if len(rung) < expected or place == self.levels.last:
                 return None
-            expected = self._going_on(rung)
-            gone = self._promoted[place + 1] if place + 1 < len(self._promoted) else 0
-            if gone < expected:
-                return Promote(rung.order[gone][2], self.levels.level(place + 1), gone + 1, len(rung))
+            expected = min(self._quota(len(rung)), rung.finite())
+            if self._gone(place) < expected and (best := rung.best()) is not None:
+                return Promote(best[2], self.levels.level(place + 1), rung.rank(best[2]) + 1, len(rung))
         return None
 
-    def _going_on(self, rung: Rung) -> int:
-        finite = sum(loss < math.inf for loss, _, _ in rung.order)
-        return min(max(1, math.floor(len(rung) / self.reduction_factor)), finite)
+    def _quota(self, size: int) -> int:
+        """How many go on from a rung of `size` trials, if as many have a finite loss."""
+        return max(1, math.floor(size / self.reduction_factor))
 
-    def promote(self, rung: int) -> None:
-        """A trial was promoted to `rung`, in the order that `ask` gave."""
+    def _gone(self, place: int) -> int:
+        """How many were promoted from the rung at `place`."""
+        return self._promoted[place + 1] if place + 1 < len(self._promoted) else 0
+
+    def promote(self, rung: int, trial: int) -> None:
+        """`trial` was promoted to `rung`."""
         if rung == len(self._promoted):
             self._promoted.append(0)
             self._rungs.append(Rung())
         self._promoted[rung] += 1
+        self._rungs[rung - 1].promote(trial)
 
     def complete(self, rung: int, trial: int, loss: float) -> None:
         """`trial` completed `rung`."""
@@ -67,12 +73,12 @@ class Bracket:
     def to_come(self) -> set[int]:
         """The trials paused here that may yet be promoted."""
         hopeful: set[int] = set()
+        most = self.size
         for place, rung in enumerate(self._rungs):
             if place == self.levels.last:
                 break
-            gone = self._promoted[place + 1] if place + 1 < len(self._promoted) else 0
-            most = max(1, math.floor(self.size / self.reduction_factor ** (place + 1)))
-            hopeful.update(trial for loss, _, trial in rung.order[gone:most] if loss < math.inf)
+            most = self._quota(most)
+            hopeful.update(rung.paused(len(rung))[: max(0, most - self._gone(place))])
         return hopeful
 
 
@@ -83,17 +89,21 @@ class _Row:
     def __init__(self, shape: Callable[[int], Bracket]) -> None:
         self._shape = shape
         self._brackets: list[Bracket] = []
-        self._of: dict[int, Bracket] = {}  # trial -> its bracket
+        self._ready: list[int] = []  # a heap: the places of full brackets that have a promotion; others may be in it
+        self._of: dict[int, int] = {}  # trial -> the place of its bracket
         self._running: dict[int, int] = {}  # trial -> the rung it is on the way to
         self._latest: dict[int, float] = {}
 
     def ask(self, *, more: bool) -> Answer:
-        for bracket in self._brackets:
-            if (promotion := bracket.ask(more=more)) is not None:
+        while self._ready:
+            if (promotion := self._brackets[self._ready[0]].ask(more=True)) is not None:
                 return promotion
-        if not more:
-            return Wait()
-        return Start(self._newest().levels.level(0))
+            heapq.heappop(self._ready)
+        if more:
+            return Start(self._newest().levels.level(0))
+        # only the last bracket may have room; now that it gets no more trials, it is halved too
+        promotion = self._brackets[-1].ask(more=False) if self._brackets else None
+        return Wait() if promotion is None else promotion
 
     def _newest(self) -> Bracket:
         """The bracket that a new trial joins; not yet among ours if it is a new one."""
@@ -101,24 +111,33 @@ class _Row:
             return self._brackets[-1]
         return self._shape(len(self._brackets))
 
+    def _look(self, place: int) -> None:
+        """The bracket at `place` has changed: whether there is a promotion in it now."""
+        if self._brackets[place].ask(more=True) is not None:
+            heapq.heappush(self._ready, place)
+
     def tell(self, fact: Fact) -> None:
         if type(fact) is Reported:
             if fact.trial in self._running:
                 self._latest[fact.trial] = fact.loss
         elif type(fact) is Started:
-            bracket = self._of[fact.trial] = self._newest()
+            bracket = self._newest()
             if bracket.started == 0:
                 self._brackets.append(bracket)
             bracket.started += 1
+            self._of[fact.trial] = len(self._brackets) - 1
             self._running[fact.trial] = 0
         elif type(fact) is Promoted:
-            bracket = self._of[fact.trial]
+            bracket = self._brackets[self._of[fact.trial]]
             self._running[fact.trial] = rung = bracket.levels.rung_at(fact.until)
-            bracket.promote(rung)
+            bracket.promote(rung, fact.trial)
+            self._look(self._of[fact.trial])
         elif type(fact) is Completed or type(fact) is Failed:
             latest = self._latest.pop(fact.trial, math.inf)
             loss = latest if type(fact) is Completed and math.isfinite(latest) else math.inf
-            self._of[fact.trial].complete(self._running.pop(fact.trial), fact.trial, loss)
+            place = self._of[fact.trial]
+            self._brackets[place].complete(self._running.pop(fact.trial), fact.trial, loss)
+            self._look(place)
 
     def to_come(self) -> set[int]:
         return {trial for bracket in self._brackets for trial in bracket.to_come()}

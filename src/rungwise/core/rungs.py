@@ -137,15 +137,23 @@ class Rung:
         """The trials paused here that are among the `first` of the rung."""
         return [t for loss, _, t in self.order[:first] if loss < math.inf and t not in self._promoted]
 
-    def candidate(self, reduction_factor: float) -> tuple[int, int] | None:
-        """The best paused trial and its rank from 0, if among the first ⌊n/η⌋ (ASHA, Algorithm 2, l. 14)."""
+    def best(self) -> Entry | None:
+        """The best trial paused here; None if there is none."""
         paused = self._paused
         while paused and paused[0][2] in self._promoted:
             heapq.heappop(paused)
-        if not paused:
+        return paused[0] if paused else None
+
+    def candidate(self, reduction_factor: float) -> tuple[int, int] | None:
+        """The best paused trial and its rank from 0, if among the first ⌊n/η⌋ (ASHA, Algorithm 2, l. 14)."""
+        if (best := self.best()) is None:
             return None
         # the first ⌊n/η⌋ end before order[first]: a comparison spares most bisections
         first = math.floor(len(self.order) / reduction_factor)
-        if first == 0 or paused[0] > self.order[first - 1]:
+        if first == 0 or best > self.order[first - 1]:
             return None
-        return paused[0][2], bisect_left(self.order, paused[0])
+        return best[2], bisect_left(self.order, best)
+
+    def finite(self) -> int:
+        """How many have completed this rung with a finite loss."""
+        return bisect_left(self.order, (math.inf,))

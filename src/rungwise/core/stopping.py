@@ -8,7 +8,7 @@ May import `events`, `names`, `values` and `core.rungs`.
 from __future__ import annotations
 
 import math
-import statistics
+from bisect import insort
 from collections import deque
 from typing import Any, final
 
@@ -42,7 +42,10 @@ class _Queue:
             self.running[fact.trial] = 0
         elif type(fact) is Promoted:
             self.running[fact.trial] = self._levels.rung_at(fact.until)
-            self.going_on = deque(answer for answer in self.going_on if answer.trial != fact.trial)
+            if self.going_on and self.going_on[0].trial == fact.trial:
+                self.going_on.popleft()
+            else:
+                self.going_on = deque(answer for answer in self.going_on if answer.trial != fact.trial)
         elif type(fact) is Completed or type(fact) is Failed:
             latest = self._latest.pop(fact.trial, math.inf)
             loss = latest if type(fact) is Completed and math.isfinite(latest) else math.inf
@@ -158,7 +161,7 @@ class MedianStopping:
         self._last = len(levels) - 1
         self._queue = _Queue(Levels(levels))
         self._seen: dict[int, tuple[int, float, float]] = {}  # running trial -> its reports: number, sum, least loss
-        self._averages: list[list[float]] = [[] for _ in levels]  # rung -> running averages of those who came
+        self._averages: list[list[float]] = [[] for _ in levels]  # rung -> sorted running averages of those who came
 
     @property
     def max_resource(self) -> int | None:
@@ -197,10 +200,15 @@ class MedianStopping:
         number, total, least = self._seen.get(trial, (1, math.inf, math.inf))
         others = self._averages[rung]
         enough = len(others) >= self._settings["min_trials"]
-        worse = enough and least > statistics.median(others)
-        others.append(total / number)
+        worse = enough and least > _median(others)
+        insort(others, total / number)
         if rung != self._last and loss < math.inf and not worse:
             self._queue.go_on(trial, rung)
+
+
+def _median(ordered: list[float]) -> float:
+    half = len(ordered) // 2
+    return ordered[half] if len(ordered) % 2 else (ordered[half - 1] + ordered[half]) / 2
 
 
 @final
