@@ -15,7 +15,7 @@ import msgspec
 from rungwise import checkpoints
 from rungwise.events import Config, Job, Score
 from rungwise.names import InputError
-from rungwise.values import real, whole
+from rungwise.values import copied, real, whole
 
 
 class TrialRecord(msgspec.Struct):
@@ -25,7 +25,7 @@ class TrialRecord(msgspec.Struct):
     """
 
     number: int
-    config: Config
+    _config: Config
     metrics: tuple[str, ...] = ()
     """The names of the metrics where there are several; scores are then dicts."""
     refit: dict[int, float] = {}
@@ -45,6 +45,11 @@ class TrialRecord(msgspec.Struct):
     refit_failure: str | None = None
     curve: array[float] = msgspec.field(default_factory=lambda: array("d"))
     """(resource, seconds, score …), one after the other, for each report: 24 bytes, where a dict needs some 200."""
+
+    @property
+    def config(self) -> Config:
+        """The configuration: a copy, which may be changed."""
+        return copied(self._config)
 
     @property
     def reports(self) -> dict[int, Any]:

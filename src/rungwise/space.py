@@ -7,10 +7,11 @@ a point of the unit cube, decoded; so a searcher that knows only numbers can sea
 
 from __future__ import annotations
 
+import functools
 import graphlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, ClassVar
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, ClassVar, TypeGuard
 
 import msgspec
 import numpy as np
@@ -25,6 +26,7 @@ Values = dict[str, Any]
 Rng = Sequence[int] | np.random.Generator
 """What `numpy.random.default_rng` takes: a seed, or a generator, which it passes through."""
 
+_SCALARS = (str, int, bool, type(None))  # of which those that are equal are the same; 0.0 and -0.0 are not
 TRIES = 20_000  # draws before a space is taken to forbid everything
 
 
@@ -126,6 +128,9 @@ class Space(Mapping[str, Parameter]):
         """Whether the parameter `name` exists in a `config` that has all others on which this depends."""
         return self._holds(self._conditions[name], config)
 
+    def __deepcopy__(self, memo: object) -> Space:
+        return self  # it never changes
+
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Mapping):
             return NotImplemented
@@ -208,6 +213,20 @@ class Space(Mapping[str, Parameter]):
                 raise InputError(f"the configuration is forbidden: {clause}")
         return values
 
+    def surely_has(self, config: object) -> TypeGuard[Values]:
+        """Whether `check` would take `config` as it is, found at little cost; False says nothing."""
+        tests = self._tests
+        if type(config) is not dict or tests is None or len(config) != len(tests):
+            return False
+        return all(name in config and test(config[name]) for name, test in tests.items())
+
+    @functools.cached_property
+    def _tests(self) -> dict[str, Callable[[Any], bool]] | None:
+        """For each parameter whether a value is surely right; None where values depend on each other or on a form."""
+        if self.forbidden or any(p.condition or isinstance(p, Cell) for p in self.values()):
+            return None
+        return {name: _surely(parameter) for name, parameter in self.items()}
+
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values: the parameters, or {"parameters": …, "forbidden": […]} if something is forbidden."""
         parameters = {name: msgspec.to_builtins(parameter) for name, parameter in self.items()}
@@ -240,6 +259,16 @@ class Space(Mapping[str, Parameter]):
             return Space.from_dict(json.loads(text))
         except json.JSONDecodeError as error:
             raise InputError(f"the space is not JSON: {error}") from None
+
+
+def _surely(parameter: Parameter) -> Callable[[Any], bool]:
+    """Whether a value is surely right; not so quick, `wrong` says the same."""
+    if isinstance(parameter, Float | Integer):
+        kind, low, high = float if isinstance(parameter, Float) else int, parameter.low, parameter.high
+        return lambda value: type(value) is kind and low <= value <= high
+    assert isinstance(parameter, Categorical | Ordinal)
+    scalars = {(type(choice), choice) for choice in parameter.choices if type(choice) in _SCALARS}
+    return lambda value: type(value) in _SCALARS and (type(value), value) in scalars
 
 
 def _parameter(name: str, fields: object) -> Parameter:

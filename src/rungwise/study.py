@@ -7,6 +7,7 @@ and the searcher minimise. May import everything below it; has no clock and star
 
 from __future__ import annotations
 
+import copy
 import math
 import secrets
 from bisect import bisect_right
@@ -48,9 +49,10 @@ from rungwise.names import InputError, our_names
 from rungwise.records import Best, Budget, OnFront, TrialRecord
 from rungwise.search import Searcher, as_searcher
 from rungwise.search.first import First
+from rungwise.search.intake import checked, is_ours, own
 from rungwise.space import Space, as_space
 from rungwise.sqlite import SQLiteLog
-from rungwise.values import as_score, plain, same, whole
+from rungwise.values import as_score, copied, plain, same, whole
 from rungwise.version import __version__
 from rungwise.words import shown_lines
 
@@ -104,7 +106,7 @@ class Study(turns.InTurn):
             raise InputError(f"seed must be 0 or more, not {seed!r}")
         space = as_space(space)
         scheduler = as_scheduler(scheduler)
-        searcher_given, searcher = searcher, as_searcher(searcher, space)
+        searcher_given, searcher = searcher, own(as_searcher(searcher, space))
         settings, leads = searcher.settings(), bool(initial) or warm_start is not None
         if leads:
             lead = First(space, points=initial, earlier=_earlier(warm_start, mode))
@@ -189,7 +191,9 @@ class Study(turns.InTurn):
         self.begin()
 
     def _set_up(self, created: Created, space: Space, scheduler: Scheduler, searcher: Searcher) -> None:
-        self.space, self.scheduler, self.searcher = space, scheduler, searcher
+        self.space, self.scheduler = space, scheduler
+        self._untold = searcher  # as it was before it was told anything, to begin anew from
+        self.searcher, self._ours = own(searcher), is_ours(searcher)
         self.how = created.run  # how it was run last
         self.id = created.id  # what its checkpoints are known by
         self.mode, self.seed = created.mode, created.seed
@@ -342,8 +346,7 @@ class Study(turns.InTurn):
         """As `ask`, but durable only after `flush`."""
         if self._again:
             job = self._again.popleft()
-            record = self.trials[job.trial]
-            return msgspec.structs.replace(job, reported=record.noted(job))
+            return _handed(msgspec.structs.replace(job, reported=self.trials[job.trial].noted(job)))
         if self._spent():
             return None
         while isinstance(answer := self._next(), Raise):
@@ -351,12 +354,11 @@ class Study(turns.InTurn):
         answer, config = self._decided()
         if isinstance(answer, Promote):
             self._note(Promoted(answer.trial, answer.until, answer.rank, answer.size))
-            return self._running[answer.trial]
+            return _handed(self._running[answer.trial])
         if isinstance(answer, Start):
-            assert config is not None
             number = len(self.trials)
-            self._note(Started(number, config, answer.until))
-            return self._running[number]
+            self._note(Started(number, checked(config, self.searcher, self.space), answer.until))
+            return _handed(self._running[number])
         return None
 
     def take(self, fact: Reported | Completed | Failed | Retried) -> bool:
@@ -483,7 +485,7 @@ class Study(turns.InTurn):
         elif type(fact) is Started:
             record = TrialRecord(fact.trial, fact.config, self.metrics.names)
             self.trials.append(record)
-            self._run(record, Job(fact.trial, fact.config, 0, fact.until, study=self.id), fact)
+            self._run(record, Job(fact.trial, record.config, 0, fact.until, study=self.id), fact)
         elif type(fact) is Promoted:
             record = self.trials[fact.trial]
             self._run(record, Job(fact.trial, record.config, record.paused_at, fact.until, study=self.id), fact)
@@ -551,7 +553,7 @@ class Study(turns.InTurn):
     def _tell(self, fact: Fact) -> None:
         self._answer = None
         self.scheduler.tell(fact)
-        self.searcher.tell(fact)
+        self.searcher.tell(fact if self._ours or type(fact) is not Started else copy.deepcopy(fact))
 
     def _reaches_target(self, score: float) -> bool:
         target = self.budget.target
@@ -562,7 +564,7 @@ class Study(turns.InTurn):
     @property
     def running(self) -> list[Job]:
         """The jobs that are under way, in the order given out."""
-        return list(self._running.values())
+        return [_handed(job) for job in self._running.values()]
 
     @property
     def finished(self) -> bool:
@@ -642,7 +644,8 @@ class Study(turns.InTurn):
 
     def facts(self) -> Iterator[tuple[float, Fact]]:
         """All facts that are durable, with the times at which they were noted (Unix seconds)."""
-        return self._log.read()
+        for time, fact in self._log.read():
+            yield time, copy.deepcopy(fact) if isinstance(fact, Created | Started) else fact
 
     def rungs(self) -> list[tuple[int, int, int, float | None]]:
         """A row a level that has results, from the top: level, completed, running to it, best score."""
@@ -672,7 +675,8 @@ class Study(turns.InTurn):
         rows = []
         for record in self.trials:
             head = {"trial": record.number, "state": record.state}
-            config = {f"config.{name}": record.config[name] for name in self.space if name in record.config}
+            values = record.config
+            config = {f"config.{name}": values[name] for name in self.space if name in values}
             if not reports:
                 seconds = None if record.score is None else record.seconds_used
                 told = {"resource": record.resource, **self._scores(record.score), "seconds": seconds}
@@ -740,6 +744,11 @@ class Study(turns.InTurn):
             if (failure := self.trials[best.number].refit_failure) is not None:
                 lines.append(f"its refit failed: {failure}")
         return "\n".join(lines)
+
+
+def _handed(job: Job) -> Job:
+    """`job` for whoever trains it, who may change its configuration."""
+    return msgspec.structs.replace(job, config=copied(job.config))
 
 
 def _earlier(study: Study | str | Path | None, mode: str | dict[str, str]) -> list[dict[str, Any]]:

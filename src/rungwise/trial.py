@@ -12,7 +12,7 @@ from rungwise import checkpoints
 from rungwise.events import Config, Job, Reported, Score
 from rungwise.executors import Noticed
 from rungwise.names import InputError
-from rungwise.values import as_score, whole
+from rungwise.values import as_score, copied, whole
 
 IMPORTING = threading.Event()
 """Set while the file of a training function is being imported, when no study may be begun: it would begin
@@ -48,8 +48,8 @@ class Trial:
     ) -> None:
         self.number: int = job.trial
         """The number of this trial: 0, 1, 2, … in the order of sampling."""
-        self.config: Config = job.config
-        """The configuration: parameter name -> value."""
+        self.config: Config = copied(job.config)
+        """The configuration: parameter name -> value. It is the function's own: changing it changes nothing else."""
         self.start: int = job.start
         """The rung from which the job goes on; 0 for a new trial."""
         self.until: int = job.until

@@ -5,9 +5,11 @@ Imports `names` and `words` only.
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 import numbers
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -35,6 +37,14 @@ def plain(value: object, what: str) -> Any:
     if isinstance(value, dict) and all(isinstance(key, str) for key in value):
         return {plain(key, what): plain(item, what) for key, item in value.items()}
     raise InputError(f"{what} must be plain JSON (numbers, text, true, null, lists), not {value!r}")
+
+
+def copied(config: Mapping[str, Any]) -> dict[str, Any]:
+    """`config` as a dict of one's own, its lists and dicts too: whoever gets it may change it."""
+    for value in config.values():
+        if type(value) is list or type(value) is dict:
+            return copy.deepcopy(dict(config))
+    return dict(config)  # nearly always
 
 
 def same(a: object, b: object) -> bool:

@@ -165,7 +165,7 @@ class _Maker:
         self._object = None
         if isinstance(sampler, str):
             self.name, self.kind = sampler, _kind(sampler)
-            self._takes = inspect.signature(self.kind).parameters
+            self._takes = frozenset(inspect.signature(self.kind).parameters)
             if "seed" in self.arguments:
                 raise InputError("the seed of a sampler comes from the study: rw.Study(…, seed=…)")
             self.make([0])  # whether it can be

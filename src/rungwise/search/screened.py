@@ -6,6 +6,7 @@ May import `events`, `names`, `space`, `values` and `search`.
 
 from __future__ import annotations
 
+import copy
 import importlib
 import math
 from collections.abc import Callable
@@ -95,6 +96,12 @@ class Screened:
         self._name = proxy if isinstance(proxy, str) else f"{proxy.__module__}:{proxy.__qualname__}"
         self._said: dict[str, float] = {}
         self._started = 0
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Screened:
+        """Shares the proxy, which may hold what cannot be copied; it says the same each time."""
+        twin = copy.copy(self)
+        twin.searcher, twin._said = copy.deepcopy(self.searcher, memo), dict(self._said)
+        return twin
 
     def propose(self, rng: Rng) -> Config | None:
         """The best of the proposals, or the first of them where it is the turn of an unscreened trial."""

@@ -1,0 +1,59 @@
+"""Whose searcher is it, and is what it proposes of this space? What stands between a searcher and a study.
+
+May import `events`, `names`, `space`, `values` and `search`.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+
+from rungwise.events import Config
+from rungwise.names import InputError
+from rungwise.search import Searcher
+from rungwise.space import Space
+from rungwise.values import copied
+
+OURS = "rungwise.search."
+
+
+def own(searcher: Searcher) -> Searcher:
+    """A copy of `searcher` that a study can tell its facts, so that no other study, nor the user's object, hears them.
+
+    Raises `InputError` if it cannot be copied.
+    """
+    try:
+        return copy.deepcopy(searcher)
+    except Exception as error:  # whatever a searcher of the user's holds: generators, locks, open files
+        raise InputError(
+            f"a study works with its own copy of the searcher, and {_shown(searcher)} cannot be copied ({error}); keep "
+            "its state in lists and dicts, or give it a __deepcopy__"
+        ) from None
+
+
+def is_ours(searcher: Searcher) -> bool:
+    """Whether `searcher`, and the one that it wraps, came with us: tests/search holds those to what they propose."""
+    inner = getattr(searcher, "searcher", None)
+    return type(searcher).__module__.startswith(OURS) and (inner is None or is_ours(inner))
+
+
+def checked(proposed: object, searcher: Searcher, space: Space) -> Config:
+    """What `searcher` proposed as a configuration of `space`, or an `InputError` that names both.
+
+    Of ours, tests/search looks at what they propose over each kind of space, so here the cheap look is enough.
+    """
+    if space.surely_has(proposed) or (is_ours(searcher) and isinstance(proposed, dict)):
+        return copied(proposed)
+    if not isinstance(proposed, Mapping):
+        raise InputError(f"{_shown(searcher)} must propose a dict of values or None, not {proposed!r:.80}")
+    try:
+        return space.check(proposed)
+    except InputError as error:
+        raise InputError(f"{_shown(searcher)} proposed {proposed!r:.200}, which does not fit: {error}") from None
+
+
+def _shown(searcher: Searcher) -> str:
+    """Which one; where ours wrap another's, that."""
+    while not is_ours(searcher) and type(searcher).__module__.startswith(OURS):
+        searcher = searcher.searcher  # type: ignore[attr-defined]
+    return f"the searcher {type(searcher).__qualname__}"
