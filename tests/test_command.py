@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -11,6 +15,7 @@ import pytest
 
 import rungwise as rw
 from rungwise.events import Job
+from rungwise.executors.reasons import reason
 from rungwise.trial import Trial
 
 PROGRAM = """
@@ -103,14 +108,118 @@ def test_an_exit_code_is_a_failure(tmp_path: Path) -> None:
         run("raise SystemExit(3)", [], {}, tmp_path)
 
 
-def test_a_program_whose_report_is_refused_is_ended(tmp_path: Path) -> None:
-    code = 'import time; print(\'{"score": "high"}\', flush=True); time.sleep(600)'
+@pytest.mark.parametrize(
+    ("line", "wrong"),
+    [
+        ('{"score": "high"}', '"score" must be a number, not "high"'),
+        ('{"score": null}', '"score" must be a number, not null'),
+        ('{"score": [1, 2]}', "a score must be one number, not [1, 2]"),
+        ('{"score": 1, "resource": 4}', "the job goes to {until} = 3 only"),
+        ('{"score": 1, "resource": "two"}', "\"resource\" must be a whole number, not 'two'"),
+    ],
+)
+def test_a_program_whose_report_is_refused_is_ended(line: str, wrong: str, tmp_path: Path) -> None:
+    code = f"import time; print({line!r}, flush=True); time.sleep(600)"
     began = time.monotonic()
-    with pytest.raises(rw.InputError, match="a score must be one number, not 'high'"):
+    with pytest.raises(RuntimeError) as error:
         run(code, [], {}, tmp_path)
+    assert reason(error.value) == f"the program's line {line} is no report: {wrong}", "of the program, not of functions"
     assert time.monotonic() - began < 10
 
 
+CHILD = "child = subprocess.Popen(['sleep', '600']); print(child.pid, file=open('child', 'w'), flush=True)"
+
+
+def the_child(folder: Path) -> int:
+    """The number of the process that the program has started, when it has."""
+    path = folder / "child"
+    while not path.exists() or not path.read_text().endswith("\n"):
+        time.sleep(0.02)
+    return int(path.read_text())
+
+
+def is_gone(process: int) -> bool:
+    """Whether `process` is dead by now, or within some seconds."""
+    for _ in range(500):
+        try:
+            if Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] in "ZX":
+                return True
+        except FileNotFoundError:
+            return True
+        time.sleep(0.02)
+    return False
+
+
+@pytest.mark.parametrize(
+    ("after", "wrong"), [("", None), ("raise SystemExit(3)", "exit code 3"), ("print('{\"score\": []}')", "no report")]
+)
+def test_with_a_program_ends_what_it_has_started(after: str, wrong: str | None, tmp_path: Path, monkeypatch) -> None:
+    """A child in the background that keeps the program's standard output does not hold up the job."""
+    monkeypatch.chdir(tmp_path)
+    code = f"import subprocess\n{CHILD}\nprint('{{\"score\": 1}}', flush=True)\n{after}"
+    with pytest.raises(RuntimeError, match=wrong) if wrong else contextlib.nullcontext():
+        assert run(code, [], {}, tmp_path, until=1) == [(1, 1.0)]
+    assert is_gone(the_child(tmp_path))
+
+
+def test_what_a_program_has_printed_is_read_to_its_end_though_a_child_keeps_its_output(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    code = f"import subprocess\n{CHILD}\nfor n in range(1, 1_001): print('{{\"score\": %d}}' % n)"
+    assert [score for _, score in run(code, [], {}, tmp_path, until=1_000)] == list(range(1, 1_001))
+
+
+DRIVER = """
+import sys
+import rungwise as rw
+rw.tune(rw.Command([sys.executable, "program.py"]), {"x": rw.Float(0, 1)}, mode="min", trials=2, quiet=True)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="its sessions cannot be looked through")
+@pytest.mark.parametrize("who", ["the driver", "the worker"])
+def test_a_program_and_its_children_are_gone_when_one_above_is_killed(who: str, tmp_path: Path) -> None:
+    (tmp_path / "program.py").write_text(f"import subprocess, time\n{CHILD}\ntime.sleep(600)")
+    driver = subprocess.Popen([sys.executable, "-c", DRIVER], cwd=tmp_path, stdout=subprocess.PIPE)
+    child = the_child(tmp_path)
+    (program,) = {int(Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()[1])}
+    worker = int(Path(f"/proc/{program}/stat").read_text().rpartition(")")[2].split()[1])
+    os.kill(driver.pid if who == "the driver" else worker, signal.SIGKILL)
+    assert is_gone(child)
+    assert is_gone(program)
+    assert is_gone(worker)
+    driver.kill()
+    driver.communicate()
+
+
+def test_progress_bars_without_a_line_end_are_lines(tmp_path: Path, capfd) -> None:
+    code = "import sys\nfor n in range(3): sys.stdout.write(f'\\r{n} of 3'); sys.stdout.flush()\nprint()\nprint('{\"score\": 1}')"
+    assert run(code, [], {}, tmp_path, until=1) == [(1, 1.0)]
+    assert capfd.readouterr().out.splitlines() == ["", "0 of 3", "1 of 3", "2 of 3"]
+
+
+def test_words_about_a_program_speak_of_the_program(tmp_path: Path) -> None:
+    said = {}
+    for name, code in {
+        "nothing": "print('hello')",
+        "too few": "print('{\"score\": 1}', flush=True)",
+        "exits": "raise SystemExit(2)",
+        "is killed": "import os; os.kill(os.getpid(), 11)",
+    }.items():
+        (tmp_path / "program.py").write_text(code)
+        study = rw.tune(
+            rw.Command([sys.executable, str(tmp_path / "program.py")]), {"x": rw.Float(0, 1)}, mode="min", trials=1,
+            retries=0, quiet=True, scheduler=rw.ASHA(min_resource=3, max_resource=9),
+        )  # fmt: skip
+        said[name] = study.trials[0].failure
+    assert said == {
+        "nothing": 'the program reported nothing between 0 and 3; report at least once by then (a line {"resource": …, '
+        '"score": …}), or let min_resource be how often it reports',
+        "too few": "the program ended at resource 1, before {until} = 3; let it train up to {until}, and report there",
+        "exits": f"{sys.executable} ended with exit code 2",
+        "is killed": f"{sys.executable} was killed by SIGSEGV",
+    }
+
+
 def test_a_program_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(RuntimeError, match="nothing cannot be started: No such file or directory"):
         rw.Command([str(tmp_path / "nothing")])(Trial(Job(0, {}, 0, 1), tmp_path, print))

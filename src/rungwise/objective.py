@@ -10,7 +10,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, final
 
-from rungwise.executors.worker import reason
+from rungwise.executors.reasons import reason
 from rungwise.names import InputError, suggestion
 from rungwise.trial import IMPORTING, Trial
 

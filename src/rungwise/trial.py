@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import functools
+import mmap
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, final
+from typing import Any, Concatenate, NoReturn, ParamSpec, TypeVar, cast, final
 
 from rungwise import checkpoints
 from rungwise.events import Config, Job, Reported, Score
@@ -19,8 +22,32 @@ IMPORTING = threading.Event()
 another one in each of its workers, and so on."""
 
 
+ELSEWHERE = (
+    "a trial can report, save and load only in the process that was given it, not in a child of that: "
+    "send the score back (multiprocessing.Queue, a return value) and call trial.report there"
+)
+
+
 class PauseRequested(BaseException):
     """Raised out of `Trial.save` when the study is being stopped; not an `Exception`, so not caught by chance."""
+
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def _where_it_was_given(method: Callable[Concatenate[Trial, P], T]) -> Callable[Concatenate[Trial, P], T]:
+    """Refuse forked children, whose parent goes on with the same trial; threads take turns."""
+
+    @functools.wraps(method)
+    def checked(trial: Trial, *args: P.args, **kwargs: P.kwargs) -> T:
+        if os.getpid() != trial._process:
+            trial._astray[0] = 1
+            raise InputError(ELSEWHERE)
+        with trial._lock:
+            return method(trial, *args, **kwargs)
+
+    return cast("Callable[Concatenate[Trial, P], T]", checked)
 
 
 @final
@@ -45,6 +72,8 @@ class Trial:
         send: Callable[[Reported | Noticed], None],
         pause: Callable[[], bool] = lambda: False,
         clock: Callable[[], float] = time.perf_counter,
+        *,
+        worker: int = 0,
     ) -> None:
         self.number: int = job.trial
         """The number of this trial: 0, 1, 2, … in the order of sampling."""
@@ -56,6 +85,11 @@ class Trial:
         """The resource up to which the job goes."""
         self.folder: Path = folder
         """A folder of this trial's own, for whatever the function wants to keep."""
+        self.worker: int = worker
+        """Which of the workers this is, from 0: no two that run at once have the same number."""
+        self._process = os.getpid()
+        self._astray = mmap.mmap(-1, 1)  # shared with forked children: 1 if one of them has tried to report
+        self._lock = threading.RLock()  # a function may report from its threads
         self._send, self._pause, self._clock = send, pause, clock
         self._lease = job.lease
         self._known = job.reported  # what the driver has noted
@@ -73,6 +107,7 @@ class Trial:
             self._at += 1
         self._iterating = False
 
+    @_where_it_was_given
     def report(self, score: object, resource: int | None = None) -> None:
         """Say how good the model is at `resource` (default: the resource of the loop, else the next one).
 
@@ -100,6 +135,7 @@ class Trial:
         """The highest resource reported in this job."""
         return self._reported
 
+    @_where_it_was_given
     def save(self, state: object) -> None:
         """Store `state` as that after the resource last reported; when it returns, it is durable.
 
@@ -112,6 +148,7 @@ class Trial:
             raise PauseRequested
         self._since = self._clock()
 
+    @_where_it_was_given
     def load(self) -> Any:
         """The newest state that was saved, or None; the loop then goes on from its resource."""
         found = checkpoints.read(self.folder)
@@ -133,18 +170,46 @@ class Trial:
         self._since = self._clock()
         return state
 
-    def end(self) -> str | None:
-        """What is wrong with the function's having returned now; None if it did its job."""
+    def __reduce__(self) -> NoReturn:
+        raise InputError(ELSEWHERE)  # pickled, it would come to another process
+
+    def end(self, returned: object = None, *, program: bool = False) -> str | None:
+        """What is wrong with the function's having returned `returned` now; None if it did its job.
+
+        `program`: it was one, not a function.
+        """
         reported = max(self._reported, self._known)
         through = self._at >= self.until
-        if through and reported <= self.start:
-            return (
-                f"the function reported nothing between {self.start} and {self.until}; "
-                "report at least once by then, or let min_resource be how often it reports"
-            )
-        if through or reported >= self.until or reported + self._spacing > self.until:
+        if reported > self.start and (through or reported >= self.until or reported + self._spacing > self.until):
             return None  # the last: it reports every so often, and the next report would be beyond
+        if self._astray[0]:
+            return f"a child process of the function tried to report, save or load; {ELSEWHERE}"
+        if reported <= self.start and not program and (score := _number(returned)) is not None:
+            return (
+                f"the function returned {score:g} but reported nothing; call trial.report(score) after each epoch, "
+                "in a loop `for epoch in trial:`"
+            )
+        if reported <= self.start and (program or through):
+            who, how = ("program", ' (a line {"resource": …, "score": …})') if program else ("function", "")
+            return (
+                f"the {who} reported nothing between {self.start} and {self.until}; "
+                f"report at least once by then{how}, or let min_resource be how often it reports"
+            )
+        if program:
+            return (
+                f"the program ended at resource {self._reported}, before {{until}} = {self.until}; "
+                "let it train up to {until}, and report there"
+            )
         return (
             f"the function returned at resource {self._reported}, before trial.until = {self.until}; "
             "loop over the trial to its end, or report up to trial.until"
         )
+
+
+def _number(value: object) -> float | None:
+    """`value` if it could be a score."""
+    try:
+        score = as_score(value)
+    except InputError:
+        return None
+    return score if isinstance(score, float) else None

@@ -96,7 +96,8 @@ def inside(fault: str, folder: Path, chance: random.Random, outcome: Outcome) ->
 
 def workers_of(process: subprocess.Popen[bytes]) -> list[int]:
     try:
-        return [int(pid) for pid in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        return [int(pid) for pid in children if b"executors.worker" in Path(f"/proc/{pid}/cmdline").read_bytes()]
     except FileNotFoundError:
         return []
 

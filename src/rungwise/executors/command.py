@@ -7,19 +7,31 @@ object are passed on to the trial's log.
 
 from __future__ import annotations
 
+import codecs
+import contextlib
+import io
 import json
 import math
+import os
+import select
+import signal
 import string
 import subprocess
-from collections.abc import Iterable, Sequence
+import sys
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, final
 
+from rungwise.executors.reasons import ProgramError, signal_name
 from rungwise.names import InputError, suggestion
 from rungwise.trial import Trial
 from rungwise.values import as_score, whole
 
 JOURNAL = "reports"  # a file in the trial's folder: the program may save without our knowing what it reported
+LOOK = 0.1  # seconds between looks whether the program has ended
+PIECE = 2**16  # bytes read at once
+PIPE = 2**20  # bytes that may still be in the pipe of a program that has ended, and of a line
+OWN_GROUP = sys.platform == "linux"
 OURS = ("trial", "start", "until", "folder", "checkpoint")
 
 
@@ -80,28 +92,96 @@ class Command:
             if trial.start < resource <= trial.until:
                 trial.report(score, resource)
         at = trial.start
-        process = subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True, errors="replace")
-        assert process.stdout is not None
-        try:
-            for line in process.stdout:
+        with _Program(arguments) as program:
+            for line in program.lines():
                 report = _report(line)
                 if report is None:
                     print(line, end="", flush=True)
                     continue
-                at = at + 1 if report.get("resource") is None else whole(report["resource"], "resource")
+                at, score = _checked(report, at, trial.until, line)
                 if at <= trial.reported:
                     continue  # it was reported before: the program goes on from an older checkpoint
-                if at <= trial.until:
-                    with journal.open("a", encoding="utf-8") as file:
-                        file.write(json.dumps({"resource": at, "score": as_score(report["score"])}) + "\n")
-                trial.report(report["score"], at)
-            process.wait()
-        finally:
-            process.kill()  # nothing if it has ended; if a report was refused, it shall not train on
-            process.stdout.close()
-            process.wait()
-        if process.returncode != 0:
-            raise RuntimeError(f"{arguments[0]} ended with exit code {process.returncode}")
+                with journal.open("a", encoding="utf-8") as file:
+                    file.write(json.dumps({"resource": at, "score": score}) + "\n")
+                trial.report(math.nan if score is None else score, at)
+        if program.code != 0:
+            killed = program.code < 0
+            how = f"was killed by {signal_name(-program.code)}" if killed else f"ended with exit code {program.code}"
+            raise ProgramError(f"{arguments[0]} {how}")
+
+
+def _checked(report: dict[str, Any], before: int, until: int, line: str) -> tuple[int, Any]:
+    """The resource and the score of a report; without a resource it is the one after `before`."""
+    try:
+        at = before + 1 if report.get("resource") is None else whole(report["resource"], '"resource"')
+        if at > until:
+            raise InputError(f"the job goes to {{until}} = {until} only")
+        if report["score"] is None or isinstance(report["score"], str):
+            raise InputError(f'"score" must be a number, not {json.dumps(report["score"])}')
+        return at, as_score(report["score"])
+    except InputError as error:
+        raise ProgramError(
+            f"the program's line {line.strip():.200} is no report: {str(error).partition(';')[0]}"
+        ) from None
+
+
+@final
+class _Program:
+    """A program that runs; with it ends all that it started."""
+
+    def __init__(self, arguments: list[str]) -> None:
+        # a process group of its own, within the session of the worker, which is ended as a whole with it; where
+        # sessions cannot be looked through, it stays in the worker's group, and only the program itself is ended
+        group = 0 if OWN_GROUP else None
+        try:
+            self._process = subprocess.Popen(
+                arguments, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, process_group=group
+            )
+        except OSError as error:
+            raise ProgramError(f"{arguments[0]} cannot be started: {error.strerror}") from error
+        self.code = 0
+
+    def __enter__(self) -> _Program:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End it and its children, if it has not ended: if a report was refused, it shall not train on."""
+        with contextlib.suppress(ProcessLookupError):  # the usual end: none of them is left
+            (os.killpg if OWN_GROUP else os.kill)(self._process.pid, signal.SIGKILL)
+        assert self._process.stdout is not None
+        self._process.stdout.close()
+        self.code = self._process.wait()
+
+    def lines(self) -> Iterator[str]:
+        """What it prints, line by line, until it has ended; children of it that keep its output are not waited for."""
+        assert self._process.stdout is not None
+        fd = self._process.stdout.fileno()
+        os.set_blocking(fd, False)
+        waiting = select.poll()
+        waiting.register(fd, select.POLLIN)
+        decoder = io.IncrementalNewlineDecoder(codecs.getincrementaldecoder("utf-8")("replace"), translate=True)
+        text, left = "", math.inf
+        while left > 0:
+            waiting.poll(1000 * LOOK if left == math.inf else 0)
+            try:
+                data = os.read(fd, PIECE)
+            except BlockingIOError:
+                if left < math.inf:
+                    break
+                if self._process.poll() is not None:
+                    left = PIPE
+                continue
+            if not data:
+                break
+            left -= len(data)
+            *lines, text = (text + decoder.decode(data)).split("\n")
+            if len(text) > PIPE:
+                lines, text = [*lines, text], ""
+            for line in lines:
+                yield f"{line}\n"
+        if text:
+            yield text
+        self._process.wait()
 
 
 def _journal(path: Path) -> list[tuple[int, float]]:

@@ -3,112 +3,126 @@
 Why no pool of a library: pebble (5.2) runs jobs as fast and can end one worker, but it has no way for
 reports to stream back, and on "spawn" it imports the user's main script again, which breaks every script
 without an `if __name__ == "__main__"`; loky cannot end one worker. With a line for each worker, a death is
-an end of file, and what was said before it is not lost.
+an end of file, and what was said before it is not lost. Nothing here waits for one worker: `poll` waits for all.
 """
 
 from __future__ import annotations
 
 import contextlib
-import functools
-import io
-import math
 import os
-import signal
+import selectors
 import subprocess
 import sys
 import time
 from collections.abc import Callable
-from multiprocessing.connection import Pipe, wait
 from pathlib import Path
-from typing import Any, final
+from typing import final
 
-import cloudpickle
 import msgspec
 
 from rungwise import checkpoints
-from rungwise.events import Completed, Job
-from rungwise.executors import Broke, Paused, Said
-from rungwise.executors.worker import PAUSE, FromWorker, Hello, Ready
+from rungwise.events import Completed, Job, Reported
+from rungwise.executors import Broke, Paused, Said, guard
+from rungwise.executors.limits import Clock, Limits
+from rungwise.executors.line import PAUSE, Garbled, a_line
+from rungwise.executors.reasons import death
+from rungwise.executors.shipping import logging_here, pickled
+from rungwise.executors.worker import FromWorker, Hello, Ready
 from rungwise.log import StudyError
-from rungwise.names import InputError
 from rungwise.trial import Trial
 
 TICK = 0.2  # seconds after which `poll` returns though nothing happened
-
-
-class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # untyped
-    """cloudpickle, which also takes functions under `functools.cache` from the main script: with an empty cache."""
-
-    def reducer_override(self, obj: Any) -> Any:
-        if isinstance(obj, functools._lru_cache_wrapper) and obj.__module__ == "__main__":
-            return _cached, (obj.__wrapped__, obj.cache_parameters())
-        return super().reducer_override(obj)
-
-
-def _cached(function: Callable[..., object], parameters: dict[str, Any]) -> Callable[..., object]:
-    cached: Callable[..., object] = functools.lru_cache(**parameters)(function)
-    return cached
-
-
-def _pickled(function: Callable[[Trial], object]) -> bytes:
-    file = io.BytesIO()
-    try:
-        _Pickler(file, protocol=5).dump(function)
-    except Exception as error:
-        raise InputError(
-            f"{function!r} cannot be sent to a worker process: {error}; "
-            "open files, locks and connections inside the function, not outside"
-        ) from error
-    return file.getvalue()
+HUNG_UP = 5.0  # seconds that a process may live on after it has closed its line
+MOST = 100  # pieces that are still taken from a worker that has to end
+REAPING = 5.0  # seconds that a killed process may take to be gone; it may hang in the kernel
 
 
 class _Worker:
     """One process, the line to it, and the job it has."""
 
-    def __init__(self, hello: Hello, threads: int) -> None:
-        self.line, theirs = Pipe()
+    def __init__(self, hello: list[bytes], slot: int, environment: dict[str, str]) -> None:
+        self.slot = slot
+        self.line, theirs = a_line()
         fd = theirs.fileno()
-        command = [sys.executable, "-c", f"from rungwise.executors.worker import main; main({fd})"]
-        environment = os.environ | {"PYTHONPATH": os.pathsep.join(hello.path)}
-        for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-            environment.setdefault(name, str(threads))  # or every worker would use every core
-        self.process = subprocess.Popen(
-            command, pass_fds=[fd], start_new_session=True, stdin=subprocess.DEVNULL, env=environment
-        )
-        theirs.close()
-        with contextlib.suppress(OSError):  # it died at once: `poll` finds the line broken and says so
-            self.line.send_bytes(msgspec.json.encode(hello))
-        self.job: Job | None = None
-        self.since = self.heard = 0.0  # when the job was begun, and when it last said something
-
-    def kill(self) -> None:
-        """End the process and all that it started."""
-        with contextlib.suppress(ProcessLookupError):  # gone already, and its children with it
-            os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
-        self.line.close()
-
-    def death(self) -> str:
-        """How the process ended, in words; it has ended or is about to."""
+        command = [sys.executable, "-c", f"from rungwise.executors.worker import main; main({fd}, {slot})"]
         try:
-            code = self.process.wait(timeout=5)
-        except subprocess.TimeoutExpired:
-            return "the worker process hung up"
-        if code >= 0:
-            return f"the worker process exited with code {code}"
-        meant = "; out of memory?" if -code == signal.SIGKILL else ""
-        known = {number.value: number.name for number in signal.Signals}  # real-time signals have no names
-        return f"the worker process was killed by {known.get(-code, f'signal {-code}')}{meant}"
+            # where the driver's own is closed, its number may be that of any file
+            self.process = subprocess.Popen(
+                command,
+                pass_fds=[fd],
+                start_new_session=True,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL if sys.__stdout__ is None else None,
+                stderr=subprocess.DEVNULL if sys.__stderr__ is None else None,
+                env=environment,
+            )
+        except OSError:
+            self.line.close()
+            raise
+        finally:
+            theirs.close()
+        for message in hello:
+            self.line.send(message)
+        self.ready = False  # whether the function is loaded
+        self.job: Job | None = None
+        self.clock = Clock()
+        self.hung_up: float | None = None  # when its line ended
+
+
+@final
+class _Guard:
+    """The process that ends the workers and all that they started if this one is killed."""
+
+    def __init__(self) -> None:
+        self._leaders: set[int] = set()
+        self._process = self._begun()
+
+    def _begun(self) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            [sys.executable, "-I", "-S", guard.__file__],
+            start_new_session=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            bufsize=0,
+        )
+
+    def add(self, leader: int) -> None:
+        """There is a worker process `leader`."""
+        self._leaders.add(leader)
+        self._tell(f"+{leader}\n")
+
+    def remove(self, leader: int) -> None:
+        """It has ended."""
+        self._leaders.discard(leader)
+        self._tell(f"-{leader}\n")
+
+    def _tell(self, text: str) -> None:
+        if self._process.poll() is not None:  # somebody has killed it
+            self.close()
+            self._process = self._begun()
+            text = "".join(f"+{leader}\n" for leader in self._leaders)
+        assert self._process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):  # this very moment; the next is told all
+            self._process.stdin.write(text.encode())
+
+    def close(self) -> None:
+        """All workers have ended."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait()
 
 
 @final
 class LocalWorkers:
     """`size` processes that call `function(trial)`; `folder` holds the folders of the trials.
 
-    A job that takes longer than `job_seconds`, or says nothing for longer than `silence_seconds`, is ended with its
-    process; a process that dies is replaced.
+    A job that takes longer than `job_seconds`, or than `epoch_seconds` for each of its epochs (once the function is
+    loaded), or says nothing for longer than `silence_seconds`, is ended with its process; a process that dies is
+    replaced, and its slot is the new one's. With a process ends all that it has started.
     The processes share the cores: unless OMP_NUM_THREADS and its like are set, each gets its part.
-    Raises `InputError` if the function cannot be sent to another process.
+    Which GPUs each sees is told in `devices`.
+    Raises `InputError` if the function cannot be sent to another process, or the devices are not there.
     """
 
     def __init__(
@@ -118,103 +132,169 @@ class LocalWorkers:
         folder: Path,
         *,
         job_seconds: float | None = None,
+        epoch_seconds: float | None = None,
         silence_seconds: float | None = None,
     ) -> None:
         self.size = size
         self.folder = folder
-        self._job_seconds = math.inf if job_seconds is None else job_seconds
-        self._silence_seconds = math.inf if silence_seconds is None else silence_seconds
-        pickled = _pickled(function)
-        # a file, since one that is large would not fit into the line, and the driver would wait for a worker that hangs
+        self._limits = Limits(job_seconds=job_seconds, epoch_seconds=epoch_seconds, silence_seconds=silence_seconds)
+        data, sources = pickled(function)
         folder.mkdir(parents=True, exist_ok=True)
-        self._function_file = folder / "function"
-        self._function_file.write_bytes(pickled)
         path = [os.path.abspath(entry) for entry in sys.path]  # '' is the current folder
-        self._hello = Hello(
-            path, str(folder.resolve()), os.environ.get("PYTHONPATH"), str(self._function_file.resolve())
-        )
+        hello = Hello(path, str(folder.resolve()), os.environ.get("PYTHONPATH"), sources, logging_here())
+        self._hello = [msgspec.json.encode(hello), data]
+        self._environment = os.environ | {"PYTHONPATH": os.pathsep.join(path)}
+        for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):  # or each would use every core
+            self._environment.setdefault(name, str(max(1, (os.cpu_count() or 1) // size)))
         self._pausing = False
-        self._threads = max(1, (os.cpu_count() or 1) // size)
         self._idle: list[_Worker] = []
         self._busy: list[_Worker] = []
+        self._lines = selectors.DefaultSelector()
+        self._guard = _Guard()
         self._decode = msgspec.json.Decoder(FromWorker).decode
 
     def submit(self, job: Job) -> None:
-        """Begin a job, in a process that is idle or a new one."""
+        """Begin a job, in a process that is idle or a new one.
+
+        Raises `StudyError` if no process can be started.
+        """
         # here and not in the worker, which may be late: the one that this driver begins last is to hold the folder
         checkpoints.hold(checkpoints.trial_folder(self.folder, job.trial), job.lease)
         worker = self._alive()
         worker.job = job
-        worker.since = worker.heard = time.monotonic()
+        worker.clock = self._limits.begin(job, time.monotonic(), ready=worker.ready)
         self._busy.append(worker)
-        with contextlib.suppress(OSError):  # it died while it was idle: `poll` finds the line broken and says so
-            worker.line.send_bytes(msgspec.json.encode(job))
-            if self._pausing:
-                worker.line.send_bytes(PAUSE)
+        self._send(worker, msgspec.json.encode(job))
+        if self._pausing:
+            self._send(worker, PAUSE)
 
     def _alive(self) -> _Worker:
         """A process that was idle and lives, or a new one."""
         while self._idle:
             worker = self._idle.pop()
-            if worker.process.poll() is None:
+            if worker.process.poll() is None and worker.hung_up is None:
                 return worker
-            worker.kill()
-        return _Worker(self._hello, self._threads)
+            self._end([worker])
+        slot = min(set(range(self.size)) - {worker.slot for worker in self._busy})
+        try:
+            worker = _Worker(self._hello, slot, self._environment)
+        except OSError as error:
+            raise StudyError(f"worker process {slot + 1} of {self.size} cannot be started: {error.strerror}") from error
+        self._guard.add(worker.process.pid)
+        self._lines.register(worker.line, selectors.EVENT_READ, worker)
+        self._look(worker)
+        return worker
+
+    def _send(self, worker: _Worker, message: bytes) -> None:
+        worker.line.send(message)
+        if worker.line.waits:
+            self._look(worker)
+
+    def _look(self, worker: _Worker) -> None:
+        """Wait for what is to be waited for on its line."""
+        if worker.hung_up is None:
+            wanted = selectors.EVENT_READ | (selectors.EVENT_WRITE if worker.line.waits else 0)
+            self._lines.modify(worker.line, wanted, worker)
 
     def poll(self) -> list[Said]:
         """Wait until a worker says something, dies or overruns, at most `TICK`; what was said."""
-        lines: dict[object, _Worker] = {worker.line: worker for worker in self._busy}
         heard: list[Said] = []
-        for ready in wait([worker.line for worker in self._busy], TICK):
-            self._hear(lines[ready], heard)
+        for key, events in self._lines.select(TICK):
+            worker: _Worker = key.data
+            if events & selectors.EVENT_WRITE:
+                worker.line.push()
+                self._look(worker)
+            if events & selectors.EVENT_READ:
+                self._hear(worker, heard)
         now = time.monotonic()
         for worker in list(self._busy):
-            if now - worker.since > self._job_seconds:
-                self._drop(worker, f"the job took longer than job_seconds={self._job_seconds:g}", heard)
-            elif now - worker.heard > self._silence_seconds:
-                self._drop(worker, f"the job said nothing for silence_seconds={self._silence_seconds:g}", heard)
-            elif worker.process.poll() is not None:
-                self._hear(worker, heard)  # what it said last comes first
+            if (ended := self._ended(worker, now)) is None and self._limits.overrun(worker.clock, now) is None:
+                continue
+            for _ in range(MOST):  # what it said last comes first, and this process may have slept
+                if not self._hear(worker, heard):
+                    break
+            if worker.job is not None and (why := ended or self._limits.overrun(worker.clock, time.monotonic())):
+                self._drop(worker, why, heard)
         return heard
 
-    def _hear(self, worker: _Worker, heard: list[Said]) -> None:
-        """Take all that `worker` has said."""
+    def _hear(self, worker: _Worker, heard: list[Said]) -> bool:
+        """Take some of what `worker` has said; whether there may be more."""
+        if worker.hung_up is not None:
+            return False
         try:
-            while worker.job is not None and worker.line.poll():
-                said = self._decode(worker.line.recv_bytes())
-                if isinstance(said, Ready):
-                    if said.error is not None:
-                        raise StudyError(f"the function cannot be loaded in a worker process: {said.error}")
-                    continue
-                heard.append(said)
-                worker.heard = time.monotonic()
-                if isinstance(said.message, Completed | Broke | Paused):
-                    worker.job = None
-                    self._busy.remove(worker)
-                    self._idle.append(worker)
-        except (EOFError, OSError):
-            self._drop(worker, worker.death(), heard)
+            messages = worker.line.read()
+            if messages is None:
+                worker.hung_up = time.monotonic()
+                self._lines.unregister(worker.line)
+                with contextlib.suppress(subprocess.TimeoutExpired):  # nearly always it is dead
+                    worker.process.wait(0.05)
+                return False
+            for message in messages:
+                self._take(worker, self._decode(message), heard)
+        except (Garbled, msgspec.DecodeError):
+            reason = "what its worker process said was not understood: something else wrote on the line to it"
+            self._drop(worker, reason, heard)
+            return False
+        return not worker.line.dry
+
+    def _take(self, worker: _Worker, said: FromWorker, heard: list[Said]) -> None:
+        if isinstance(said, Ready):
+            if said.error is not None:
+                raise StudyError(f"the function cannot be loaded in a worker process: {said.error}")
+            worker.ready = True
+            worker.clock.training = time.monotonic()
             return
-        if worker.job is not None and worker.process.poll() is not None and not worker.line.poll():
-            self._drop(worker, worker.death(), heard)  # dead, but a child of its keeps the line open
+        if worker.job is None or said.lease != worker.job.lease or said.place is None:
+            return  # a thread that a job before has left behind
+        heard.append(said)
+        worker.clock.heard = time.monotonic()
+        if isinstance(said.message, Reported):
+            self._limits.reported(worker.clock, said.message)
+        elif isinstance(said.message, Completed | Broke | Paused):
+            worker.job = None
+            self._busy.remove(worker)
+            self._idle.append(worker)
+
+    def _ended(self, worker: _Worker, now: float) -> str | None:
+        """How the process of `worker` has ended, if it has; a child of it may still keep the line open."""
+        if (code := worker.process.poll()) is not None:
+            assert worker.job is not None
+            return death(code, checkpoints.trial_folder(self.folder, worker.job.trial).with_suffix(".log"))
+        if worker.hung_up is not None and now - worker.hung_up > HUNG_UP:
+            return "the worker process hung up"
+        return None
 
     def _drop(self, worker: _Worker, reason: str, heard: list[Said]) -> None:
-        assert worker.job is not None
-        heard.append(Said(worker.job.lease, None, Broke(worker.job.trial, reason)))
-        self._busy.remove(worker)
-        worker.kill()
+        """End `worker`, and its job if it has one."""
+        if worker.job is None:
+            self._idle.remove(worker)
+        else:
+            heard.append(Said(worker.job.lease, None, Broke(worker.job.trial, reason)))
+            self._busy.remove(worker)
+            worker.job = None
+        self._end([worker])
+
+    def _end(self, workers: list[_Worker]) -> None:
+        """End the processes and all that they started."""
+        guard.kill_sessions({worker.process.pid for worker in workers})
+        for worker in workers:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                worker.process.wait(REAPING)
+            if worker.hung_up is None:
+                self._lines.unregister(worker.line)
+            worker.line.close()
+            self._guard.remove(worker.process.pid)
 
     def pause(self) -> None:
         """Ask all that run, and those that are begun from now on, to stop at their next checkpoint."""
         self._pausing = True
         for worker in self._busy:
-            with contextlib.suppress(OSError):  # it just died: `poll` will say so
-                worker.line.send_bytes(PAUSE)
+            self._send(worker, PAUSE)
 
     def close(self) -> None:
         """End all processes, now."""
-        for worker in [*self._busy, *self._idle]:
-            worker.kill()
+        self._end([*self._busy, *self._idle])
         self._busy.clear()
         self._idle.clear()
-        self._function_file.unlink(missing_ok=True)
+        self._lines.close()
+        self._guard.close()

@@ -10,34 +10,38 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import faulthandler
+import io
 import os
-import queue
 import signal
 import sys
 import threading
 import traceback
 from collections.abc import Callable
 from itertools import count
-from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
-import cloudpickle
 import msgspec
 
 from rungwise import checkpoints
 from rungwise.events import Completed, Job
 from rungwise.executors import Broke, Message, Paused, Said
+from rungwise.executors.command import Command
+from rungwise.executors.line import WorkerEnd
+from rungwise.executors.reasons import reason
+from rungwise.executors.shipping import Logging, log_as, unpickled
 from rungwise.trial import IMPORTING, PauseRequested, Trial
-from rungwise.words import shown
 
 
 class Hello(msgspec.Struct, frozen=True):
-    """The first message to a worker; `function` is the file that holds the pickled function."""
+    """The first message to a worker; the second is the pickled function, the source of whose files are `sources`."""
 
     path: list[str]
     folder: str
     pythonpath: str | None
-    function: str
+    sources: dict[str, str]
+    logging: Logging
 
 
 class Ready(msgspec.Struct, frozen=True, tag_field="fact", tag=str.lower):
@@ -46,94 +50,105 @@ class Ready(msgspec.Struct, frozen=True, tag_field="fact", tag=str.lower):
     error: str | None = None
 
 
-PAUSE = b"pause"
 PR_SET_PDEATHSIG = 1  # from linux/prctl.h
 FromWorker = Said | Ready
+encode = msgspec.json.Encoder().encode
 
 
-def reason(error: BaseException) -> str:
-    """An exception in one line, with the place where it was raised."""
-    frames = traceback.extract_tb(error.__traceback__)
-    place = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
-    text = shown(" ".join(str(error).split()))  # it may hold what cannot be sent: file names that are no text do
-    return f"{type(error).__name__}{': ' if text else ''}{text[:500]}{place}"
-
-
-class Line:
-    """Both directions of the line to the driver."""
-
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-        self._encode = msgspec.json.Encoder().encode
-        self.jobs: queue.SimpleQueue[bytes] = queue.SimpleQueue()
-        self.pausing = threading.Event()
-
-    def listen(self) -> None:
-        """Read what the driver says until it is gone; then end this process and all its children."""
-        with contextlib.suppress(EOFError, OSError):
-            while True:
-                message = self._connection.recv_bytes()
-                if message == PAUSE:
-                    self.pausing.set()
-                else:
-                    self.jobs.put(message)
-        os.killpg(os.getpgrp(), signal.SIGKILL)
-
-    def say(self, message: FromWorker) -> None:
-        """Tell the driver; if it is gone, `listen` ends this process."""
-        self._connection.send_bytes(self._encode(message))
-
-
-def work(job: Job, function: Callable[[Trial], object], line: Line, root: Path) -> None:
+def work(job: Job, function: Callable[[Trial], object], line: WorkerEnd, root: Path, slot: int) -> None:
     """Do one job; all that the function prints goes to a file beside its trial's folder."""
     folder = checkpoints.trial_folder(root, job.trial)
+    process = os.getpid()
     with folder.with_suffix(".log").open("ab", buffering=0) as output:
         os.dup2(output.fileno(), 1)
         os.dup2(output.fileno(), 2)
+    for name, fd in (("stdout", 1), ("stderr", 2)):
+        if getattr(getattr(sys, name), "closed", True):  # by a job before
+            setattr(sys, name, open(fd, "w", errors="backslashreplace", closefd=False))  # noqa: SIM115  # to the end
     places = count()
 
     def say(message: Message) -> None:
-        line.say(Said(job.lease, next(places), message))
+        line.say(encode(Said(job.lease, next(places), message)))
 
-    trial = Trial(job, folder, say, line.pausing.is_set)
+    trial = Trial(job, folder, say, line.pausing.is_set, worker=slot)
     ended: Message
     try:
-        function(trial)
-        wrong = trial.end()
+        returned = function(trial)
+        wrong = trial.end(returned, program=isinstance(function, Command))
         ended = Completed(job.trial) if wrong is None else Broke(job.trial, wrong)
     except PauseRequested:
         ended = Paused(job.trial)
     except BaseException as error:
-        traceback.print_exc()
+        _flush()
+        os.write(2, traceback.format_exc().encode(errors="backslashreplace"))  # sys.stderr may be anything by now
         ended = Broke(job.trial, reason(error))
-    sys.stdout.flush()
-    sys.stderr.flush()
+    _flush()
+    if os.getpid() != process:
+        os._exit(1)  # a forked child has left the function: the job is its parent's
     say(ended)
 
 
-def main(fd: int) -> None:
-    """Serve the driver at the other end of `fd` until it hangs up."""
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(Exception):  # the function has set it to None, closed it, or put its own there
+            stream.flush()
+
+
+def main(fd: int, slot: int) -> None:
+    """Serve the driver at the other end of `fd`, as worker number `slot`, until it hangs up."""
     os.set_inheritable(fd, False)
-    for number in (signal.SIGTERM, signal.SIGINT):  # sent to all processes at once: the driver says when to stop
-        signal.signal(number, lambda *_: None)  # not ignored, which the programs that we start would inherit
+    faulthandler.enable(2)  # where a crash was is then in the log of its trial
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    _outlive_signals()
     if sys.platform == "linux":
         # the thread below cannot run while the function is in C code that never lets go of the interpreter
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    line = Line(Connection(fd))
+    line = WorkerEnd(fd)
     threading.Thread(target=line.listen, daemon=True).start()
-    hello = msgspec.json.decode(line.jobs.get(), type=Hello)
+    hello = msgspec.json.decode(line.heard.get(), type=Hello)
     sys.path[:] = hello.path
     os.environ.pop("PYTHONPATH", None)  # what we were started with is not for the programs that we start
     if hello.pythonpath is not None:
         os.environ["PYTHONPATH"] = hello.pythonpath
+    log_as(hello.logging)
     IMPORTING.set()
     try:
-        function = cloudpickle.loads(Path(hello.function).read_bytes())
+        function = unpickled(line.heard.get(), hello.sources)
     except BaseException as error:
-        line.say(Ready(reason(error)))
+        line.say(encode(Ready(reason(error))))
         return
     IMPORTING.clear()
-    line.say(Ready())
+    line.say(encode(Ready()))
     decoder = msgspec.json.Decoder(Job)
     while True:
-        work(decoder.decode(line.jobs.get()), function, line, Path(hello.folder))
+        work(decoder.decode(line.heard.get()), function, line, Path(hello.folder), slot)
+
+
+def _outlive_signals() -> None:
+    """Signals that are sent to all processes at once do not end this one: the driver says when to stop.
+
+    They are not ignored, which the programs that we start would inherit; and forked children, which inherit handlers,
+    are as usual: `Process.terminate` is to end them.
+    """
+
+    def nothing(*_: Any) -> None:
+        pass
+
+    usual = {number: signal.signal(number, nothing) for number in (signal.SIGTERM, signal.SIGINT)}
+    here = threading.local()
+
+    def hold_back() -> None:  # or one that comes right after the fork would meet the handler and be lost
+        here.mask = signal.pthread_sigmask(signal.SIG_BLOCK, usual)
+
+    def let_through() -> None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, here.mask)
+
+    def restore() -> None:
+        for number, handler in usual.items():
+            if signal.getsignal(number) is nothing:
+                signal.signal(number, handler)
+        let_through()
+
+    os.register_at_fork(before=hold_back, after_in_parent=let_through, after_in_child=restore)

@@ -1,0 +1,190 @@
+"""The line between driver and worker: the driver never waits on it, whatever is written there."""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+
+import pytest
+
+import rungwise as rw
+from rungwise.events import Completed, Job, Reported
+from rungwise.executors import Broke, Message, Said
+from rungwise.executors.line import LARGEST, LENGTH, PIECE, DriverEnd, Garbled, WorkerEnd, a_line
+from rungwise.executors.local import LocalWorkers
+
+
+def a_pair() -> tuple[DriverEnd, WorkerEnd]:
+    driver, theirs = a_line()
+    return driver, WorkerEnd(theirs.detach())
+
+
+def test_messages_come_whole_and_in_order_however_they_are_cut(tmp_path: Path) -> None:
+    driver, theirs = a_line()
+    said = [b"one", b"", b"x" * 3 * PIECE, b"last"]
+    sent = b"".join(len(message).to_bytes(LENGTH, "big") + message for message in said)
+    heard: list[bytes] = []
+
+    def send() -> None:
+        for at in range(0, len(sent), 9_973):
+            theirs.sendall(sent[at : at + 9_973])
+        theirs.close()
+
+    sender = threading.Thread(target=send)
+    sender.start()
+    while (messages := driver.read()) is not None:
+        heard += messages
+    sender.join()
+    assert heard == said
+
+
+def test_half_a_message_is_not_waited_for() -> None:
+    driver, theirs = a_line()
+    theirs.sendall((5).to_bytes(LENGTH, "big") + b"hal")
+    assert driver.read() == []
+    assert driver.read() == []
+    theirs.close()
+    assert driver.read() is None
+
+
+def test_what_cannot_be_a_length_is_garbled() -> None:
+    driver, theirs = a_line()
+    theirs.sendall(b"Epoch 1: loss 0.3")
+    with pytest.raises(Garbled):
+        driver.read()
+    driver, theirs = a_line()
+    theirs.sendall((LARGEST + 1).to_bytes(LENGTH, "big"))
+    with pytest.raises(Garbled):
+        driver.read()
+
+
+def test_a_worker_that_reads_nothing_does_not_hold_up_the_driver() -> None:
+    driver, theirs = a_line()
+    large = bytes(8 * 2**20)
+    driver.send(large)
+    driver.send(b"next")
+    assert driver.waits
+    worker = WorkerEnd(theirs.detach())
+    heard: list[bytearray] = []
+    reader = threading.Thread(
+        target=lambda: heard.extend(worker._take(int.from_bytes(worker._take(LENGTH), "big")) for _ in range(2))
+    )
+    reader.start()
+    while driver.waits:
+        driver.push()
+    reader.join()
+    assert heard == [large, b"next"]
+
+
+def test_a_forked_child_has_no_line() -> None:
+    driver, worker = a_pair()
+    worker.say(b"before")
+    child = os.fork()
+    if child == 0:
+        try:
+            worker.say(b"from the child")
+        except rw.InputError as error:
+            os._exit(0 if "the process that was given it" in str(error) else 1)
+        os._exit(2)
+    assert os.waitpid(child, 0)[1] == 0
+    worker.say(b"after")
+    assert driver.read() == [b"before", b"after"]
+
+
+def test_threads_do_not_mix_their_messages() -> None:
+    driver, worker = a_pair()
+    each = 300
+
+    def say(letter: bytes) -> None:
+        for _ in range(each):
+            worker.say(letter * 5_000)
+
+    threads = [threading.Thread(target=say, args=(bytes([65 + n]),)) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    heard: list[bytes] = []
+    while len(heard) < 4 * each:
+        heard += driver.read() or []
+    assert all(len(message) == 5_000 and len(set(message)) == 1 for message in heard)
+
+
+# And in a run: what happens to the driver, the job and the worker.
+
+
+def the_line() -> int:
+    """The descriptor of this worker's line."""
+    fds = [int(name) for name in os.listdir("/proc/self/fd")]
+    for fd in fds:
+        try:
+            if fd > 2 and os.readlink(f"/proc/self/fd/{fd}").startswith("socket:"):
+                return fd
+        except OSError:
+            pass
+    raise AssertionError("no line")
+
+
+def writes_garbage(trial: rw.Trial) -> None:
+    os.write(the_line(), b"Epoch 1: loss 0.3\n")
+    threading.Event().wait(600)
+
+
+def writes_a_wrong_message(trial: rw.Trial) -> None:
+    os.write(the_line(), (2).to_bytes(LENGTH, "big") + b"{}")
+    threading.Event().wait(600)
+
+
+def dies_in_the_middle(trial: rw.Trial) -> None:
+    os.write(the_line(), (100).to_bytes(LENGTH, "big") + b"half of")
+    os.kill(os.getpid(), 9)
+
+
+def hangs_in_the_middle(trial: rw.Trial) -> None:
+    os.write(the_line(), (100).to_bytes(LENGTH, "big") + b"half of")
+    threading.Event().wait(600)
+
+
+def run_one(workers: LocalWorkers, job: Job) -> list[Message]:
+    workers.submit(job)
+    said: list[Said] = []
+    while not any(isinstance(each.message, Completed | Broke) for each in said):
+        said += workers.poll()
+    return [each.message for each in said]
+
+
+NOT_UNDERSTOOD = "what its worker process said was not understood: something else wrote on the line to it"
+
+
+@pytest.mark.parametrize(
+    ("function", "reason"),
+    [
+        (writes_garbage, NOT_UNDERSTOOD),
+        (writes_a_wrong_message, NOT_UNDERSTOOD),
+        (dies_in_the_middle, "the worker process was killed by SIGKILL; out of memory?"),
+        (hangs_in_the_middle, "the job took longer than job_seconds=3"),
+    ],
+)
+def test_garbage_and_half_messages_end_the_worker_and_not_the_driver(function, reason: str, tmp_path: Path) -> None:
+    workers = LocalWorkers(function, 1, tmp_path, job_seconds=3 if function is hangs_in_the_middle else None)
+    try:
+        assert run_one(workers, Job(0, {"x": 0.5}, 0, 1)) == [Broke(0, reason)]
+        assert workers._busy == workers._idle == []
+    finally:
+        workers.close()
+
+
+def reports_from_threads(trial: rw.Trial) -> None:
+    threads = [threading.Thread(target=lambda: [trial.report(0.5) for _ in range(20)]) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def test_a_function_may_report_from_its_threads(tmp_path: Path) -> None:
+    workers = LocalWorkers(reports_from_threads, 1, tmp_path)
+    try:
+        said = run_one(workers, Job(0, {"x": 0.5}, 0, 80))
+    finally:
+        workers.close()
+    assert [each.resource for each in said if isinstance(each, Reported)] == list(range(1, 81))
