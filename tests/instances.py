@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +13,7 @@ from hypothesis import strategies as st
 
 import rungwise as rw
 from rungwise.core.criteria import RANKINGS
+from rungwise.events import Fact, Reported
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,8 @@ class Instance:
     numbers: dict[str, float]
     small: int
     """A number that schedulers take as they need it: bracket_size, interval, …"""
+    score: str
+    """Which of a trial's reports counts, "last" or "best"."""
 
     def scheduler(self, algorithm: str) -> rw.Scheduler:
         most = self.arguments["max_resource"] or self.resources[-1]
@@ -62,8 +68,19 @@ class Instance:
             workers=self.workers,
             trials=len(self.rows),
             rows=self.rows,
+            score=self.score,
             drain=self.drain,
         )
+
+    def told(self, facts: Iterable[Fact]) -> Iterator[Fact]:
+        """`facts` as a scheduler is told them: losses in place of scores."""
+        losses: dict[int, list[float]] = defaultdict(list)
+        for fact in facts:
+            if isinstance(fact, Reported):
+                own = losses[fact.trial]
+                own.append(math.inf if fact.score is None else fact.score * (-1 if self.mode == "max" else 1))
+                fact = Reported(fact.trial, fact.resource, min(own) if self.score == "best" else own[-1])
+            yield fact
 
 
 @st.composite
@@ -119,4 +136,5 @@ def instances(draw: st.DrawFn, fixed_epsilon: bool = True) -> Instance:
         epsilon,
         numbers,
         draw(st.sampled_from([1, 2, 3, 5, 9])),
+        draw(st.sampled_from(["last", "best"])),
     )

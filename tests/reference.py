@@ -174,12 +174,16 @@ def simulate(
     trials: int,
     rows: list[int],
     resources: list[int] | None = None,
+    score: str = "last",
     drain: bool = True,
     epsilon: float | str = "auto",
     ranking: str = "soft",
     numbers: dict[str, float] | None = None,
 ) -> Outcome:
-    """Run `algorithm`, "asha" or "pasha", over curves; `seconds` are cumulative, trial i takes row `rows[i]`."""
+    """Run `algorithm`, "asha" or "pasha", over curves; `seconds` are cumulative, trial i takes row `rows[i]`.
+
+    With `score` "best" a trial's loss at a resource is its best so far, with "last" (the papers') the one there.
+    """
     columns = list(range(1, len(scores[0]) + 1)) if resources is None else resources
     times = [[float(column) for column in columns] for _ in scores] if seconds is None else seconds
     levels = ladder(min_resource, eta, columns[-1] if max_resource is None else max_resource)  # §8: the table's last
@@ -228,6 +232,8 @@ def simulate(
         loss = math.inf  # of a job that fails
         if job.ahead:
             _, resource, loss = job.ahead.pop(0)
+            if score == "best":  # what a trial reported counts for nothing where an earlier report of it was better
+                loss = min([loss] + [earlier for trial, _, earlier in world.reports if trial == job.trial])
             world.reports.append((job.trial, resource, loss))
         if job.ahead:
             job.time = job.ahead[0][0]

@@ -20,6 +20,7 @@ from rungwise.core.criteria import RANKINGS
 from rungwise.executors.command import Command
 from rungwise.explain import number, numbers
 from rungwise.log import StudyError
+from rungwise.metrics import SCORES
 from rungwise.names import InputError, suggestion
 from rungwise.objective import NamedFunction, load_attribute
 from rungwise.report.export import export as export_study
@@ -35,7 +36,7 @@ F = TypeVar("F", bound=Callable[..., object])
 
 SETTINGS = "rungwise.toml"
 IN_SETTINGS = (
-    "function", "command", "space", "scheduler", "searcher", "mode", "trials", "resource", "seconds", "target",
+    "function", "command", "space", "scheduler", "searcher", "mode", "score", "trials", "resource", "seconds", "target",
     "workers", "study", "seed", "initial", "warm_start", "refit", "job_seconds", "silence_seconds", "retries",
     "keep_checkpoints", "sync", "quiet",
 )  # fmt: skip
@@ -92,6 +93,7 @@ def budget_options(command: F) -> F:
 @click.option("--config", type=click.Path(path_type=Path), help=f"Settings in TOML (default: {SETTINGS}, if there).")
 @click.option("--space", help="A .json or .toml file, JSON text, or file.py:NAME.")
 @click.option("--mode", type=click.Choice(["min", "max"]), help="Whether less or more is better.")
+@click.option("--score", type=click.Choice(SCORES), help="Which of a trial's reports counts (default last).")
 @click.option("--study", type=click.Path(path_type=Path), help="The study's file (default: rungwise.db).")
 @click.option("--scheduler", type=click.Choice(sorted(SCHEDULERS)), help="Default: pasha.")
 @click.option("--searcher", type=click.Choice(sorted({*SEARCHERS} - {"first"})), help="Default: random.")

@@ -28,8 +28,9 @@ class Job(msgspec.Struct, frozen=True, eq=False):
 
     `reported` is the highest resource that is known already, where the job was given out before. `lease` is
     another number each time that a job is given out, so that a message can be told from one of an earlier time.
-    `study` is the id of the study, which checkpoints carry: trial 3 of another study is another trial. It says where
-    the job comes from, not what is to be done, so jobs that differ in it alone are equal.
+    `study` is the id of the study, which checkpoints carry: trial 3 of another study is another trial. `score` and
+    `mode` are the study's: under "best" the worker keeps the state of the best score. These three say where the job
+    comes from, not how far it goes, so jobs that differ in them alone are equal.
     """
 
     trial: int
@@ -40,6 +41,8 @@ class Job(msgspec.Struct, frozen=True, eq=False):
     reported: int = 0
     lease: int = 0
     study: str = ""
+    score: str = "last"
+    mode: str = "min"
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Job) and self._work == other._work
@@ -122,7 +125,8 @@ class Created(Fact, frozen=True):
 
     `mode` is "min" or "max", or one of them for each of several metrics. `run` is how it was run first (function or
     command, workers, …), for `rungwise resume`. `id` is a random name made with the study; a study that was begun
-    before there were ids has none.
+    before there were ids has none. `score` says which of a trial's reports counts at a resource: the "last", or the
+    "best" up to there.
     """
 
     space: dict[str, Any]
@@ -133,6 +137,7 @@ class Created(Fact, frozen=True):
     version: str
     run: dict[str, Any] = {}
     id: str = ""
+    score: str = "last"
 
 
 class Opened(Fact, frozen=True):

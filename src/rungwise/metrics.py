@@ -1,5 +1,7 @@
 """What does a score mean? One metric or several, each to be minimised or maximised; scores in, losses out.
 
+And which of a trial's reports counts at a resource: the last one (the PASHA paper's), or the best up to there.
+
 Imports `events`, `names` and `values` only.
 """
 
@@ -13,6 +15,7 @@ from rungwise.events import Score
 from rungwise.names import InputError, suggestion
 
 Loss = float | tuple[float, ...]
+SCORES = ("last", "best")
 
 
 @final
@@ -24,10 +27,12 @@ class Metrics:
     >>> Metrics({"accuracy": "max", "seconds": "min"}).losses({"accuracy": 0.9, "seconds": None})
     (-0.9, inf)
 
-    Raises `InputError` for a mode that is none.
+    With `score="best"` a trial's score at a resource is the best of its reports up to there.
+
+    Raises `InputError` for a mode or a score that is none, and for the best of several metrics.
     """
 
-    def __init__(self, mode: str | Mapping[str, str]) -> None:
+    def __init__(self, mode: str | Mapping[str, str], score: str = "last") -> None:
         several = isinstance(mode, Mapping)
         given = list(mode.values()) if isinstance(mode, Mapping) else [mode]
         for each in given:
@@ -38,7 +43,12 @@ class Metrics:
             len(names) < 2 or not all(isinstance(name, str) and name and name.isprintable() for name in names)
         ):
             raise InputError(f"mode must be 'min', 'max', or a dict of two metrics or more, not {mode!r}")
+        if score not in SCORES:
+            raise InputError(f"score must be 'last' or 'best', not {score!r}{suggestion(str(score), SCORES)}")
+        if score == "best" and names:
+            raise InputError(f"score='best' is for one metric: of {', '.join(names)} together there is no one best")
         self.names: tuple[str, ...] = names
+        self._best = score == "best"
         self._signs = tuple(-1.0 if each == "max" else 1.0 for each in given)
 
     def wrong(self, score: object) -> str | None:
@@ -49,6 +59,16 @@ class Metrics:
             wanted = ", ".join(f"{name!r}: …" for name in self.names)
             return f"this study has several metrics: report {{{wanted}}}, not {score!r:.80}"
         return None
+
+    def counted(self, before: Any, now: Any) -> Any:
+        """What counts at a report: the score `now`, or what counted `before` (None: nothing) where that is as good.
+
+        >>> Metrics("min", "last").counted(0.2, 0.3), Metrics("min", "best").counted(0.2, 0.3)
+        (0.3, 0.2)
+        """
+        if self._best and before is not None and not self.losses(now) < self.losses(before):  # type: ignore[operator]
+            return before
+        return now
 
     def losses(self, score: Score | None) -> Loss:
         """What is to be minimised; `inf` where a score is not finite."""
@@ -65,4 +85,4 @@ class Metrics:
 
 
 def _loss(sign: float, score: Any) -> float:
-    return math.inf if score is None else sign * score
+    return math.inf if score is None or math.isnan(score) else sign * score

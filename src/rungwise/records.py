@@ -32,7 +32,9 @@ class TrialRecord(msgspec.Struct):
     resource: int = 0
     """The highest resource reported, refits aside."""
     score: Any = None
-    """The score there (nan if it was not finite); None before the first report."""
+    """What counts there: the last report, or the best so far. nan if it is not finite; None before the first."""
+    peak: int = 0
+    """The resource at which that was reported."""
     seconds_used: float = 0.0
     """The training time that it took to get there."""
     paused_at: int = 0
@@ -81,8 +83,8 @@ class TrialRecord(msgspec.Struct):
         return max(self.refit, default=job.start) if job.refit else self.resource
 
     def add(self, resource: int, score: Score | None, seconds: float) -> None:
-        """A report, `seconds` of training after the one before."""
-        self.resource = resource
+        """A report, `seconds` of training after the one before; it is what counts now."""
+        self.resource = self.peak = resource
         self.seconds_used += seconds
         if self.metrics:
             told = score if isinstance(score, dict) else {}

@@ -44,6 +44,7 @@ def tune(
     space: Space | Mapping[str, Any],
     *,
     mode: str | Mapping[str, str],
+    score: str = "last",
     scheduler: Scheduler | str = "pasha",
     searcher: Searcher | str = "random",
     trials: int | None = None,
@@ -71,6 +72,9 @@ def tune(
     a file: if it is there, the study in it is taken up where it stood, and the totals are the new ones.
     Without it the study is kept in memory. `initial` and `warm_start` are as for `Study`: configurations to try first,
     and an earlier study to learn from. It ends sooner if the searcher has no configuration left (a grid).
+
+    With `score="best"` a trial's score at a resource is the best of its reports up to there, in place of the last one,
+    and `study.best.load()` gives the state of that report: for curves that get worse again.
 
     `refit=True` trains the best trial on to the scheduler's `max_resource` at the end, a number to that
     resource. A job that takes longer than `job_seconds`, or reports nothing for longer than `silence_seconds` (the
@@ -126,8 +130,9 @@ def tune(
     elif isinstance(function, NamedFunction):
         how["function"] = function.target
     opened = Study(
-        space, scheduler, searcher, mode=mode, seed=seed, initial=initial, warm_start=warm_start, path=study, run=how
-    )
+        space, scheduler, searcher, mode=mode, score=score, seed=seed, initial=initial, warm_start=warm_start,
+        path=study, run=how,
+    )  # fmt: skip
     opened.set_budget(budget)
     run(
         opened,

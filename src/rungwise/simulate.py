@@ -50,6 +50,7 @@ def simulate(
     workers: int = 4,
     trials: int = 256,
     rows: Sequence[int] | Searcher | None = None,
+    score: str = "last",
     seed: int = 0,
     drain: bool = True,
 ) -> Simulation:
@@ -61,7 +62,7 @@ def simulate(
     resource. Reports arrive one at a time in the order of simulated time, at equal times in the order in
     which their jobs were given out; free workers get work after each job that ends. A job ends with its
     last report. It ends when `trials` have been started and no more work can be given out, or, with
-    `drain=False`, at the moment when the last one is started (the rule of the paper).
+    `drain=False`, at the moment when the last one is started (the rule of the paper). `score` is as for `Study`.
 
     >>> table = CurveTable(np.arange(27.0).reshape(3, 9), mode="max")
     >>> simulate("asha", table, workers=1, trials=3).best_trial is None
@@ -83,7 +84,7 @@ def simulate(
     if scheduler.max_resource is not None and scheduler.max_resource > last:
         raise InputError(f"max_resource={scheduler.max_resource} is beyond the table, which ends at {last}")
     space = Space({"row": Integer(0, len(table) - 1)})
-    study = Study(space, scheduler, searcher, mode=table.mode, seed=seed)
+    study = Study(space, scheduler, searcher, mode=table.mode, score=score, seed=seed)
     study.extend(trials=trials)
     clock = _Clock(table, study, workers)
     drive(study, clock, drain=drain, watch=clock.look)

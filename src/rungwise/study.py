@@ -13,6 +13,7 @@ import secrets
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,10 @@ class Study(turns.InTurn):
     it is there: jobs that were running are given out again. A report is durable when
     `report` returns. `run` is noted in the log for whoever resumes it.
 
+    With `score="best"` a trial's score at a resource is the best of its reports up to there, in place of the last one:
+    for curves that get worse again, as those of boosting and fine-tuning do. All that is decided, and the answer,
+    follows it; `trials[i].reports` are what was reported. It is for one metric.
+
     The configurations in `initial` are tried first. With `warm_start`, an earlier study or its file, of the same mode,
     its best configuration comes next, and the searcher is told its results; `Study.searcher.left_out` counts those of
     its configurations that do not fit this space. Both are kept in the new study's file.
@@ -94,6 +99,7 @@ class Study(turns.InTurn):
         searcher: Searcher | str = "random",
         *,
         mode: str | Mapping[str, str] = "min",
+        score: str = "last",
         seed: int = 0,
         initial: Sequence[Mapping[str, Any]] = (),
         warm_start: Study | str | Path | None = None,
@@ -101,7 +107,7 @@ class Study(turns.InTurn):
         run: dict[str, Any] | None = None,
     ) -> None:
         mode = dict(mode) if isinstance(mode, Mapping) else mode
-        Metrics(mode)
+        Metrics(mode, score)
         if whole(seed, "seed") < 0:
             raise InputError(f"seed must be 0 or more, not {seed!r}")
         space = as_space(space)
@@ -109,7 +115,7 @@ class Study(turns.InTurn):
         searcher_given, searcher = searcher, own(as_searcher(searcher, space))
         settings, leads = searcher.settings(), bool(initial) or warm_start is not None
         if leads:
-            lead = First(space, points=initial, earlier=_earlier(warm_start, mode))
+            lead = First(space, points=initial, earlier=_earlier(warm_start, mode, score))
             settings = lead.settings() | {"searcher": settings}
         if isinstance(mode, dict) and not getattr(scheduler, "several_metrics", False):
             raise InputError(
@@ -125,6 +131,7 @@ class Study(turns.InTurn):
             __version__,
             plain(run or {}, "what is noted of a run"),
             id=secrets.token_hex(8),
+            score=score,
         )
         if path is not None and not isinstance(path, (str, Path)):
             raise InputError(f"the study's file must be a path, not {path!r}")
@@ -197,7 +204,8 @@ class Study(turns.InTurn):
         self.how = created.run  # how it was run last
         self.id = created.id  # what its checkpoints are known by
         self.mode, self.seed = created.mode, created.seed
-        self.metrics = Metrics(created.mode)
+        self.score = created.score
+        self.metrics = Metrics(created.mode, created.score)
         self.trials: list[TrialRecord] = []
         self.budget = Budget()
         self.rises: list[Raised] = []
@@ -236,7 +244,7 @@ class Study(turns.InTurn):
     def _compared(self, wanted: Created, found: Fact) -> Created:
         if not isinstance(found, Created):
             raise StudyError(f"{self._path} does not begin as a study does; name another file")
-        for what in ("space", "mode", "seed", "searcher", "scheduler"):
+        for what in ("space", "mode", "score", "seed", "searcher", "scheduler"):
             new, old = getattr(wanted, what), getattr(found, what)
             if what == "searcher":
                 new, old = ({name: s[name] for name in s if name not in REMEMBERED} for s in (new, old))
@@ -485,10 +493,10 @@ class Study(turns.InTurn):
         elif type(fact) is Started:
             record = TrialRecord(fact.trial, fact.config, self.metrics.names)
             self.trials.append(record)
-            self._run(record, Job(fact.trial, record.config, 0, fact.until, study=self.id), fact)
+            self._run(record, self._job_of(record, 0, fact.until), fact)
         elif type(fact) is Promoted:
             record = self.trials[fact.trial]
-            self._run(record, Job(fact.trial, record.config, record.paused_at, fact.until, study=self.id), fact)
+            self._run(record, self._job_of(record, record.paused_at, fact.until), fact)
         elif type(fact) is Raised:
             self.rises.append(fact)
             self._tell(fact)
@@ -498,8 +506,7 @@ class Study(turns.InTurn):
             self._again.append(self._running[fact.trial])
         elif type(fact) is Refitted:
             record = self.trials[fact.trial]
-            job = Job(fact.trial, record.config, fact.start, fact.until, refit=True, study=self.id)
-            self._run(record, job, fact)
+            self._run(record, self._job_of(record, fact.start, fact.until, refit=True), fact)
         elif type(fact) is Extended:
             self.budget = Budget(fact.trials, fact.resource, fact.seconds, fact.target)
             self._target_reached = any(
@@ -509,6 +516,10 @@ class Study(turns.InTurn):
             self._again = deque(self._running.values())  # their driver is gone
             self.how = fact.run or self.how
             self._tell(fact)
+
+    def _job_of(self, record: TrialRecord, start: int, until: int, refit: bool = False) -> Job:
+        mode = self.mode if isinstance(self.mode, str) else "min"  # of several there is no best
+        return Job(record.number, record.config, start, until, refit, study=self.id, score=self.score, mode=mode)
 
     def _run(self, record: TrialRecord, job: Job, fact: Fact) -> None:
         record.job = self._running[job.trial] = job
@@ -523,10 +534,13 @@ class Study(turns.InTurn):
             return
         self.resource_used += fact.resource - record.resource
         assert not isinstance(fact.score, tuple)
+        before, peak = record.score, record.peak
         record.add(fact.resource, fact.score, fact.seconds)
+        if (counted := self.metrics.counted(before, record.score)) is not record.score:
+            record.score, record.peak = counted, peak
         if self.budget.target is not None and self._reaches_target(record.score):
             self._target_reached = True
-        self._tell(Reported(fact.trial, fact.resource, self.metrics.losses(fact.score), fact.seconds))
+        self._tell(Reported(fact.trial, fact.resource, self.metrics.losses(record.score), fact.seconds))
 
     def _apply_end(self, fact: Completed | Failed) -> None:
         record = self.trials[fact.trial]
@@ -667,7 +681,7 @@ class Study(turns.InTurn):
         return rows
 
     def rows(self, *, reports: bool = False) -> list[dict[str, Any]]:
-        """A dict a trial (its last score), or with `reports` one a report.
+        """A dict a trial (with the score that counts: its last, or its best), or with `reports` one a report.
 
         Keys: trial, state, resource, score (score.NAME for each of several metrics), seconds, refit (only with
         `reports`), and config.NAME for each parameter that exists under the values of the others.
@@ -695,18 +709,21 @@ class Study(turns.InTurn):
             return {"score": score}
         return {f"score.{name}": None if score is None else score[name] for name in self.metrics.names}
 
-    def rung_results(self) -> list[dict[str, Any]]:
+    def rung_results(self, score: str | None = None) -> list[dict[str, Any]]:
         """A dict a trial that has ended a job: "config", and "results", [level, loss] at the rungs that it completed.
 
-        A loss that is not finite is None; so is the last of a trial that failed.
+        A loss that is not finite is None; so is the last of a trial that failed. `score` is how to count, "last" or
+        "best", if not as this study does.
         """
+        metrics = self.metrics if score is None else Metrics(self.mode, score)
         trials = []
         for record in self.trials:
-            reported = list(record.reports)
+            reports = record.reports
+            reported, counted = list(reports), list(accumulate(reports.values(), metrics.counted))
             results: list[list[Any]] = []
             for level in sorted(level for level in self._completed if level <= record.paused_at):
                 if at := bisect_right(reported, level):
-                    losses = self.metrics.losses(record.reports[reported[at - 1]])
+                    losses = metrics.losses(counted[at - 1])
                     finite = all(map(math.isfinite, losses if isinstance(losses, tuple) else (losses,)))
                     results.append([level, losses if finite else None])
             if record.failure is not None:
@@ -751,8 +768,8 @@ def _handed(job: Job) -> Job:
     return msgspec.structs.replace(job, config=copied(job.config))
 
 
-def _earlier(study: Study | str | Path | None, mode: str | dict[str, str]) -> list[dict[str, Any]]:
-    """What a warm start takes over from `study`."""
+def _earlier(study: Study | str | Path | None, mode: str | dict[str, str], score: str) -> list[dict[str, Any]]:
+    """What a warm start takes over from `study`, its scores counted as in the new study."""
     if study is None:
         return []
     if not isinstance(study, (Study, str, Path)):
@@ -762,4 +779,4 @@ def _earlier(study: Study | str | Path | None, mode: str | dict[str, str]) -> li
         study.close()
     if study.mode != mode:
         raise InputError(f"the earlier study has mode {study.mode!r}, this one {mode!r}; its scores mean the opposite")
-    return study.rung_results()
+    return study.rung_results(score)

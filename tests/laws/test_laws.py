@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import subprocess
 import sys
 from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -105,12 +105,8 @@ def test_invariants_after_every_fact(algorithm: str, instance: Instance) -> None
     if scheduler.max_resource is None:
         scheduler = scheduler.up_to(instance.resources[-1])
     watched = Watched(scheduler)
-    sign = -1 if instance.mode == "max" else 1
     started = 0
-    for fact in decisions(simulation):
-        if isinstance(fact, Reported):
-            loss = math.inf if fact.score is None else sign * fact.score
-            fact = Reported(fact.trial, fact.resource, loss)
+    for fact in instance.told(decisions(simulation)):
         more = started < len(instance.rows)
         started += isinstance(fact, Started)
         if isinstance(fact, Promoted):
@@ -129,16 +125,34 @@ def test_pasha_under_a_fixed_top_ceiling_is_asha(instance: Instance) -> None:
     pasha = rw.PASHA(**instance.arguments | {"max_resource": asha.study.scheduler.max_resource})
     top = pasha.asha.ladder.rung_at(pasha.max_resource)
     pasha.asha.ceiling = top
-    for fact in (fact for _, fact in asha.study.facts()):
+    for fact in instance.told(fact for _, fact in asha.study.facts()):
         if isinstance(fact, Promoted):
             assert pasha.ask() == Promote(fact.trial, fact.until, fact.rank, fact.size)
         elif isinstance(fact, Started):
             assert pasha.ask() == Start(fact.until)
-        if isinstance(fact, Reported):
-            loss = math.inf if fact.score is None else fact.score * (-1 if instance.mode == "max" else 1)
-            pasha.tell(Reported(fact.trial, fact.resource, loss))
-        else:
-            pasha.tell(fact)
+        pasha.tell(fact)
+
+
+def alike(one: rw.Simulation, other: rw.Simulation) -> None:
+    assert other.jobs == one.jobs
+    assert other.ceilings == one.ceilings
+    assert other.best_trial == one.best_trial
+    assert other.study.rung_results() == one.study.rung_results()
+
+
+@every_scheduler
+@settings(max_examples=40)
+@given(instance=instances())
+def test_the_best_score_is_the_last_of_curves_that_only_improve(algorithm: str, instance: Instance) -> None:
+    """On such curves "best" and "last" decide alike; on any curves "best" is "last" on those of the best so far."""
+    best, last = replace(instance, score="best"), replace(instance, score="last")
+    finite = np.where(np.isfinite(instance.scores), instance.scores, np.nan)
+    better = np.fmax if instance.mode == "max" else np.fmin
+    so_far = better.accumulate(finite, axis=1)
+    improving = rw.CurveTable(so_far, instance.seconds, mode=instance.mode, resources=instance.resources)
+    plain = last.run(algorithm, improving)
+    alike(plain, best.run(algorithm, improving))
+    alike(plain, best.run(algorithm))
 
 
 @every_scheduler

@@ -23,7 +23,6 @@ def follow(instance: Instance, algorithm: str, move: Callable[[slow.History, boo
     """At every fact of a simulated study the scheduler and the reference say the same."""
     run = instance.run(algorithm)
     scheduler = as_scheduler(instance.scheduler(algorithm))
-    sign = -1 if instance.mode == "max" else 1
     history = slow.History()
     if isinstance(scheduler, rw.AsyncHyperband):
         history.tops = [ladder.open_level for ladder in scheduler.ladders]
@@ -38,12 +37,10 @@ def follow(instance: Instance, algorithm: str, move: Callable[[slow.History, boo
             said = "promote", answer.trial, answer.until
         assert said == move(history, more)
 
-    facts: list[Fact] = [fact for _, fact in run.study.facts()]
+    facts = list(instance.told(fact for _, fact in run.study.facts()))
     for fact, following in zip(facts, [*facts[1:], None], strict=True):
         if isinstance(fact, Reported):
-            loss = math.inf if fact.score is None else sign * fact.score
-            fact = Reported(fact.trial, fact.resource, loss)
-            history.reports.append((fact.trial, fact.resource, loss))
+            history.reports.append((fact.trial, fact.resource, fact.score))
         elif isinstance(fact, Started):
             history.starts.append(fact.until)
         elif isinstance(fact, Promoted):
@@ -119,7 +116,7 @@ def test_one_ladder_of_pasha_under_asynchronous_hyperband_is_pasha(instance: Ins
     hyperband = rw.AsyncHyperband(ladder=instance.scheduler("pasha"), brackets=1, max_resource=most)
     one = rw.simulate(
         hyperband, instance.table, workers=instance.workers, trials=len(instance.rows), rows=instance.rows,
-        drain=instance.drain,
+        drain=instance.drain, score=instance.score,
     )  # fmt: skip
     assert (one.jobs, one.ceilings, one.study.rises) == (pasha.jobs, pasha.ceilings, pasha.study.rises)
 

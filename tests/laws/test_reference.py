@@ -36,6 +36,7 @@ def same(instance: Instance, algorithm: str) -> None:
         epsilon=instance.epsilon,
         ranking=instance.ranking,
         numbers=instance.numbers,
+        score=instance.score,
     )
     assert ours.jobs == theirs.jobs
     assert ours.ceilings == theirs.ceilings
