@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -117,3 +120,20 @@ def test_scores_that_cannot_be(score: str, mode: str, said: str) -> None:
     with pytest.raises(rw.InputError) as error:
         rw.tune(len, SPACE, mode=mode, score=score, trials=3, quiet=True)
     assert str(error.value) == said
+
+
+def test_from_the_command_line(tmp_path: Path) -> None:
+    (tmp_path / "train.py").write_text(
+        "def train(trial):\n    for epoch in trial:\n        trial.report(0.5 + (epoch - 2) ** 2)\n"
+    )
+    space = '{"x": {"type": "float", "low": 0, "high": 1}}'
+    command = [str(Path(sys.executable).with_name("rungwise"))]
+    tune = [*command, "tune", "train.py:train", "--space", space, "--mode", "min", "--trials", "3", "--quiet"]
+    options = ["--scheduler", "full", "--max-resource", "5", "--score", "best"]
+    run = subprocess.run([*tune, *options], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert run.returncode == 0, run.stderr
+    best = subprocess.run([*command, "best", "rungwise.db", "--json"], cwd=tmp_path, capture_output=True, check=True)
+    assert json.loads(best.stdout)["score"] == 0.5
+    again = subprocess.run([*tune, *options[:-1], "last"], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert again.returncode == 2
+    assert "is a study of another score: 'best' there, 'last' now" in again.stderr

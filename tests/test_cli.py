@@ -236,6 +236,7 @@ WRONG = {
     "a command with a typo": (["tune"], toml('mode = "min"\ntrials = 3\ncommand = ["python", "{y}"]\n[space.x]\ntype = "float"\nlow = 0\nhigh = 1'), "{y} in the command is unknown"),
     "a command as text": (["tune"], toml('mode = "min"\ntrials = 3\ncommand = "python train.py"\n[space]'), "a command is a list of text"),
     "both": (["tune"], toml('mode = "min"\nfunction = "train.py:train"\ncommand = ["a"]\n[space]'), "either a function"),
+    "a score": (["tune"], toml(TOML.replace("trials = 9", 'trials = 9\nscore = "bets"')), "score must be 'last' or 'best', not 'bets'; did you mean 'best'?"),
     "trials as text": (["tune"], toml(TOML.replace("trials = 9", 'trials = "9"')), "trials must be a whole number, not '9'"),
     "workers as text": (["tune"], toml(TOML.replace("workers = 2", 'workers = "2"')), "workers must be a whole number, not '2'"),
     "a ranking": (["tune"], toml(TOML.replace('"soft"', '"sooft"')), "there is no ranking 'sooft'; did you mean 'soft'?"),
