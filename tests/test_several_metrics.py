@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 import reference
 import rungwise as rw
-from rungwise.core.pareto import pareto_front, pareto_order
+from rungwise.core.fronts import Fronts
+from rungwise.core.pareto import ParetoFront
 
 MODE = {"accuracy": "max", "seconds": "min"}
 SPACE = {"x": rw.Float(0, 1), "y": rw.Float(0, 1)}
@@ -46,9 +47,12 @@ def slow_order(losses: list[tuple[float, ...]]) -> list[int]:
 
 @given(st.lists(LOSSES, max_size=14))
 def test_non_dominated_sorting(losses: list[tuple[float, ...]]) -> None:
-    assert pareto_order(np.array(losses).reshape(-1, 2)) == slow_order(losses)
-    front = {a for a in range(len(losses)) if not any(dominates(b, losses[a]) for b in losses)}
-    assert set(pareto_front(dict(enumerate(losses)))) == front
+    fronts, best = Fronts(2), ParetoFront()
+    for place, each in enumerate(losses):
+        fronts.add(each, place)
+        best.add(place, each)
+        assert fronts.order().tolist() == slow_order(losses[: place + 1])
+    assert best.trials == [a for a in range(len(losses)) if not any(dominates(b, losses[a]) for b in losses)]
 
 
 class Slow:

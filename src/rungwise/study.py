@@ -21,7 +21,7 @@ import msgspec
 
 from rungwise import checkpoints, explain, frames, turns
 from rungwise.core import Scheduler, as_scheduler
-from rungwise.core.pareto import pareto_front
+from rungwise.core.pareto import ParetoFront
 from rungwise.events import (
     Answer,
     Broken,
@@ -219,7 +219,7 @@ class Study(turns.InTurn):
             real = self._path.resolve() if self._path.is_symlink() else self._path
             self._folder = Path(f"{real}.trials")
         self._results: dict[int, tuple[float, int]] = {}  # level -> best loss there and its trial
-        self._several: dict[int, dict[int, tuple[float, ...]]] = {}  # level -> trial -> losses
+        self._several: dict[int, ParetoFront] = {}  # level -> where there are several metrics, the best there
         self._completed: dict[int, int] = {}  # level -> jobs that ended there
         self._running: dict[int, Job] = {}
         self._again: deque[Job] = deque()  # to be given out once more
@@ -558,7 +558,7 @@ class Study(turns.InTurn):
             loss = self.metrics.losses(record.score)
             if isinstance(loss, tuple):
                 if all(map(math.isfinite, loss)):
-                    self._several.setdefault(job.until, {})[fact.trial] = loss
+                    self._several.setdefault(job.until, ParetoFront()).add(fact.trial, loss)
             elif math.isfinite(loss) and (job.until not in self._results or loss < self._results[job.until][0]):
                 self._results[job.until] = loss, fact.trial  # only if better: ties go to the earlier one
             record.paused_at = job.until
@@ -599,7 +599,7 @@ class Study(turns.InTurn):
         """The numbers of the trials that the answer holds: the best one, or the Pareto front."""
         if not self._several:
             return [self._results[max(self._results)][1]] if self._results else []
-        return pareto_front(self._several[max(self._several)])
+        return self._several[max(self._several)].trials
 
     @property
     def front(self) -> list[OnFront]:
@@ -614,7 +614,7 @@ class Study(turns.InTurn):
             OnFront(
                 number,
                 self.trials[number].config,
-                self.metrics.score(self._several[level][number]),
+                self.metrics.score(self._several[level].losses[number]),
                 level,
                 None if self._folder is None else checkpoints.trial_folder(self._folder, number),
             )

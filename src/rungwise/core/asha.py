@@ -52,7 +52,7 @@ class ASHA:
     def __init__(self, *, min_resource: int = 1, reduction_factor: float = 3, max_resource: int | None = None) -> None:
         self.ladder = Ladder(min_resource, reduction_factor, max_resource)
         self.ceiling: int | None = None
-        self.rungs: list[Rung] = []  # as many as have results
+        self.rungs: list[Rung | ParetoRung] = []  # as many as have results
         self.running: dict[int, int] = {}  # trial -> the rung it is on the way to
         self._latest: dict[int, Any] = {}  # running trial -> loss, or losses, of its last report in this job
         self.several = False  # whether there are several metrics
@@ -138,6 +138,6 @@ class ASHA:
             self.rungs.append(ParetoRung() if self.several else Rung())
         rung = self.rungs[place]
         if isinstance(rung, ParetoRung):
-            rung.add_losses(trial, loss if isinstance(loss, tuple) and all(map(math.isfinite, loss)) else ())
+            rung.add(trial, loss if isinstance(loss, tuple) and all(map(math.isfinite, loss)) else ())
         else:
             rung.add(trial, loss if math.isfinite(loss) else math.inf)

@@ -1,137 +1,183 @@
-"""Who stands where when there are several metrics? Non-dominated sorting, and rungs that are ordered by it.
+"""Who stands where when there are several metrics? Rungs ordered by non-dominated sorting, and whether two agree.
 
-Trial a dominates b if none of its losses is higher and one is lower. The first front are those that nobody dominates,
-the second those that nobody else dominates, and so on (Deb et al., IEEE Transactions on Evolutionary Computation 2002,
-NSGA-II; for promotion in rungs: Schmucker et al., 2021, "Multi-objective asynchronous successive halving"). In a front
-those stand first that have most room around them (crowding distance), among equals the earlier completion.
-May import `events` and `core`.
+For promotion in rungs: Schmucker et al., 2021, "Multi-objective asynchronous successive halving". Front by front
+(`core.fronts`); in a front those stand first that have most room around them (crowding distance), among equals the
+earlier completion; those that failed are last. May import `events` and `core`.
 """
 
 from __future__ import annotations
 
-import heapq
 import math
-from collections.abc import Mapping, Sequence
+from array import array
+from collections.abc import Sequence
 from typing import final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rungwise.core.fronts import Front, Fronts, Losses, front, point
 from rungwise.core.noise import Noise
 from rungwise.core.ranking import DirectRanking, Disagreement, Ranking, SoftRanking
-from rungwise.core.rungs import Entry, Rung
 from rungwise.names import InputError
-
-Losses = tuple[float, ...]
-
-
-def pareto_order(losses: NDArray[np.float64]) -> list[int]:
-    """The rows of `losses`, shape (n, metrics), finite and in the order of completion, from the best to the worst.
-
-    >>> pareto_order(np.array([[3, 3], [0, 2], [1, 1], [2, 0], [2, 2]]))
-    [1, 3, 2, 4, 0]
-    """
-    order: list[int] = []
-    left = np.arange(len(losses))
-    while len(left):
-        here = losses[left]
-        no_worse = (here[:, None] <= here[None]).all(axis=2)  # [a, b]: a is nowhere worse than b
-        better = (here[:, None] < here[None]).any(axis=2)
-        front = left[~(no_worse & better).any(axis=0)]
-        room = _room(losses[front])
-        order += front[np.argsort(-room, kind="stable")].tolist()
-        left = np.setdiff1d(left, front)
-    return order
-
-
-def pareto_front(losses: Mapping[int, Losses]) -> list[int]:
-    """The trials that no other dominates, in the order of `losses`.
-
-    >>> pareto_front({3: (0, 2), 4: (1, 1), 5: (2, 2), 6: (1, 1)})
-    [3, 4, 6]
-    """
-    table = np.array(list(losses.values()))
-    dominated = [((table <= own).all(axis=1) & (table < own).any(axis=1)).any() for own in table]
-    return [trial for trial, lost in zip(losses, dominated, strict=True) if not lost]
-
-
-def _room(front: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The crowding distance of each row: infinite at the ends of a metric, else the gaps between its neighbours there.
-
-    Each gap is counted in units of the range of its metric in the front.
-    """
-    room = np.zeros(len(front))
-    for column in front.T:
-        order = np.argsort(column, kind="stable")
-        span = column[order[-1]] - column[order[0]]
-        room[order[[0, -1]]] = np.inf
-        if span > 0 and len(front) > 2:
-            room[order[1:-1]] += (column[order[2:]] - column[order[:-2]]) / span
-    return room
 
 
 @final
-class ParetoRung(Rung):
-    """A rung of trials with several losses; an entry's loss is the trial's place in the order, `inf` if it failed.
+class ParetoFront:
+    """The trials that no other dominates, kept while trials are added.
 
-    Places change with each completion, so all is sorted anew: n² comparisons.
+    >>> best = ParetoFront()
+    >>> for trial, losses in [(3, (0, 2)), (4, (1, 1)), (5, (2, 2)), (6, (1, 1))]:
+    ...     best.add(trial, losses)
+    >>> best.trials
+    [3, 4, 6]
     """
 
     def __init__(self) -> None:
-        super().__init__()
-        self.losses: dict[int, Losses] = {}  # trial -> its losses, in the order of completion; empty if it failed
+        self._front: Front | None = None
+        self._added: list[int] = []  # by place
+        self.losses: dict[int, Losses] = {}
 
-    def add_losses(self, trial: int, losses: Losses) -> None:
+    def add(self, trial: int, losses: Losses) -> None:
+        """`trial` has come with finite `losses`."""
+        place = len(self._added)
+        self._added.append(trial)
+        self.losses[trial] = losses
+        if self._front is None:
+            self._front = front(losses, place)
+            return
+        stands = self._front.compare(losses)
+        if stands < 0:
+            self._front.put_out(point(losses, place))
+        if stands <= 0:
+            self._front.join(point(losses, place))
+
+    @property
+    def trials(self) -> list[int]:
+        """Those on the front, in the order in which they came."""
+        return [] if self._front is None else [self._added[place] for place in sorted(self._front.points[-1])]
+
+
+@final
+class ParetoRung:
+    """The results at one level for trials with several losses, in fronts, and who of them is paused there."""
+
+    def __init__(self) -> None:
+        self.losses: dict[int, Losses] = {}  # trial -> its losses, in the order of completion; empty if it failed
+        self.places: dict[int, int] = {}  # trial -> its place among those that have not failed
+        self.trials: list[int] = []  # by place
+        self.columns: list[array[float]] = []  # a metric: losses by place
+        self._fronts: Fronts | None = None
+
+    def __len__(self) -> int:
+        return len(self.losses)
+
+    def add(self, trial: int, losses: Losses) -> None:
         """`trial` completes this rung; without losses if it failed."""
         self.losses[trial] = losses
-        self.order = order_of(self.losses, list(self.losses))
-        self.entries = {entry[2]: entry for entry in self.order}
-        self._paused = [entry for entry in self.order if entry[0] < math.inf and entry[2] not in self._promoted]
-        heapq.heapify(self._paused)
+        if not losses:
+            return
+        if self._fronts is None:
+            self._fronts = Fronts(len(losses))
+            self.columns = [array("d") for _ in losses]
+        for column, loss in zip(self.columns, losses, strict=True):
+            column.append(loss)
+        self._fronts.add(losses, len(self.trials))
+        self.places[trial] = len(self.trials)
+        self.trials.append(trial)
+
+    def ordered(self) -> NDArray[np.int64]:
+        """The places of those that have not failed, from the best to the worst."""
+        return np.empty(0, dtype=np.int64) if self._fronts is None else self._fronts.order()
+
+    def promote(self, trial: int) -> None:
+        """`trial` leaves for the next rung; its result stays."""
+        if self._fronts is not None and trial in self.places:
+            self._fronts.go(self.places[trial], self.losses[trial])
+
+    def paused(self, first: int) -> list[int]:
+        """The trials paused here that may be among the `first` of the rung, whoever completes it yet.
+
+        A rank may get better: a trial gains where those that stand before it, but do not dominate it, are dominated by
+        a new one. What never gets less is the number of those that dominate it.
+        """
+        if self._fronts is None or first < 1:
+            return []
+        waiting = np.nonzero(np.frombuffer(self._fronts.gone, dtype=np.uint8) == 0)[0]
+        found: list[int] = []
+        for part in np.array_split(waiting, math.ceil(len(waiting) * len(self.trials) / BLOCK) or 1):
+            no_worse, better = (np.full((len(self.trials), len(part)), start) for start in (True, False))
+            for column in map(np.frombuffer, self.columns):
+                no_worse &= column[:, None] <= column[part]
+                better |= column[:, None] < column[part]
+            found += part[(no_worse & better).sum(axis=0) < first].tolist()
+        return [self.trials[place] for place in found]
+
+    def candidate(self, reduction_factor: float) -> tuple[int, int] | None:
+        """The best paused trial and its rank from 0, if among the first ⌊n/η⌋ (ASHA, Algorithm 2, l. 14)."""
+        if self._fronts is None or (found := self._fronts.first(math.floor(len(self) / reduction_factor))) is None:
+            return None
+        return self.trials[found[0]], found[1]
 
 
-def order_of(losses: dict[int, Losses], trials: Sequence[int]) -> list[Entry]:
-    """`trials`, in the order of completion, as entries from the best to the worst; those that failed are last."""
-    whole = [trial for trial in trials if losses[trial]]
-    places = pareto_order(np.array([losses[trial] for trial in whole])) if whole else []
-    order = [(float(place), place, whole[row]) for place, row in enumerate(places)]
-    failed = [trial for trial in trials if not losses[trial]]
-    return order + [(math.inf, len(order) + place, trial) for place, trial in enumerate(failed)]
+BLOCK = 2_000_000
+"""Comparisons in one numpy call: bounds the memory, a few bytes each."""
 
 
-def pareto_disagreement(
-    ranking: Ranking, below: ParetoRung, top: ParetoRung, noises: Sequence[Noise]
-) -> Disagreement | None:
-    """Why the two rungs do not agree on the trials that completed the top one; None if they do.
+@final
+class TwoParetoRungs:
+    """The trials that completed the top rung: T, their order there, and P, their order by their losses one rung below.
 
-    Each rung orders those trials by their losses there. Soft ranking: for each position i and each metric, the losses
-    of T[i] and P[i] at the rung below are within ε of the metric. Trials that failed are equivalent to each other.
+    Trials stand for their places at the rung below.
     """
-    now = [trial for _, _, trial in top.order]  # T
-    before = [trial for _, _, trial in order_of(below.losses, [t for t in below.losses if t in top.losses])]  # P
-    if now == before:
-        return None
-    if isinstance(ranking, DirectRanking):
-        return Disagreement(math.inf, None, sum(a != b for a, b in zip(now, before, strict=True)), ())
-    if not isinstance(ranking, SoftRanking):
-        raise InputError(f"with several metrics PASHA ranks 'soft' or 'direct', not {ranking.settings()['name']!r}")
-    given = ranking.epsilon
-    epsilons = [noise.epsilon if isinstance(given, str) else given for noise in noises]
-    wrong, worst = 0, (-math.inf, 0, 0.0)
-    for here, there in zip(now, before, strict=True):
-        gaps = _gaps(below.losses[here], below.losses[there], len(noises))
-        over = [gap - epsilon for gap, epsilon in zip(gaps, epsilons, strict=True)]
-        wrong += max(over) > 0
-        metric = int(np.argmax(over))
-        worst = max(worst, (over[metric], metric, gaps[metric]))
-    if not wrong:
-        return None
-    _, metric, gap = worst
+
+    def __init__(self, below: ParetoRung, top: ParetoRung) -> None:
+        self._below, self._top = below, top
+        self._before = Fronts(len(below.columns))
+        self._down = array("q")  # place at the top -> place below
+        self._failed = array("q")  # at the top
+        for trial in top.losses:
+            self.add(trial)
+
+    def add(self, trial: int) -> None:
+        """`trial` has completed the top rung."""
+        place = self._below.places[trial]
+        (self._down if self._top.losses[trial] else self._failed).append(place)
+        self._before.add(self._below.losses[trial], place)
+
+    def disagreement(self, ranking: Ranking, noises: Sequence[Noise]) -> Disagreement | None:
+        """Why the two orders do not agree; None if they do.
+
+        Soft ranking: for each position i and each metric, the losses of T[i] and P[i] at the rung below are within ε
+        of the metric.
+        """
+        down = np.frombuffer(self._down, dtype=np.int64) if self._down else np.empty(0, dtype=np.int64)
+        now = np.concatenate([down[self._top.ordered()], np.array(self._failed, dtype=np.int64)])  # T
+        before = self._before.order()  # P
+        if np.array_equal(now, before):
+            return None
+        if isinstance(ranking, DirectRanking):
+            return Disagreement(math.inf, None, int(np.count_nonzero(now != before)), ())
+        if not isinstance(ranking, SoftRanking):
+            raise InputError(f"with several metrics PASHA ranks 'soft' or 'direct', not {ranking.settings()['name']!r}")
+        with np.errstate(over="ignore"):
+            gaps = [np.abs(p[now] - p[before]) for p in map(np.frombuffer, self._below.columns)]
+        largest = [float(gap.max()) for gap in gaps]
+        if isinstance(ranking.epsilon, str):
+            agree = all(noise.covers(gap) for noise, gap in zip(noises, largest, strict=True))
+            epsilons = [] if agree else [noise.epsilon for noise in noises]
+        else:
+            epsilons = [ranking.epsilon] * len(noises)
+            agree = max(largest) <= ranking.epsilon
+        return None if agree else _beyond(np.array(gaps), epsilons)
+
+
+def _beyond(gaps: NDArray[np.float64], epsilons: Sequence[float]) -> Disagreement:
+    """How many positions are further apart than ε in any metric, and the one that is so by most.
+
+    `gaps` has the shape (metrics, positions).
+    """
+    over = gaps - np.array(epsilons)[:, None]
+    metrics, at = over.argmax(axis=0), np.arange(over.shape[1])
+    _, metric, gap = max(zip(over[metrics, at].tolist(), metrics.tolist(), gaps[metrics, at].tolist(), strict=True))
     why = f"in metric {metric + 1} they differ by up to {gap:.4g}, noise explains ε = {epsilons[metric]:.4g}"
-    return Disagreement(gap, epsilons[metric], wrong, (), why)
-
-
-def _gaps(a: Losses, b: Losses, metrics: int) -> list[float]:
-    if a and b:
-        return [abs(x - y) for x, y in zip(a, b, strict=True)]
-    return [0.0 if a == b else math.inf] * metrics
+    return Disagreement(gap, epsilons[metric], int(np.count_nonzero(over.max(axis=0) > 0)), (), why)

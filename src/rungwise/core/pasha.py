@@ -13,8 +13,9 @@ from typing import Any, final
 from rungwise.core.asha import ASHA
 from rungwise.core.criteria import as_ranking
 from rungwise.core.noise import Noise
-from rungwise.core.pareto import ParetoRung, pareto_disagreement
+from rungwise.core.pareto import ParetoRung, TwoParetoRungs
 from rungwise.core.ranking import Ranking, TwoRungs
+from rungwise.core.rungs import Rung
 from rungwise.events import Answer, Completed, Created, Fact, Failed, Raise, Raised, Reported
 from rungwise.names import our_names
 
@@ -54,7 +55,7 @@ class PASHA:
         top = 0 if self.asha.ladder.last == 0 else 1
         self.asha.ceiling = top
         self._noises = [Noise(*self._window(top))]  # one a metric
-        self._rungs: TwoRungs | None = None
+        self._rungs: TwoRungs | TwoParetoRungs | None = None
         self._unchecked = False
 
     @property
@@ -131,12 +132,14 @@ class PASHA:
         for noise in self._noises:
             noise.arrive(trial)
         self._unchecked = True
-        if self.asha.several:
-            return
-        if self._rungs is None:
-            self._rungs = TwoRungs(self.asha.rungs[top - 1], self.asha.rungs[top])
-        else:
+        if self._rungs is not None:
             self._rungs.add(trial)
+            return
+        below, here = self.asha.rungs[top - 1 : top + 1]
+        if isinstance(below, ParetoRung) and isinstance(here, ParetoRung):
+            self._rungs = TwoParetoRungs(below, here)
+        elif isinstance(below, Rung) and isinstance(here, Rung):
+            self._rungs = TwoRungs(below, here)
 
     def _window(self, top: int) -> tuple[int, int]:
         ladder = self.asha.ladder
@@ -146,11 +149,8 @@ class PASHA:
         """Lines 13 to 19 of Algorithm 1: the rise, if the top two rungs do not agree on the trials in both."""
         top = self.asha.ceiling
         assert top is not None
-        if self.asha.several:
-            below, here = self.asha.rungs[top - 1 : top + 1]
-            assert isinstance(below, ParetoRung)
-            assert isinstance(here, ParetoRung)
-            found = pareto_disagreement(self.ranking, below, here, self._noises)
+        if isinstance(self._rungs, TwoParetoRungs):
+            found = self._rungs.disagreement(self.ranking, self._noises)
         else:
             assert self._rungs is not None
             found = self.ranking.disagreement(self._rungs, self._noises[0])
