@@ -13,6 +13,7 @@ SOURCE = Path(__file__).parent.parent / "src" / "rungwise"
 
 # The house, from the ground up: a module may import those of its own floor and of the floors below.
 FLOORS = [
+    ["deletions"],
     ["version", "names", "words"],
     ["values"],
     ["events"],
@@ -22,11 +23,12 @@ FLOORS = [
     ["core", "search", "explain", "checkpoints", "log", "hold"],
     ["turns"],
     ["sqlite", "records", "frames"],
+    ["history"],
     ["study"],
     ["curves", "trial", "executors/__init__"],
     ["loop", "executors"],
     ["simulate", "objective"],
-    ["report"],
+    ["report", "disk"],
     ["run", "bench", "nas"],
     ["cli", "__init__"],
 ]

@@ -1,9 +1,14 @@
 """A folder a trial, and in it the newest state of its training, written so that it is whole or not there.
 
-The state before it is kept as well: a digest finds damage, and then training goes on from the one before. The job
-that was given out last holds the folder; a worker that has been given up, but lives, can no longer write there.
+The state before it is kept as well: a digest finds damage, and then training goes on from the one before. Where states
+are large (`LARGE`) that is so while a job runs; at its end the newest is read back whole, and the one before goes.
 
-A checkpoint is one file: a digest, the length of the head, the head (JSON: the resource of the state, and
+A folder belongs to one configuration of one study. After the end of a log was lost, a searcher that learns may draw
+trial N anew, another one, and its folder must not give it the state and the scores of the first: it is put aside.
+Within that, the job that was given out last holds the folder; a worker that has been given up, but lives, can no
+longer write there.
+
+A checkpoint is one file: a digest, the length of the head, the head (JSON: the resource of the state, whose it is, and
 the reports that led to it), and the user's state as cloudpickle wrote it. It is the user's
 own file: loading one runs what it says, so load only checkpoints of studies that you trust.
 """
@@ -12,20 +17,26 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
+import json
+import logging
 import os
-import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import cloudpickle
 import msgspec
 
+from rungwise import deletions
 from rungwise.events import Score
 
 NAME = "checkpoint"
 BEFORE = "checkpoint.before"
 DAMAGED = "checkpoint.damaged"
 HOLDER = "holder"
+ANOTHER = "of-another"
+LARGE = 1 << 20  # bytes from which on two copies of a paused trial's state would be felt
 _DIGEST = 16
 
 
@@ -33,26 +44,67 @@ class Superseded(BaseException):
     """The job was given out again, to another worker; not an `Exception`, so not caught by chance."""
 
 
+class Identity(msgspec.Struct, frozen=True):
+    """Whose a checkpoint or a folder is: the id of the study, and a digest of the trial's configuration.
+
+    Both are empty in what was written before there were ids; that is of the studies that have none.
+    """
+
+    study: str = ""
+    configuration: str = ""
+
+    def owns(self, other: Identity) -> bool:
+        """Whether what `other` names may be taken for this one's own."""
+        if self.study != other.study:
+            return False
+        return self.configuration == other.configuration or not (self.study or other.configuration)
+
+
+NOBODY = Identity()
+
+
+def identity(study: str, config: Mapping[str, Any]) -> Identity:
+    """The identity of the trial of `config` in the study with the id `study`.
+
+    >>> identity("ab", {"x": 1, "y": 2}) == identity("ab", {"y": 2, "x": 1}) != identity("ab", {"x": 1, "y": 2.0})
+    True
+    """
+    canonical = json.dumps(config, sort_keys=True).encode()
+    return Identity(study, hashlib.blake2b(canonical, digest_size=8).hexdigest())
+
+
 class Head(msgspec.Struct, frozen=True):
-    """What a checkpoint says of itself: the state is that after `resource`; `reports` led to it.
+    """What a checkpoint says of itself: the state is that after `resource`; the reports led to it.
 
     The reports, (resource, score, seconds), are those of the whole trial, so that those which a driver did
-    not live to note can be sent again.
+    not live to note can be sent again: the first `journal` bytes, with the checksum `checksum`, of the file beside it
+    (`rungwise.history`), then `reports`. `study` and `configuration` say whose it is.
     """
 
     resource: int
     reports: list[tuple[int, Score | None, float]]
+    journal: int = 0
+    checksum: int = 0
+    study: str = ""
+    configuration: str = ""
 
 
 class Found(msgspec.Struct, frozen=True):
     """What is in a folder: the head and the pickled state of the newest checkpoint that is whole, if there is one.
 
-    `damaged`: a newer one is there, but it is not what was written.
+    `damaged`: a newer one is there, but it is not what was written. `foreign` names those that are of another trial.
     """
 
     head: Head | None
     pickled: bytes | memoryview
     damaged: bool
+    foreign: tuple[str, ...] = ()
+
+
+class _Holder(msgspec.Struct, frozen=True):
+    lease: int
+    study: str = ""
+    configuration: str = ""
 
 
 def trial_folder(root: Path, trial: int) -> Path:
@@ -60,24 +112,109 @@ def trial_folder(root: Path, trial: int) -> Path:
     return root / f"{trial:06d}"
 
 
-def hold(folder: Path, lease: int) -> None:
-    """From here on only the job of `lease` may write checkpoints into `folder`; what another left half done goes."""
-    folder.mkdir(parents=True, exist_ok=True)
-    part = folder / f"{HOLDER}.{lease}.part"
-    part.write_text(str(lease))
-    part.replace(folder / HOLDER)
-    for left in folder.glob(f"{NAME}.*.part"):
-        left.unlink(missing_ok=True)
+def trial_of(name: str) -> int | None:
+    """The trial whose folder is called `name`; None if it is another thing, or was put aside."""
+    return int(name) if len(name) >= 6 and name.isascii() and name.isdigit() else None
+
+
+def hold(folder: Path, lease: int, wanted: Identity = NOBODY) -> None:
+    """From here on only the job of `lease` may write checkpoints into `folder`; what another left half done goes.
+
+    What is there of another configuration or study is put aside first, as a whole, and said.
+    """
+    try:
+        folder.mkdir(parents=True)
+        owned = not folder.with_suffix(".log").exists() or _owned_when_deleted(folder, wanted)
+    except FileExistsError:
+        owned = wanted.owns(owner(folder, wanted))
+    if not owned and _holds_something(folder):
+        put_aside(folder)
+        folder.mkdir()
+    for left in os.listdir(folder):
+        if left.startswith(f"{NAME}.") and left.endswith(".part"):
+            (folder / left).unlink(missing_ok=True)
+    _write_holder(folder, lease, wanted)
+
+
+def _owned_when_deleted(folder: Path, wanted: Identity) -> bool:
+    note = deletions.notes(folder.parent).get(int(folder.name))
+    return note is None or note.configuration == wanted.configuration
+
+
+def _holds_something(folder: Path) -> bool:
+    """Whether a job has left anything in `folder` or its log."""
+    return _size(folder.with_suffix(".log")) > 0 or any(
+        name != HOLDER and not name.endswith(".part") for name in os.listdir(folder)
+    )
+
+
+def _write_holder(folder: Path, lease: int, wanted: Identity) -> None:
+    part = f"{folder}/{HOLDER}.{lease}.part"
+    with open(part, "wb") as file:
+        file.write(msgspec.json.encode(_Holder(lease, wanted.study, wanted.configuration)))
+    os.replace(part, f"{folder}/{HOLDER}")
+
+
+def _holder(folder: Path) -> _Holder | None:
+    """What the file says of who holds `folder`; None if there is none, or none that can be read."""
+    try:
+        with open(f"{folder}/{HOLDER}", "rb") as file:
+            said = file.read()
+        if said.isdigit():  # as it was written before there were ids
+            return _Holder(int(said))
+        return msgspec.json.decode(said, type=_Holder)
+    except (FileNotFoundError, msgspec.MsgspecError):
+        return None
+
+
+def owner(folder: Path, if_empty: Identity = NOBODY) -> Identity:
+    """Whose `folder` is, which is there; `if_empty` if there is nothing in it, or only what was never finished."""
+    if (holder := _holder(folder)) is not None:
+        return Identity(holder.study, holder.configuration)
+    if (head := read(folder).head) is not None:  # a power cut may take the one and leave the other
+        return Identity(head.study, head.configuration)
+    return if_empty if all(name.endswith(".part") for name in os.listdir(folder)) else NOBODY
+
+
+def put_aside(folder: Path) -> Path:
+    """Move `folder` and its log, which are another trial's, out of the way, and say so; where the folder is now."""
+    log = folder.with_suffix(".log")
+    for number in itertools.count(1):
+        aside = folder.with_name(f"{folder.name}.{ANOTHER}-{number}")
+        aside_log = aside.with_name(f"{aside.name}.log")
+        if not aside.exists() and not (log.exists() and aside_log.exists()):
+            break
+    if log.exists():  # first: what is broken off here is completed with the same number
+        log.rename(aside_log)
+    folder.rename(aside)
+    logging.getLogger("rungwise").warning(
+        "trial %d: what was in its folder is of another configuration or study, and is not used; it is in %s now",
+        int(folder.name),
+        aside,
+    )
+    return aside
+
+
+def check_held(folder: Path, lease: int) -> None:
+    """Raise `Superseded` if the job of another lease has begun in `folder`."""
+    holder = _holder(folder)
+    if holder is not None and holder.lease != lease:
+        raise Superseded
 
 
 def save(folder: Path, head: Head, state: object, lease: int) -> None:
     """Put a checkpoint in the place of the one before, which is kept beside it; returns when it is durable.
 
+    Where the newest is large, the one before it makes room first, so that there are never three.
     Raises `Superseded` if the job of another lease has begun in this folder.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    newest, before, kept = folder / NAME, folder / BEFORE, folder / f"{BEFORE}.part"
     encoded = msgspec.json.encode(head)
     body = (len(encoded).to_bytes(8, "big") + encoded, cloudpickle.dumps(state, protocol=5))  # states can be large
+    if _size(newest) >= LARGE:
+        check_held(folder, lease)
+        before.unlink(missing_ok=True)
     part = folder / f"{NAME}.{lease}.part"
     with part.open("wb") as file:
         file.write(_digest(*body))
@@ -85,11 +222,13 @@ def save(folder: Path, head: Head, state: object, lease: int) -> None:
             file.write(piece)
         file.flush()
         os.fsync(file.fileno())
-    holder = folder / HOLDER
-    if holder.exists() and holder.read_text() != str(lease):
+    try:
+        check_held(folder, lease)
+    except Superseded:
         part.unlink(missing_ok=True)
-        raise Superseded
-    newest, before, kept = folder / NAME, folder / BEFORE, folder / f"{BEFORE}.part"
+        raise
+    if not (folder / HOLDER).exists() and head.study:  # the function has emptied its folder
+        _write_holder(folder, lease, Identity(head.study, head.configuration))
     if newest.exists():
         kept.unlink(missing_ok=True)
         try:
@@ -98,6 +237,31 @@ def save(folder: Path, head: Head, state: object, lease: int) -> None:
             newest.replace(kept)
         kept.replace(before)
     part.replace(newest)
+    _sync_folder(folder)
+
+
+def settle(folder: Path) -> None:
+    """At the end of a job: where the newest checkpoint is large, and is on the disk as it was written, it is enough."""
+    if _size(folder / NAME) < LARGE or not (folder / BEFORE).exists():
+        return
+    with contextlib.suppress(OSError), (folder / NAME).open("rb") as file:
+        if hasattr(os, "posix_fadvise"):  # read what the disk has, not what memory has of it
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        wanted, digest = file.read(_DIGEST), hashlib.blake2b(digest_size=_DIGEST)
+        while piece := file.read(LARGE):
+            digest.update(piece)
+        if digest.digest() == wanted:
+            (folder / BEFORE).unlink(missing_ok=True)
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
+def _sync_folder(folder: Path) -> None:
     directory = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(directory)
@@ -112,9 +276,9 @@ def _digest(*pieces: bytes | memoryview) -> bytes:
     return digest.digest()
 
 
-def read(folder: Path) -> Found:
-    """The newest checkpoint in `folder` that is whole, and whether a newer one is damaged, or cannot be read."""
-    damaged = False
+def read(folder: Path, wanted: Identity | None = None) -> Found:
+    """The newest checkpoint in `folder` that is whole, and of `wanted` if that is given; what stood in its way."""
+    damaged, foreign = False, []
     for name in (NAME, BEFORE):
         try:
             data = memoryview((folder / name).read_bytes())
@@ -128,8 +292,12 @@ def read(folder: Path) -> Found:
             damaged = True
             continue
         end = 8 + int.from_bytes(body[:8], "big")
-        return Found(msgspec.json.decode(body[8:end], type=Head), body[end:], damaged)
-    return Found(None, b"", damaged)
+        head = msgspec.json.decode(body[8:end], type=Head)
+        if wanted is not None and not wanted.owns(Identity(head.study, head.configuration)):
+            foreign.append(name)
+            continue
+        return Found(head, body[end:], damaged, tuple(foreign))
+    return Found(None, b"", damaged, tuple(foreign))
 
 
 def set_aside(folder: Path) -> None:
@@ -138,11 +306,23 @@ def set_aside(folder: Path) -> None:
         (folder / NAME).replace(folder / DAMAGED)
 
 
+def set_foreign_aside(folder: Path, names: tuple[str, ...]) -> None:
+    """Put the checkpoints `names` in `folder`, which are of another trial, out of the way; they are not deleted."""
+    for name in names:
+        aside = (folder / f"{name}.{ANOTHER}-{number}" for number in itertools.count(1))
+        (folder / name).rename(next(path for path in aside if not path.exists()))
+
+
 def state_of(found: Found) -> Any:
     """The user's state in a checkpoint that was found; None if there is none. It runs what the file says."""
     return None if found.head is None else cloudpickle.loads(found.pickled)
 
 
-def delete(root: Path, trial: int) -> None:
-    """Remove the folder of `trial`, if it is there."""
-    shutil.rmtree(trial_folder(root, trial), ignore_errors=True)
+def state_in(folder: Path, wanted: Identity) -> Any:
+    """The user's state in the newest checkpoint of `wanted` in `folder`, or None. It runs what the file says."""
+    found = read(folder, wanted)
+    if found.foreign:
+        logging.getLogger("rungwise").warning(
+            "%s holds a checkpoint of another configuration or study, which is not loaded", folder
+        )
+    return state_of(found)

@@ -97,7 +97,7 @@ class TrialRecord(msgspec.Struct):
         self.curve.extend((resource, self.seconds_used, *numbers))
 
 
-class Best(msgspec.Struct, frozen=True):
+class Best(msgspec.Struct, frozen=True, repr_omit_defaults=True):
     """The answer of a study: the best finite score at the highest rung that has one.
 
     Only results at that rung count; among equals the earlier completion. `refit_score` is the last score
@@ -111,16 +111,18 @@ class Best(msgspec.Struct, frozen=True):
     refit_score: float | None
     refit_resource: int | None
     folder: Path | None
+    study: str = ""
+    """The id of the study."""
 
     def load(self) -> Any:
         """The state in the newest checkpoint; None if the function saved none.
 
         It runs what the file says: load only from studies that you trust.
         """
-        return None if self.folder is None else checkpoints.state_of(checkpoints.read(self.folder))
+        return _state(self)
 
 
-class OnFront(msgspec.Struct, frozen=True):
+class OnFront(msgspec.Struct, frozen=True, repr_omit_defaults=True):
     """One trial of a study with several metrics that no other dominates, among those at the highest rung.
 
     None of them is as good in every metric and better in one. `scores` is by metric, at `resource`.
@@ -131,10 +133,17 @@ class OnFront(msgspec.Struct, frozen=True):
     scores: dict[str, float]
     resource: int
     folder: Path | None
+    study: str = ""
 
     def load(self) -> Any:
         """The state in the newest checkpoint, as `Best.load`."""
-        return None if self.folder is None else checkpoints.state_of(checkpoints.read(self.folder))
+        return _state(self)
+
+
+def _state(of: Best | OnFront) -> Any:
+    if of.folder is None:
+        return None
+    return checkpoints.state_in(of.folder, checkpoints.identity(of.study, of.config))
 
 
 class Budget(msgspec.Struct, frozen=True):

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from rungwise import checkpoints
 from rungwise.core import Scheduler, as_scheduler
-from rungwise.events import Completed, Reported
+from rungwise.disk import Disk
+from rungwise.events import Completed, Job, Reported
 from rungwise.executors import Broke, Message, Noticed, Paused
 from rungwise.executors.command import Command
 from rungwise.executors.local import LocalWorkers
@@ -247,7 +248,7 @@ def run(
             elif not tune:
                 display.say(f"trial {study.best.number} has been trained that far already")
             session.drive(retries, session.may_refit)
-        session.clean()
+        session.disk.clean()
         study.interrupted = bool(session.interrupted)
         if study.interrupted:
             again = "" if study.path is None else "; the study can be taken up again where it stands"
@@ -263,8 +264,7 @@ class _Session:
         self._paused = False
         self._first = len(study.trials)  # those of earlier sessions do not count against this one
         self._began = time.monotonic()
-        self._keep = keep_checkpoints
-        self._ended = 0  # jobs since the folders were last looked through
+        self.disk = Disk(study, keep=keep_checkpoints)
         self._told: set[str] = set()
 
     def drive(self, retries: int, may_give_out: Callable[[], bool]) -> None:
@@ -302,14 +302,9 @@ class _Session:
         for message in messages:
             self._look_at(message)
         for job in self.study.restarted.values():
-            self._tell_once(
-                "from the start",
-                f"trial {job.trial} was promoted from {job.start} to {job.until} and trains from the start again, "
-                f"{job.start} units for nothing; to spare that, call trial.save(state) at the end and trial.load() "
-                "at the beginning",
-            )
-        if self._ended > 20 + len(self.study.trials) // 4:
-            self.clean()
+            self._tell_once(*_from_the_start(job, self.disk.why_gone(job.trial)))
+        if self.disk.due:
+            self.disk.clean()
         self.display.update()
 
     def _look_at(self, message: Message) -> None:
@@ -323,13 +318,12 @@ class _Session:
                 )
         elif isinstance(message, Noticed):
             self.display.say(f"trial {message.trial}: {message.text}")
-        elif isinstance(message, Completed | Paused):
-            self._ended += 1
         elif isinstance(message, Broke):
-            self._ended += 1
             again = "goes on with the study" if self.interrupted else "is given out again"
             what = "failed" if record.job is None else again
             self.display.say(f"trial {message.trial} {what}: {message.reason}")
+        if isinstance(message, Completed | Paused | Broke):
+            self.disk.ended(message.trial)
         if record.failure is not None and isinstance(message, Completed | Broke):
             first = self.study.trials[self._first : self._first + HOPELESS]
             if len(first) == HOPELESS and all(trial.failure is not None for trial in first):
@@ -343,18 +337,6 @@ class _Session:
         if what not in self._told:
             self._told.add(what)
             self.display.say(text)
-
-    def clean(self) -> None:
-        """Delete the folders of trials that cannot be needed any more."""
-        self._ended = 0
-        study = self.study
-        if self._keep or study.budget.trials is None or study.folder is None:
-            return
-        needed = study.scheduler.may_promote(study.budget.trials) | {job.trial for job in study.running}
-        needed.update(study.winners)
-        for folder in study.folder.glob("[0-9]*[0-9]"):
-            if folder.is_dir() and int(folder.name) not in needed:
-                checkpoints.delete(study.folder, int(folder.name))
 
     @contextlib.contextmanager
     def interrupts(self) -> Iterator[None]:
@@ -372,3 +354,14 @@ class _Session:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+
+def _from_the_start(job: Job, gone: str | None) -> tuple[str, str]:
+    """What is told once of a promotion that trains from the start, by its kind; `gone`: why its checkpoints are."""
+    what = f"trial {job.trial} was promoted from {job.start} to {job.until} and trains from the start again"
+    if gone is not None:
+        return "deleted", f"{what}: its checkpoints were deleted {gone}; with keep_checkpoints=True all are kept"
+    return "from the start", (
+        f"{what}, {job.start} units for nothing; to spare that, call trial.save(state) at the end and trial.load() "
+        "at the beginning"
+    )

@@ -617,6 +617,7 @@ class Study(turns.InTurn):
                 self.metrics.score(self._several[level].losses[number]),
                 level,
                 None if self._folder is None else checkpoints.trial_folder(self._folder, number),
+                study=self.id,
             )
             for number in self.winners
         ]
@@ -640,6 +641,7 @@ class Study(turns.InTurn):
             None if refit is None else record.refit[refit],
             refit,
             None if self._folder is None else checkpoints.trial_folder(self._folder, number),
+            study=self.id,
         )
 
     @property

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any, Concatenate, NoReturn, ParamSpec, TypeVar, cast, final
 
 from rungwise import checkpoints
-from rungwise.events import Config, Job, Reported, Score
+from rungwise.events import Config, Job, Reported
 from rungwise.executors import Noticed
+from rungwise.history import History
 from rungwise.names import InputError
 from rungwise.values import as_score, copied, whole
 
@@ -92,13 +93,15 @@ class Trial:
         self._lock = threading.RLock()  # a function may report from its threads
         self._send, self._pause, self._clock = send, pause, clock
         self._lease = job.lease
+        self._identity = checkpoints.identity(job.study, job.config)
         self._known = job.reported  # what the driver has noted
         self._at = 0  # the resource that the model has been trained to
         self._reported = 0
         self._spacing = 0
         self._iterating = False
         self._since = clock()
-        self._reports: list[tuple[int, Score | None, float]] = []
+        self._history = History(folder)
+        self._saved = False
 
     def __iter__(self) -> Iterator[int]:
         self._iterating = True
@@ -126,7 +129,7 @@ class Trial:
         taken, seconds = as_score(score), self._clock() - self._since
         self._spacing = resource - max(self._reported, self.start)
         self._reported = resource
-        self._reports.append((resource, taken, seconds))
+        self._history.add((resource, taken, seconds))
         self._send(Reported(self.number, resource, taken, seconds))
         self._since = self._clock()
 
@@ -143,7 +146,12 @@ class Trial:
         place of the state before. `state` is anything that pickle can take.
         """
         resource = max(self._reported, self._at + 1 if self._iterating else self._at)
-        checkpoints.save(self.folder, checkpoints.Head(resource, self._reports), state, self._lease)
+        if self._history.full:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            checkpoints.check_held(self.folder, self._lease)
+            self._history.spill()
+        checkpoints.save(self.folder, self._history.head(resource, self._identity), state, self._lease)
+        self._saved = True
         if self._pause() and resource < self.until:
             raise PauseRequested
         self._since = self._clock()
@@ -151,21 +159,25 @@ class Trial:
     @_where_it_was_given
     def load(self) -> Any:
         """The newest state that was saved, or None; the loop then goes on from its resource."""
-        found = checkpoints.read(self.folder)
+        found = checkpoints.read(self.folder, self._identity)
+        if found.foreign:
+            checkpoints.set_foreign_aside(self.folder, found.foreign)
+            self._send(Noticed(self.number, "a checkpoint of another configuration or study was set aside, not loaded"))
         if found.damaged:
             checkpoints.set_aside(self.folder)
             where = "from the start" if found.head is None else f"from the one before, at {found.head.resource}"
             self._send(Noticed(self.number, f"its newest checkpoint is damaged; training goes on {where}"))
         if (head := found.head) is None:
             return None
-        state = checkpoints.state_of(found)
-        known = [self._known, *(resource for resource, _, _ in head.reports if resource <= self.until)]
+        state, history = checkpoints.state_of(found), History(self.folder)
+        reports = [report for report in history.go_on_from(head) if report[0] <= self.until]
+        known = [self._known, *(resource for resource, _, _ in reports)]
         if head.resource >= self.until and max(known) <= self.start:
             return None  # trained to the end, but the report of it is lost: only training again brings it back
         self._at = self._reported = head.resource
-        self._reports = list(head.reports)
-        for report in head.reports:  # those that the driver may not have lived to note
-            if self.start < report[0] <= self.until:
+        self._history = history
+        for report in reports:  # those that the driver may not have lived to note
+            if report[0] > self.start:
                 self._send(Reported(self.number, *report))
         self._since = self._clock()
         return state
@@ -181,6 +193,8 @@ class Trial:
         reported = max(self._reported, self._known)
         through = self._at >= self.until
         if reported > self.start and (through or reported >= self.until or reported + self._spacing > self.until):
+            if self._saved:
+                checkpoints.settle(self.folder)
             return None  # the last: it reports every so often, and the next report would be beyond
         if self._astray[0]:
             return f"a child process of the function tried to report, save or load; {ELSEWHERE}"

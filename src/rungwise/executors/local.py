@@ -159,7 +159,8 @@ class LocalWorkers:
         Raises `StudyError` if no process can be started.
         """
         # here and not in the worker, which may be late: the one that this driver begins last is to hold the folder
-        checkpoints.hold(checkpoints.trial_folder(self.folder, job.trial), job.lease)
+        owner = checkpoints.identity(job.study, job.config)
+        checkpoints.hold(checkpoints.trial_folder(self.folder, job.trial), job.lease, owner)
         worker = self._alive()
         worker.job = job
         worker.clock = self._limits.begin(job, time.monotonic(), ready=worker.ready)

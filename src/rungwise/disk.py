@@ -1,0 +1,163 @@
+"""Which files of the trials are still needed? The others go: by their bytes when they are large, else many at once.
+
+Needed are the folders of trials that run, that may be promoted yet under the total of trials, and that the answer
+holds. What is deleted is noted (`rungwise.deletions`). Logs of failed trials stay as they are; of
+the other trials that are over, the last `LOGS` stay, and those before them are moved into one file, `finished.log`.
+A log that stays has a folder or a note beside it, which says what configuration it is of.
+
+What `clean` costs grows with the number of trials, so it waits until `SOON` + `SOON_EACH` bytes a trial could be
+freed, or some hundred jobs have ended. May import everything below `run`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import shutil
+from pathlib import Path
+from typing import final
+
+from rungwise import deletions
+from rungwise.checkpoints import HOLDER, identity, owner, put_aside, trial_folder, trial_of
+from rungwise.deletions import Deleted
+from rungwise.study import Study
+
+FINISHED = "finished.log"
+LOGS = 200
+SOON, SOON_EACH = 1 << 20, 1 << 12  # bytes; writing them takes some ten times as long as looking for what can go
+JOBS = 500
+
+
+@final
+class Disk:
+    """The files of the trials of `study` in its folder; with `keep` no checkpoint is deleted."""
+
+    def __init__(self, study: Study, *, keep: bool) -> None:
+        assert study.folder is not None
+        self._study, self._root, self._keep = study, study.folder, keep
+        self._deleted = deletions.notes(self._root)
+        self._folders: dict[int, int] = {}  # trial -> bytes in its folder; 0 if there is nothing in it
+        self._logs: set[int] = set()
+        self._blank: set[int] = set()  # those logs in which nothing is
+        self._ended = self._bytes = 0  # jobs, and the bytes in their folders, since the last `clean`
+        self._told = False
+        for entry in os.scandir(self._root):
+            name = entry.name.removesuffix(".log")
+            if (trial := trial_of(name)) is not None:
+                if name != entry.name:
+                    self._see_log(trial)
+                elif entry.is_dir(follow_symlinks=False):
+                    self._folders[trial] = _bytes(entry.path)
+        self._ended, self._bytes = len(self._folders), sum(self._folders.values())
+
+    def ended(self, trial: int) -> None:
+        """A job of `trial` has ended."""
+        self._ended += 1
+        with contextlib.suppress(FileNotFoundError):  # the function has deleted it
+            self._see_log(trial)
+            held = self._folders[trial] = _bytes(f"{trial_folder(self._root, trial)}")
+            self._bytes += held
+
+    @property
+    def due(self) -> bool:
+        """Whether it is worth looking for what can go."""
+        trials = len(self._study.trials)
+        return self._ended > min(20 + trials // 4, JOBS) or self._bytes > SOON + SOON_EACH * trials
+
+    def why_gone(self, trial: int) -> str | None:
+        """Why there is no checkpoint of `trial` any more, in words; None if we did not delete any."""
+        note = self._deleted.get(trial)
+        return note.why if note is not None and note.configuration == self._configuration(trial) else None
+
+    def clean(self) -> None:
+        """Delete the folders of trials that cannot be needed any more, and empty ones; put away their logs."""
+        self._ended = self._bytes = 0
+        study = self._study
+        busy = {job.trial for job in study.running} | set(study.winners)
+        known = range(len(study.trials))  # what is there of others, the log has lost: they may be given out again
+        over: list[int] = []  # trials that have no future
+        if study.budget.trials is not None:
+            needed = study.scheduler.may_promote(study.budget.trials) | busy
+            over = [trial for trial in sorted({*self._folders, *self._logs}) if trial in known and trial not in needed]
+        try:
+            if not self._keep:
+                self._delete([trial for trial in over if self._folders.get(trial)])
+            still = [trial for trial in over if trial in self._logs and study.trials[trial].failure is None]
+            self._fold(still[:-LOGS])
+            for trial in [t for t in self._blank if t in known and t not in busy and study.trials[t].failure is None]:
+                self._remove_log(trial)
+            for trial in [t for t, held in self._folders.items() if not held and t in known and t not in busy]:
+                if trial not in self._logs:
+                    self._remove(trial)
+        except OSError as error:
+            if not self._told:
+                self._told = True
+                logging.getLogger("rungwise").warning("what is not needed any more cannot be deleted: %s", error)
+
+    def _configuration(self, trial: int) -> str:
+        return identity("", self._study.trials[trial].config).configuration
+
+    def _delete(self, trials: list[int]) -> None:
+        """Note that the checkpoints of `trials` go, then delete them; what is another's is put aside."""
+        own = []
+        for trial in trials:
+            folder = trial_folder(self._root, trial)
+            wanted = identity(self._study.id, self._study.trials[trial].config)
+            if not folder.is_dir():
+                del self._folders[trial]
+            elif wanted.owns(owner(folder, wanted)):
+                own.append(trial)
+            else:
+                put_aside(folder)
+                del self._folders[trial]
+        total = self._study.budget.trials
+        failed = [self._study.trials[trial].failure is not None for trial in own]
+        notes = [Deleted(t, self._configuration(t), total, f) for t, f in zip(own, failed, strict=True)]
+        deletions.note(self._root, notes)
+        for note in notes:
+            self._deleted[note.trial] = note
+            self._remove(note.trial)
+
+    def _remove(self, trial: int) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            shutil.rmtree(trial_folder(self._root, trial))
+        del self._folders[trial]
+
+    def _fold(self, trials: list[int]) -> None:
+        """Move the logs of `trials` into one file.
+
+        A log is deleted when it is in that file for good: after a kill in between it may stand there twice.
+        """
+        pieces = []
+        for trial in trials:
+            with contextlib.suppress(FileNotFoundError):  # the user has deleted it
+                if text := self._log(trial).read_bytes():
+                    pieces.append(b"==> trial %d <==\n%s" % (trial, text if text.endswith(b"\n") else text + b"\n"))
+        deletions.append(self._root / FINISHED, b"".join(pieces))
+        for trial in trials:
+            self._remove_log(trial)
+
+    def _see_log(self, trial: int) -> None:
+        blank = not self._log(trial).stat().st_size
+        self._logs.add(trial)
+        (self._blank.add if blank else self._blank.discard)(trial)
+
+    def _remove_log(self, trial: int) -> None:
+        self._log(trial).unlink(missing_ok=True)
+        self._logs.discard(trial)
+        self._blank.discard(trial)
+
+    def _log(self, trial: int) -> Path:
+        return trial_folder(self._root, trial).with_suffix(".log")
+
+
+def _bytes(folder: str) -> int:
+    """How much is in `folder`, at least 1 for each file; 0 if there is nothing but what says who holds it."""
+    total = 0
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name != HOLDER:
+                inside = _bytes(entry.path) if entry.is_dir(follow_symlinks=False) else 0
+                total += 1 + inside + entry.stat(follow_symlinks=False).st_size
+    return total
