@@ -18,6 +18,7 @@ from rungwise.bench.command import bench
 from rungwise.core import SCHEDULERS, as_scheduler
 from rungwise.core.criteria import RANKINGS
 from rungwise.executors.command import Command
+from rungwise.executors.devices import from_text
 from rungwise.explain import number, numbers
 from rungwise.log import StudyError
 from rungwise.metrics import SCORES
@@ -37,8 +38,8 @@ F = TypeVar("F", bound=Callable[..., object])
 SETTINGS = "rungwise.toml"
 IN_SETTINGS = (
     "function", "command", "space", "scheduler", "searcher", "mode", "score", "trials", "resource", "seconds", "target",
-    "workers", "study", "seed", "initial", "warm_start", "refit", "job_seconds", "silence_seconds", "retries",
-    "keep_checkpoints", "sync", "quiet",
+    "workers", "devices", "study", "seed", "initial", "warm_start", "refit", "job_seconds", "epoch_seconds",
+    "silence_seconds", "retries", "keep_checkpoints", "sync", "quiet",
 )  # fmt: skip
 
 
@@ -75,7 +76,12 @@ def budget_options(command: F) -> F:
         click.option("--seconds", type=float, help="Total running time."),
         click.option("--target", type=float, help="Stop at a score as good as this."),
         click.option("--workers", type=int, help="Local processes (default 1)."),
+        click.option(
+            "--devices", callback=lambda _context, _option, text: None if text is None else from_text(text),
+            help="GPUs that workers see: auto (default), none, one for each like 0,1 or several like 0+1,2+3.",
+        ),
         click.option("--job-seconds", type=float, help="End a job that takes longer."),
+        click.option("--epoch-seconds", type=float, help="End a job that takes longer for each of its epochs."),
         click.option("--silence-seconds", type=float, help="End a job that reports nothing for longer."),
         click.option("--retries", type=int, help="How often a job that broke off is tried again (default 2)."),
         click.option("--refit", is_flag=True, default=None, help="Train the best on to the maximal resource."),
@@ -294,7 +300,10 @@ def _objective_of(study: Study, function: str | None) -> Function:
 
 
 def _run_arguments(how: Mapping[str, Any]) -> dict[str, Any]:
-    names = ("workers", "job_seconds", "silence_seconds", "retries", "keep_checkpoints", "sync", "quiet")
+    names = (
+        "workers", "devices", "job_seconds", "epoch_seconds", "silence_seconds", "retries", "keep_checkpoints", "sync",
+        "quiet",
+    )  # fmt: skip
     return {name: how[name] for name in names if how.get(name) is not None}
 
 

@@ -20,6 +20,7 @@ from rungwise.disk import Disk
 from rungwise.events import Completed, Job, Reported
 from rungwise.executors import Broke, Message, Noticed, Paused
 from rungwise.executors.command import Command
+from rungwise.executors.devices import Devices, of_slots
 from rungwise.executors.local import LocalWorkers
 from rungwise.log import StudyError
 from rungwise.loop import drive
@@ -53,12 +54,14 @@ def tune(
     seconds: float | None = None,
     target: float | None = None,
     workers: int = 1,
+    devices: Devices = "auto",
     study: str | Path | None = None,
     seed: int = 0,
     initial: Sequence[Mapping[str, Any]] = (),
     warm_start: Study | str | Path | None = None,
     refit: bool | int = False,
     job_seconds: float | None = None,
+    epoch_seconds: float | None = None,
     silence_seconds: float | None = None,
     retries: int = 2,
     keep_checkpoints: bool = False,
@@ -78,13 +81,19 @@ def tune(
     and `study.best.load()` gives the state of that report: for curves that get worse again.
 
     `refit=True` trains the best trial on to the scheduler's `max_resource` at the end, a number to that
-    resource. A job that takes longer than `job_seconds`, or reports nothing for longer than `silence_seconds` (the
+    resource. A job that takes longer than `job_seconds`, or than `epoch_seconds` for each unit of resource that it
+    trains (once the function is loaded), or reports nothing for longer than `silence_seconds` (the
     start of a process counts), is ended. A job that fails, overruns or loses its
     process is given out again from its last checkpoint, up to `retries` times; then its trial has failed.
     Checkpoints of trials that cannot be promoted any more under the `trials` given are deleted, unless
     `keep_checkpoints`: set it if `trials` may be raised later, or such a trial trains from the start again.
     With `sync` the study waits for the disk whenever it notes something, so that not even a power cut loses a
     decision. What the function prints goes to a log file beside each trial's folder.
+
+    `devices` says which GPUs each worker sees, as CUDA_VISIBLE_DEVICES: "auto" shares out those that this process sees,
+    if there are several workers; a list has an entry for each worker in turn (`[0, 1]`, `[0, 0, 1, 1]`, or
+    `["0,1", "2,3"]` for two each), numbered as PyTorch does here; "none" leaves all to the function, for which
+    `trial.worker` counts the workers.
 
     The first Ctrl-C, or SIGTERM, gives out no more work and lets running jobs reach a checkpoint; then the study
     is returned as it stands, and can be taken up again. The second stops at once with `KeyboardInterrupt`.
@@ -108,15 +117,17 @@ def tune(
     check_function(function)
     how: dict[str, Any] = {
         "workers": workers,
+        "devices": "none" if devices is None else devices,
         "refit": refit,
         "job_seconds": job_seconds,
+        "epoch_seconds": epoch_seconds,
         "silence_seconds": silence_seconds,
         "retries": retries,
         "keep_checkpoints": keep_checkpoints,
         "sync": sync,
         "quiet": quiet,
     }
-    check_run(workers, job_seconds, silence_seconds, retries, keep_checkpoints, sync, quiet)
+    check_run(workers, devices, job_seconds, epoch_seconds, silence_seconds, retries, keep_checkpoints, sync, quiet)
     budget = Budget().changed(trials, resource, seconds, target)
     if budget == Budget():
         raise InputError("say when to stop: trials=64 (or resource=, seconds=, target=)")
@@ -139,8 +150,10 @@ def tune(
         opened,
         function,
         workers=workers,
+        devices=devices,
         refit=refit,
         job_seconds=job_seconds,
+        epoch_seconds=epoch_seconds,
         silence_seconds=silence_seconds,
         retries=retries,
         keep_checkpoints=keep_checkpoints,
@@ -175,7 +188,9 @@ def check_function(function: object) -> None:
 
 def check_run(
     workers: int,
+    devices: Devices,
     job_seconds: float | None,
+    epoch_seconds: float | None,
     silence_seconds: float | None,
     retries: int,
     keep_checkpoints: bool,
@@ -186,7 +201,9 @@ def check_run(
     for name, value, least in (("workers", workers, 1), ("retries", retries, 0)):
         if whole(value, name) < least:
             raise InputError(f"{name} must be {least} or more, not {value!r}")
-    for name, limit in (("job_seconds", job_seconds), ("silence_seconds", silence_seconds)):
+    of_slots(devices, workers, os.environ)
+    limits = {"job_seconds": job_seconds, "epoch_seconds": epoch_seconds, "silence_seconds": silence_seconds}
+    for name, limit in limits.items():
         if limit is not None and real(limit, name) <= 0:
             raise InputError(f"{name} must be above 0, not {limit!r}")
     flag(keep_checkpoints, "keep_checkpoints")
@@ -207,8 +224,10 @@ def run(
     function: Function,
     *,
     workers: int = 1,
+    devices: Devices = "auto",
     refit: bool | int = False,
     job_seconds: float | None = None,
+    epoch_seconds: float | None = None,
     silence_seconds: float | None = None,
     retries: int = 2,
     keep_checkpoints: bool = False,
@@ -217,7 +236,7 @@ def run(
     tune: bool = True,
 ) -> None:
     """Run an open `study` to the end of its budget (unless not `tune`), refit the best, and close it."""
-    check_run(workers, job_seconds, silence_seconds, retries, keep_checkpoints, sync, quiet)
+    check_run(workers, devices, job_seconds, epoch_seconds, silence_seconds, retries, keep_checkpoints, sync, quiet)
     # here, since rich would be a quarter of the time of every import, those of the workers too
     from rich.console import Console
 
@@ -231,7 +250,15 @@ def run(
             temporary = tempfile.TemporaryDirectory(prefix="rungwise-")
             study.keep_in(Path(temporary.name), owner=temporary)
         assert study.folder is not None
-        local = LocalWorkers(function, workers, study.folder, job_seconds=job_seconds, silence_seconds=silence_seconds)
+        local = LocalWorkers(
+            function,
+            workers,
+            study.folder,
+            devices=devices,
+            job_seconds=job_seconds,
+            epoch_seconds=epoch_seconds,
+            silence_seconds=silence_seconds,
+        )
         stack.callback(local.close)
         display = stack.enter_context(Display(study, Console(stderr=True), quiet=quiet))
         if left_out := getattr(study.searcher, "left_out", 0):

@@ -59,10 +59,10 @@ class Limits:
         if now - clock.begun > self._job:
             return f"the job took longer than job_seconds={self._job:g}{self._meant(clock, now)}"
         if clock.training is not None and now - clock.training > self._epoch * epochs:
-            return (
-                f"the job took longer than epoch_seconds={self._epoch:g} for each of its {epochs} epochs "
-                f"({clock.start} to {clock.until}), {self._epoch * epochs:g} s in all"
-            )
+            each = "its epoch" if epochs == 1 else f"each of its {epochs} epochs"
+            total = "" if epochs == 1 else f", {self._epoch * epochs:g} s in all"
+            stretch = f"{clock.start} to {clock.until}"
+            return f"the job took longer than epoch_seconds={self._epoch:g} for {each} ({stretch}){total}"
         if now - clock.heard > self._silence:
             return f"the job said nothing for silence_seconds={self._silence:g}"
         return None

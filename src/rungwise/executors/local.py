@@ -23,6 +23,7 @@ import msgspec
 from rungwise import checkpoints
 from rungwise.events import Completed, Job, Reported
 from rungwise.executors import Broke, Paused, Said, guard
+from rungwise.executors.devices import Devices, of_slots
 from rungwise.executors.limits import Clock, Limits
 from rungwise.executors.line import PAUSE, Garbled, a_line
 from rungwise.executors.reasons import death
@@ -131,6 +132,7 @@ class LocalWorkers:
         size: int,
         folder: Path,
         *,
+        devices: Devices = "auto",
         job_seconds: float | None = None,
         epoch_seconds: float | None = None,
         silence_seconds: float | None = None,
@@ -146,6 +148,7 @@ class LocalWorkers:
         self._environment = os.environ | {"PYTHONPATH": os.pathsep.join(path)}
         for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):  # or each would use every core
             self._environment.setdefault(name, str(max(1, (os.cpu_count() or 1) // size)))
+        self._devices = of_slots(devices, size, os.environ)
         self._pausing = False
         self._idle: list[_Worker] = []
         self._busy: list[_Worker] = []
@@ -178,7 +181,7 @@ class LocalWorkers:
             self._end([worker])
         slot = min(set(range(self.size)) - {worker.slot for worker in self._busy})
         try:
-            worker = _Worker(self._hello, slot, self._environment)
+            worker = _Worker(self._hello, slot, self._environment | self._devices[slot])
         except OSError as error:
             raise StudyError(f"worker process {slot + 1} of {self.size} cannot be started: {error.strerror}") from error
         self._guard.add(worker.process.pid)
