@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import selectors
 import subprocess
 import sys
@@ -30,10 +31,12 @@ from rungwise.executors.reasons import death
 from rungwise.executors.shipping import logging_here, pickled
 from rungwise.executors.worker import FromWorker, Hello, Ready
 from rungwise.log import StudyError
+from rungwise.names import InputError
 from rungwise.trial import Trial
 
 TICK = 0.2  # seconds after which `poll` returns though nothing happened
 HUNG_UP = 5.0  # seconds that a process may live on after it has closed its line
+SPARE = 12  # open files that starting a process and noting a report take for a moment
 MOST = 100  # pieces that are still taken from a worker that has to end
 REAPING = 5.0  # seconds that a killed process may take to be gone; it may hang in the kernel
 
@@ -114,6 +117,21 @@ class _Guard:
         self._process.wait()
 
 
+def _check_files(size: int) -> None:
+    """Whether this process may have a line to each of `size` workers."""
+    most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        needed = len(os.listdir("/dev/fd")) + size + SPARE
+    except OSError:  # there is not one left to look with
+        needed = most + 1
+    if most != resource.RLIM_INFINITY and needed > most:
+        some = "worker needs" if size == 1 else "workers need"
+        raise InputError(
+            f"{size} {some} about {needed} open files, but this process may have {most} only; "
+            f"allow more with `ulimit -n`{'' if size == 1 else ', or take fewer workers'}"
+        )
+
+
 @final
 class LocalWorkers:
     """`size` processes that call `function(trial)`; `folder` holds the folders of the trials.
@@ -123,7 +141,8 @@ class LocalWorkers:
     replaced, and its slot is the new one's. With a process ends all that it has started.
     The processes share the cores: unless OMP_NUM_THREADS and its like are set, each gets its part.
     Which GPUs each sees is told in `devices`.
-    Raises `InputError` if the function cannot be sent to another process, or the devices are not there.
+    Raises `InputError` if the function cannot be sent to another process, the devices are not there, or there may not
+    be so many open files.
     """
 
     def __init__(
@@ -137,6 +156,7 @@ class LocalWorkers:
         epoch_seconds: float | None = None,
         silence_seconds: float | None = None,
     ) -> None:
+        _check_files(size)
         self.size = size
         self.folder = folder
         self._limits = Limits(job_seconds=job_seconds, epoch_seconds=epoch_seconds, silence_seconds=silence_seconds)

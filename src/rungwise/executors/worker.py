@@ -59,12 +59,7 @@ def work(job: Job, function: Callable[[Trial], object], line: WorkerEnd, root: P
     """Do one job; all that the function prints goes to a file beside its trial's folder."""
     folder = checkpoints.trial_folder(root, job.trial)
     process = os.getpid()
-    with folder.with_suffix(".log").open("ab", buffering=0) as output:
-        os.dup2(output.fileno(), 1)
-        os.dup2(output.fileno(), 2)
-    for name, fd in (("stdout", 1), ("stderr", 2)):
-        if getattr(getattr(sys, name), "closed", True):  # by a job before
-            setattr(sys, name, open(fd, "w", errors="backslashreplace", closefd=False))  # noqa: SIM115  # to the end
+    _print_to(folder.with_suffix(".log"))
     places = count()
 
     def say(message: Message) -> None:
@@ -86,6 +81,21 @@ def work(job: Job, function: Callable[[Trial], object], line: WorkerEnd, root: P
     if os.getpid() != process:
         os._exit(1)  # a forked child has left the function: the job is its parent's
     say(ended)
+
+
+def _print_to(log: Path) -> None:
+    """Standard output and error go to the end of `log`, whatever a job before has done to them."""
+    fd = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+    for target in (1, 2):
+        if fd == target:  # it was closed
+            os.set_inheritable(fd, True)
+        else:
+            os.dup2(fd, target)
+    if fd not in (1, 2):
+        os.close(fd)
+    for name, fd in (("stdout", 1), ("stderr", 2)):
+        if getattr(getattr(sys, name), "closed", True):
+            setattr(sys, name, open(fd, "w", errors="backslashreplace", closefd=False))  # noqa: SIM115  # to the end
 
 
 def _flush() -> None:
