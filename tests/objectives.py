@@ -59,12 +59,6 @@ def dies_once(trial: rw.Trial) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
-def dies_once_late(trial: rw.Trial) -> None:
-    if trial.number == 11 and attempt(trial) == 1:
-        raise ValueError("one divergent")
-    train(trial)
-
-
 def dies_always(trial: rw.Trial) -> None:
     if trial.number == 1:
         os._exit(7)
@@ -84,6 +78,11 @@ def diverges(trial: rw.Trial) -> None:
 
 def reports_text(trial: rw.Trial) -> None:
     trial.report("0.5" if trial.number == 0 else 0.5)
+
+
+def reports_a_dict(trial: rw.Trial) -> None:
+    for _ in trial:
+        trial.report({"accuracy": 0.5})
 
 
 def returns_early(trial: rw.Trial) -> None:

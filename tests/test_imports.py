@@ -14,10 +14,10 @@ SOURCE = Path(__file__).parent.parent / "src" / "rungwise"
 # The house, from the ground up: a module may import those of its own floor and of the floors below.
 FLOORS = [
     ["deletions"],
-    ["version", "names", "words"],
+    ["version", "kinds", "tail", "names", "words"],
     ["values"],
     ["events"],
-    ["metrics"],
+    ["metrics", "blame"],
     ["parameters", "nas/__init__", "nas/cells", "nas/counts"],
     ["space", "foreign"],
     ["core", "search", "explain", "checkpoints", "log", "hold"],
@@ -26,9 +26,10 @@ FLOORS = [
     ["history"],
     ["study"],
     ["curves", "trial", "executors/__init__"],
+    ["inbox"],
     ["loop", "executors"],
     ["simulate", "objective"],
-    ["report", "disk"],
+    ["report", "disk", "source"],
     ["run", "bench", "nas"],
     ["cli", "__init__"],
 ]
@@ -110,9 +111,9 @@ def test_only_run_and_what_it_is_made_of_read_the_clock() -> None:
 
 
 def test_the_reading_path_stays_short() -> None:
-    """What CONTRIBUTING promises: the whole of the deciding and the loop in some 1,350 lines of code."""
+    """What CONTRIBUTING promises: the whole of the deciding and the loop in some 1,550 lines of code."""
     path = ["events", "core/rungs", "core/asha", "core/pasha", "core/ranking", "core/noise", "study", "loop"]
-    assert sum(code_lines(module) for module in path) < 1_400
+    assert sum(code_lines(module) for module in path) < 1_600
 
 
 def code_lines(module: str) -> int:

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 import rungwise as rw
 from rungwise.events import Completed, Job, Reported
 from rungwise.executors import Broke, Message, Paused, Said
-from rungwise.loop import Inbox, drive
+from rungwise.inbox import Inbox
+from rungwise.loop import drive
 
 
 class Bursts:

@@ -104,13 +104,30 @@ def test_a_job_that_reports_is_not_silent(tmp_path: Path) -> None:
     assert facts(study, Retried) == []
 
 
-def test_a_function_that_always_fails_stops_the_study(tmp_path: Path) -> None:
-    with pytest.raises(
-        rw.StudyError, match=r"the first 10 trials all failed, the last with: ValueError: no such layer"
-    ):
-        tune(objectives.fails, trials=50, retries=0, study=tmp_path / "s.db")
-    assert "about to fail" in (tmp_path / "s.db.trials" / "000000.log").read_text()
-    assert "Traceback" in (tmp_path / "s.db.trials" / "000000.log").read_text()
+def test_a_function_that_always_fails_stops_the_study_after_three_executions(tmp_path: Path, capfd) -> None:
+    with pytest.raises(rw.StudyError, match=r"the first 3 jobs all broke off, .* with: ValueError: no such layer"):
+        tune(objectives.fails, trials=50, study=tmp_path / "s.db", quiet=False)
+    logs = [path.read_text() for path in sorted((tmp_path / "s.db.trials").glob("*.log"))]
+    assert sum(log.count("about to fail") for log in logs) == 3
+    said = capfd.readouterr().err
+    assert "about to fail" in said, "the end of the log"
+    assert "Traceback" in said
+    study = tune(objectives.train, trials=9, study=tmp_path / "s.db")
+    assert study.finished
+    assert [record.state for record in study.trials] == ["paused"] * 9, "nothing has failed"
+    assert all(record.resource for record in study.trials)
+
+
+def test_without_a_file_the_end_of_the_log_is_in_the_message() -> None:
+    with pytest.raises(rw.StudyError) as error:
+        tune(objectives.fails, trials=50)
+    assert "about to fail" in str(error.value)
+    assert "rungwise-" not in str(error.value), "the log is in a folder that is gone"
+
+
+def test_a_score_that_is_always_refused_stops_the_study_and_is_said() -> None:
+    with pytest.raises(rw.StudyError, match=r"the first 3 jobs all broke off, .*this study has one metric"):
+        tune(objectives.reports_a_dict, trials=50)
 
 
 @pytest.mark.parametrize(
@@ -179,13 +196,6 @@ def test_a_refit_that_broke_off_is_finished_though_the_time_is_up(tmp_path: Path
 def test_totals_are_those_of_the_last_call(tmp_path: Path) -> None:
     assert len(tune(objectives.train, trials=3, target=0.0, study=tmp_path / "s.db").trials) == 3
     assert tune(objectives.train, trials=5, study=tmp_path / "s.db").budget == rw.study.Budget(trials=5)
-
-
-def test_failures_of_an_earlier_session_do_not_count_against_this_one(tmp_path: Path) -> None:
-    with pytest.raises(rw.StudyError, match="the first 10 trials all failed"):
-        tune(objectives.fails, trials=12, retries=0, workers=1, study=tmp_path / "s.db")
-    study = tune(objectives.dies_once_late, trials=14, study=tmp_path / "s.db")
-    assert len(study.trials) == 14
 
 
 def test_whoever_is_begun_while_stopping_is_asked_to_pause(tmp_path: Path) -> None:

@@ -396,7 +396,17 @@ def test_rows_and_dataframe() -> None:
     study.extend(trials=3)
     finish(study)
     frame = study.dataframe()
-    assert list(frame.columns) == ["trial", "state", "resource", "score", "seconds", "config.x", "config.k", "config.z"]
+    assert list(frame.columns) == [
+        "trial",
+        "state",
+        "resource",
+        "score",
+        "seconds",
+        "failure",
+        "config.x",
+        "config.k",
+        "config.z",
+    ]
     assert frame.score.tolist() == [0.0, 1.0, 2.0]
     reports = study.dataframe(reports=True)
     assert len(reports) == 5

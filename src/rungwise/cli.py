@@ -32,6 +32,7 @@ from rungwise.space import Space, as_space
 from rungwise.sqlite import salvage as salvage_study
 from rungwise.study import Study
 from rungwise.version import __version__
+from rungwise.words import counted
 
 F = TypeVar("F", bound=Callable[..., object])
 
@@ -39,7 +40,7 @@ SETTINGS = "rungwise.toml"
 IN_SETTINGS = (
     "function", "command", "space", "scheduler", "searcher", "mode", "score", "trials", "resource", "seconds", "target",
     "workers", "devices", "study", "seed", "initial", "warm_start", "refit", "job_seconds", "epoch_seconds",
-    "silence_seconds", "retries", "keep_checkpoints", "sync", "quiet",
+    "silence_seconds", "retries", "patience", "keep_checkpoints", "sync", "quiet",
 )  # fmt: skip
 
 
@@ -84,6 +85,7 @@ def budget_options(command: F) -> F:
         click.option("--epoch-seconds", type=float, help="End a job that takes longer for each of its epochs."),
         click.option("--silence-seconds", type=float, help="End a job that reports nothing for longer."),
         click.option("--retries", type=int, help="How often a job that broke off is tried again (default 2)."),
+        click.option("--patience", type=float, help="Seconds of waiting while nothing works (default 120)."),
         click.option("--refit", is_flag=True, default=None, help="Train the best on to the maximal resource."),
         click.option("--refit-to", type=int, help="Train the best on to this resource."),
         click.option("--keep-checkpoints", is_flag=True, default=None, help="Keep every trial's checkpoints."),
@@ -301,10 +303,24 @@ def _objective_of(study: Study, function: str | None) -> Function:
 
 def _run_arguments(how: Mapping[str, Any]) -> dict[str, Any]:
     names = (
-        "workers", "devices", "job_seconds", "epoch_seconds", "silence_seconds", "retries", "keep_checkpoints", "sync",
-        "quiet",
+        "workers", "devices", "job_seconds", "epoch_seconds", "silence_seconds", "retries", "patience",
+        "keep_checkpoints", "sync", "quiet",
     )  # fmt: skip
     return {name: how[name] for name in names if how.get(name) is not None}
+
+
+@commands.command()
+@study_argument
+@click.argument("trials", type=int, nargs=-1)
+def retry(study: Path, trials: tuple[int, ...]) -> None:
+    """Take back the failures of TRIALS (default: all that failed) of STUDY: they are given out again."""
+    with _opened(study) as opened:
+        taken_back = opened.retry_failed(trials or None)
+    if not taken_back:
+        click.echo("no trial has failed, so there is nothing to take back")
+        return
+    click.echo(f"the failures of {counted(len(taken_back), 'trial')} are taken back: {', '.join(map(str, taken_back))}")
+    click.echo(f"go on with: rungwise resume {study}")
 
 
 @commands.command()

@@ -228,6 +228,28 @@ class Failed(Fact, frozen=True):
     reason: str
 
 
+class Excused(Fact, frozen=True):
+    """The job of `trial` broke off when others did, by the machine's fault: it has `attempts` behind it, no more."""
+
+    trial: int
+    attempts: int = 0
+
+
+class TakenBack(Fact, frozen=True):
+    """The last failure of `trial` has never been, whoever is told the log: its job is given out again."""
+
+    trial: int
+
+
+class Ran(Fact, frozen=True):
+    """`seconds` have been spent since the driver began, or since the last of these: on a clock that nobody sets.
+
+    They take the place of the time between the facts since then.
+    """
+
+    seconds: float
+
+
 class Refitted(Fact, frozen=True):
     """A job outside rungs, ceiling and selection was given out: train the winner on to `until`."""
 
@@ -236,4 +258,19 @@ class Refitted(Fact, frozen=True):
     until: int
 
 
-AnyFact = Created | Opened | Extended | Started | Promoted | Raised | Reported | Completed | Retried | Failed | Refitted
+AnyFact = (
+    Created
+    | Opened
+    | Extended
+    | Started
+    | Promoted
+    | Raised
+    | Reported
+    | Completed
+    | Retried
+    | Failed
+    | Excused
+    | TakenBack
+    | Ran
+    | Refitted
+)

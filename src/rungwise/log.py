@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Protocol
 
-from rungwise.events import Fact
+from rungwise.events import Fact, Failed, TakenBack
 
 
 class StudyError(RuntimeError):
@@ -55,3 +55,15 @@ class MemoryLog:
 
     def close(self) -> None:
         """Nothing to do."""
+
+
+def undone(facts: Iterable[Fact]) -> set[int]:
+    """The places, from 0, of the failures among `facts` that later ones take back."""
+    failures: dict[int, list[int]] = {}  # trial -> the places of those that still hold
+    places = set()
+    for place, fact in enumerate(facts):
+        if isinstance(fact, Failed):
+            failures.setdefault(fact.trial, []).append(place)
+        elif isinstance(fact, TakenBack):
+            places.add(failures[fact.trial].pop())
+    return places

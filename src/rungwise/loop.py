@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from itertools import count
 from typing import final
 
-import msgspec
-
-from rungwise.events import Completed, Failed, Job, Reported, Retried
-from rungwise.executors import Broke, Message, Paused, Said, Workers
+from rungwise.blame import AtOnce, Judge, Verdict
+from rungwise.events import Completed, Job, Reported
+from rungwise.executors import Broke, Message, Paused, Workers
+from rungwise.inbox import Inbox
 from rungwise.study import Study
 
 
@@ -20,115 +19,133 @@ def drive(
     retries: int = 0,
     drain: bool = True,
     may_give_out: Callable[[], bool] = lambda: True,
+    only: Callable[[Job], bool] | None = None,
     stopping: Callable[[], bool] = lambda: False,
     watch: Callable[[list[Message]], None] = lambda messages: None,
     first_lease: int = 0,
+    judge: Judge | None = None,
 ) -> None:
     """Run `study` on `workers` until nothing runs and no more work can be given out.
 
     A job is begun only when the fact that gives it out is durable. Free workers get work after each job
     that ends, before the next message is read. A job that breaks off is given out again up to `retries`
-    times. With `drain=False` it ends at the moment when the last trial of the budget is started.
-    `may_give_out` is asked before each job is given out. What breaks off while `stopping` is not held against its job:
+    times, or as a `judge` says. With `drain=False` it ends at the moment when the last trial of the budget is started.
+    `may_give_out` is asked before each job is given out; with `only`, just those that were given out before are, and
+    of them those of which it is true. What breaks off while `stopping` is not held against its job:
     it is as if it had paused. `watch` sees the messages of each round. Leases are
     counted from `first_lease`; where workers may outlive their driver, no two drivers should give the same.
     """
+    judge = AtOnce(retries) if judge is None else judge
+    desk = _Desk(study, judge, drain, may_give_out, only)
+    taking = _Taking(study, judge, stopping)
     free = workers.size
     inbox = Inbox(first_lease)
     messages: list[Message] = []
-    jobs = _jobs(study, free, drain, may_give_out)
+    jobs = desk.jobs(free)
     while True:
         study.flush()
         watch(messages)
         for job in jobs:
             workers.submit(inbox.lease(job))
         free -= len(jobs)
-        if free == workers.size or _all_started(study, drain):
-            return
+        if (free == workers.size and not (judge.waiting and may_give_out())) or _all_started(study, drain):
+            break
         messages, jobs = [message for said in workers.poll() for message in inbox.take(said)], []
         for message in messages:
-            if _take(study, message, retries, stopping):
+            if taking.take(message):
                 free += 1
-                jobs += _jobs(study, free - len(jobs), drain, may_give_out)
-
-
-def _jobs(study: Study, free: int, drain: bool, may_give_out: Callable[[], bool]) -> list[Job]:
-    """Jobs for `free` workers, as many as there are now."""
-    jobs: list[Job] = []
-    while len(jobs) < free and not _all_started(study, drain) and may_give_out():
-        if (job := study.hand_out()) is None:
-            break
-        jobs.append(job)
-    return jobs
+                jobs += desk.jobs(free - len(jobs))
+        if judge.waiting and not jobs:  # until now nothing was to be given out, though there is something
+            jobs = desk.jobs(free)
+    for verdict in judge.left():
+        study.take(verdict)
+    study.flush()
 
 
 @final
-class Inbox:
-    """Takes each message of the jobs that are out once and in order; what comes of others is refused.
+class _Desk:
+    """Gives out what there is for free workers, as far as everyone who is asked allows it."""
 
-    `refused` and `repeated` count what was not taken.
-    """
+    def __init__(
+        self,
+        study: Study,
+        judge: Judge,
+        drain: bool,
+        may_give_out: Callable[[], bool],
+        only: Callable[[Job], bool] | None,
+    ) -> None:
+        self._study, self._judge, self._drain = study, judge, drain
+        self._may_give_out, self._only = may_give_out, only
 
-    def __init__(self, first_lease: int = 0) -> None:
-        self._leases = count(first_lease)
-        self._out: dict[int, _Lease] = {}  # trial -> what it was given out under
-        self.refused = self.repeated = 0
+    def jobs(self, free: int) -> list[Job]:
+        """Jobs for `free` workers, as many as there are now."""
+        study, judge = self._study, self._judge
+        jobs: list[Job] = []
+        while len(jobs) < free and not _all_started(study, self._drain) and self._may_give_out():
+            if not judge.may_give_out():
+                break
+            if (job := self._next()) is None:
+                if not (verdicts := judge.stranded()):
+                    break
+                for verdict in verdicts:
+                    study.take(verdict)
+                continue
+            judge.began(job.trial)
+            jobs.append(job)
+        return jobs
 
-    def lease(self, job: Job) -> Job:
-        """`job` under a lease of its own, which ends with its last message."""
-        number = next(self._leases)
-        self._out[job.trial] = _Lease(number)
-        return msgspec.structs.replace(job, lease=number)
-
-    def take(self, said: Said) -> Sequence[Message]:
-        """The messages that are next, now that `said` is here."""
-        message = said.message
-        lease = self._out.get(message.trial)
-        if lease is None or lease.number != said.lease:
-            self.refused += 1
-            return ()
-        if said.place == lease.next and not lease.early and type(message) is Reported:  # nearly always
-            lease.next += 1
-            return (message,)
-        if said.place is None:
-            del self._out[message.trial]
-            return (message,)
-        if said.place < lease.next or said.place in lease.early:
-            self.repeated += 1
-            return ()
-        lease.early[said.place] = message
-        taken = []
-        while (following := lease.early.pop(lease.next, None)) is not None:
-            lease.next += 1
-            taken.append(following)
-        if taken and isinstance(taken[-1], Completed | Broke | Paused):
-            del self._out[message.trial]
-        return taken
+    def _next(self) -> Job | None:
+        if self._only is not None:
+            return self._study.give_again(self._only)
+        if self._judge.new_first and (job := self._study.hand_out(again=False)) is not None:
+            return job
+        return self._study.hand_out()
 
 
-class _Lease:
-    __slots__ = ("early", "next", "number")
+@final
+class _Taking:
+    """Notes what workers say, and what the judge makes of it."""
 
-    def __init__(self, number: int) -> None:
-        self.number = number
-        self.next = 0
-        self.early: dict[int, Message] = {}  # place -> a message that others should have come before
+    def __init__(self, study: Study, judge: Judge, stopping: Callable[[], bool]) -> None:
+        self._study, self._judge, self._stopping = study, judge, stopping
+        self._refused: dict[int, str] = {}  # trial -> what is wrong with a score that its job reported
 
-
-def _take(study: Study, message: Message, retries: int, stopping: Callable[[], bool]) -> bool:
-    """Note one message; whether a job has ended with it, so that there may be work for a free worker."""
-    if isinstance(message, Reported):
-        study.take(message)
-    elif isinstance(message, Completed):
-        study.take(message)
-        return True
-    elif isinstance(message, Broke):
-        if stopping():
+    def take(self, message: Message) -> bool:
+        """Note one message; whether a job has ended with it, so that there may be work for a free worker."""
+        study, judge = self._study, self._judge
+        trial = message.trial
+        if judge.weighs_refusals and not isinstance(message, Broke | Paused):
+            wrong = self._refused.get(trial) or study.refusal(message)
+            if wrong is not None and isinstance(message, Completed):
+                message = Broke(trial, wrong)
+            elif wrong is not None:
+                self._refused[trial] = wrong
+                return False
+        if isinstance(message, Reported):
+            study.take(message)
+            judge.reported(trial)
+            return False
+        if isinstance(message, Completed):
+            study.take(message)
+            self._note(judge.ended(trial))
             return True
-        again = study.trials[message.trial].attempts < retries
-        study.take((Retried if again else Failed)(message.trial, message.reason))
-        return True
-    return isinstance(message, Paused)
+        if isinstance(message, Paused):
+            self._refused.pop(trial, None)
+            study.put_back(trial)
+            self._note(judge.ended(trial))
+            return True
+        if isinstance(message, Broke):
+            reason = self._refused.pop(trial, message.reason)
+            if self._stopping():
+                study.put_back(trial)
+            else:
+                self._note(judge.broke(trial, study.trials[trial].attempts, reason))
+            return True
+        return False
+
+    def _note(self, verdicts: Sequence[Verdict]) -> None:
+        for verdict in verdicts:
+            self._study.take(verdict)
 
 
 def _all_started(study: Study, drain: bool) -> bool:

@@ -43,6 +43,8 @@ class TrialRecord(msgspec.Struct):
     """The job that is under way."""
     attempts: int = 0
     """How often that job broke off."""
+    excused: bool = False
+    """Whether it did so together with others."""
     failure: str | None = None
     refit_failure: str | None = None
     curve: array[float] = msgspec.field(default_factory=lambda: array("d"))
@@ -77,6 +79,11 @@ class TrialRecord(msgspec.Struct):
     def state(self) -> str:
         """One of "running", "failed" and "paused" (at a rung, from where it may be promoted)."""
         return "running" if self.job is not None else "failed" if self.failure is not None else "paused"
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether its last job failed, be it a refit."""
+        return self.failure is not None or self.refit_failure is not None
 
     def noted(self, job: Job) -> int:
         """The highest resource reported for `job`, or for those before it; a refit counts apart."""

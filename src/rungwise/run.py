@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import inspect
 import os
 import signal
 import tempfile
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from rungwise import checkpoints
+from rungwise import checkpoints, source
+from rungwise.blame import InARow
 from rungwise.core import Scheduler, as_scheduler
 from rungwise.disk import Disk
 from rungwise.events import Completed, Job, Reported
@@ -22,6 +25,7 @@ from rungwise.executors import Broke, Message, Noticed, Paused
 from rungwise.executors.command import Command
 from rungwise.executors.devices import Devices, of_slots
 from rungwise.executors.local import LocalWorkers
+from rungwise.kinds import Kind, kind
 from rungwise.log import StudyError
 from rungwise.loop import drive
 from rungwise.names import InputError, our_names
@@ -30,14 +34,16 @@ from rungwise.records import Budget
 from rungwise.search import Searcher
 from rungwise.space import Space, as_space
 from rungwise.study import Study
+from rungwise.tail import last_lines
 from rungwise.trial import IMPORTING, Trial
 from rungwise.values import flag, real, whole
+from rungwise.words import counted
 
 if TYPE_CHECKING:
     from rungwise.report.live import Display
 
 Function = Callable[[Trial], object]
-HOPELESS = 10  # a study in which so many trials, the first ones, have all failed is stopped
+TIME_NOTED = 30.0  # seconds of running after which they are noted in the study
 
 
 @our_names
@@ -64,6 +70,7 @@ def tune(
     epoch_seconds: float | None = None,
     silence_seconds: float | None = None,
     retries: int = 2,
+    patience: float = 120.0,
     keep_checkpoints: bool = False,
     sync: bool = False,
     quiet: bool = False,
@@ -72,7 +79,8 @@ def tune(
 
     `mode` is "min" or "max", or a dict of them for several metrics, which `trial.report` then gets as a dict too; the
     answer is `study.front`. The study ends when one of the totals is reached: `trials` started, `resource`
-    used, `seconds` of running time, a score as good as `target`; at least one must be given. `study` names
+    used, `seconds` of running time, a score as good as `target`; at least one must be given. What runs then pauses at
+    its next checkpoint. `study` names
     a file: if it is there, the study in it is taken up where it stood, and the totals are the new ones.
     Without it the study is kept in memory. `initial` and `warm_start` are as for `Study`: configurations to try first,
     and an earlier study to learn from. It ends sooner if the searcher has no configuration left (a grid).
@@ -84,7 +92,9 @@ def tune(
     resource. A job that takes longer than `job_seconds`, or than `epoch_seconds` for each unit of resource that it
     trains (once the function is loaded), or reports nothing for longer than `silence_seconds` (the
     start of a process counts), is ended. A job that fails, overruns or loses its
-    process is given out again from its last checkpoint, up to `retries` times; then its trial has failed.
+    process is given out again from its last checkpoint, up to `retries` times; then its trial has failed, if other
+    jobs work. Where three trials in a row break off it is taken for the machine's fault: no more work is given out, one
+    job is tried now and then, and if none works for `patience` seconds of waiting the run ends, with no trial failed.
     Checkpoints of trials that cannot be promoted any more under the `trials` given are deleted, unless
     `keep_checkpoints`: set it if `trials` may be raised later, or such a trial trains from the start again.
     With `sync` the study waits for the disk whenever it notes something, so that not even a power cut loses a
@@ -107,7 +117,7 @@ def tune(
     9
 
     Raises `InputError` for arguments that cannot be, before any training; `StudyError` if the file cannot be
-    used, or if the first 10 trials all fail.
+    used, or if nothing works: the first three jobs break off, or later all do for longer than `patience`.
     """
     if IMPORTING.is_set():
         raise InputError(
@@ -123,11 +133,15 @@ def tune(
         "epoch_seconds": epoch_seconds,
         "silence_seconds": silence_seconds,
         "retries": retries,
+        "patience": patience,
         "keep_checkpoints": keep_checkpoints,
         "sync": sync,
         "quiet": quiet,
+        "source": source.digest(function),
     }
-    check_run(workers, devices, job_seconds, epoch_seconds, silence_seconds, retries, keep_checkpoints, sync, quiet)
+    check_run(
+        workers, devices, job_seconds, epoch_seconds, silence_seconds, retries, patience, keep_checkpoints, sync, quiet
+    )
     budget = Budget().changed(trials, resource, seconds, target)
     if budget == Budget():
         raise InputError("say when to stop: trials=64 (or resource=, seconds=, target=)")
@@ -156,6 +170,7 @@ def tune(
         epoch_seconds=epoch_seconds,
         silence_seconds=silence_seconds,
         retries=retries,
+        patience=patience,
         keep_checkpoints=keep_checkpoints,
         sync=sync,
         quiet=quiet,
@@ -193,6 +208,7 @@ def check_run(
     epoch_seconds: float | None,
     silence_seconds: float | None,
     retries: int,
+    patience: float,
     keep_checkpoints: bool,
     sync: bool,
     quiet: bool,
@@ -206,6 +222,8 @@ def check_run(
     for name, limit in limits.items():
         if limit is not None and real(limit, name) <= 0:
             raise InputError(f"{name} must be above 0, not {limit!r}")
+    if real(patience, "patience") < 0:
+        raise InputError(f"patience must be 0 seconds or more, not {patience!r}")
     flag(keep_checkpoints, "keep_checkpoints")
     flag(sync, "sync")
     flag(quiet, "quiet")
@@ -230,13 +248,16 @@ def run(
     epoch_seconds: float | None = None,
     silence_seconds: float | None = None,
     retries: int = 2,
+    patience: float = 120.0,
     keep_checkpoints: bool = False,
     sync: bool = False,
     quiet: bool = False,
     tune: bool = True,
 ) -> None:
     """Run an open `study` to the end of its budget (unless not `tune`), refit the best, and close it."""
-    check_run(workers, devices, job_seconds, epoch_seconds, silence_seconds, retries, keep_checkpoints, sync, quiet)
+    check_run(
+        workers, devices, job_seconds, epoch_seconds, silence_seconds, retries, patience, keep_checkpoints, sync, quiet
+    )
     # here, since rich would be a quarter of the time of every import, those of the workers too
     from rich.console import Console
 
@@ -250,7 +271,8 @@ def run(
             temporary = tempfile.TemporaryDirectory(prefix="rungwise-")
             study.keep_in(Path(temporary.name), owner=temporary)
         assert study.folder is not None
-        local = LocalWorkers(
+        make = functools.partial(
+            LocalWorkers,
             function,
             workers,
             study.folder,
@@ -259,80 +281,166 @@ def run(
             epoch_seconds=epoch_seconds,
             silence_seconds=silence_seconds,
         )
-        stack.callback(local.close)
+        pool = _Pool(make, study.folder)
+        stack.callback(pool.close)
         display = stack.enter_context(Display(study, Console(stderr=True), quiet=quiet))
         if left_out := getattr(study.searcher, "left_out", 0):
             display.say(f"{left_out} configurations of the earlier study do not fit this space and are left out")
-        session = _Session(study, local, display, keep_checkpoints)
+        session = _Session(study, pool, display, keep_checkpoints, _judge(study, retries, patience))
         stack.enter_context(session.interrupts())
+        session.compare(function)
         if tune:
-            session.drive(retries, session.may_give_out)
-        if refit and not session.interrupted and study.has_best:
-            # jobs that broke off after the time was up, or a refit that did, come first
-            session.drive(retries, session.may_refit)
-            if study.refit(None if refit is True else refit):
-                display.say(f"refit: training trial {study.best.number} on")
-            elif not tune:
-                display.say(f"trial {study.best.number} has been trained that far already")
-            session.drive(retries, session.may_refit)
-        session.disk.clean()
+            session.drive()
+        refits = refit and not session.interrupted and study.has_best
+        if refits and not session.refit(None if refit is True else refit) and not tune:
+            display.say(f"trial {study.best.number} has been trained that far already")
+        session.end()
         study.interrupted = bool(session.interrupted)
         if study.interrupted:
             again = "" if study.path is None else "; the study can be taken up again where it stands"
             display.say(f"stopped{again}")
 
 
+def _judge(study: Study, retries: int, patience: float) -> InARow:
+    worked = any(record.curve or record.refit for record in study.trials)
+    excused = [record.number for record in study.trials if record.excused]
+    return InARow(retries, patience, worked=worked, excused=excused, clock=time.monotonic)
+
+
+class _Pool:
+    """The workers, and others in their place once they were asked to pause."""
+
+    def __init__(self, make: Callable[[], LocalWorkers], folder: Path) -> None:
+        self._make, self.folder = make, folder
+        self.workers = self._make()
+        self.pausing = False
+
+    def pause(self) -> None:
+        """Ask what runs to stop at its next checkpoint."""
+        self.pausing = True
+        self.workers.pause()
+
+    def ready(self) -> LocalWorkers:
+        """Workers that nobody has asked to pause; nothing runs."""
+        if self.pausing:
+            self.workers.close()
+            self.workers, self.pausing = self._make(), False
+        return self.workers
+
+    def close(self) -> None:
+        """End all processes, now."""
+        self.workers.close()
+
+
 class _Session:
     """What a run does at each turn of the loop besides the loop: limits, Ctrl-C, checkpoints, words."""
 
-    def __init__(self, study: Study, workers: LocalWorkers, display: Display, keep_checkpoints: bool) -> None:
-        self.study, self.workers, self.display = study, workers, display
+    def __init__(self, study: Study, pool: _Pool, display: Display, keep_checkpoints: bool, judge: InARow) -> None:
+        self.study, self.pool, self.display, self.judge = study, pool, display, judge
         self.interrupted = 0
-        self._paused = False
-        self._first = len(study.trials)  # those of earlier sessions do not count against this one
-        self._began = time.monotonic()
+        self._ran = False  # whether a worker has said anything
+        self._refits = False
+        self._since = time.monotonic()  # until when the time is noted
         self.disk = Disk(study, keep=keep_checkpoints)
         self._told: set[str] = set()
+        self._failures = len(study.failures)
+        self._kinds: dict[str, Kind] = {}
+        self._after: Counter[int] = Counter()  # reports of a trial since it was asked to pause
 
-    def drive(self, retries: int, may_give_out: Callable[[], bool]) -> None:
-        first = int.from_bytes(os.urandom(6))  # no two drivers give out the same lease
+    def drive(self, only: Callable[[Job], bool] | None = None) -> None:
+        """Go on until no more work is to be given out, or with `only` until that is done."""
         drive(
             self.study,
-            self.workers,
-            retries=retries,
-            may_give_out=may_give_out,
+            self.pool.ready(),
+            may_give_out=self.may_give_out,
+            only=only,
             stopping=lambda: self.interrupted > 0,
             watch=self.watch,
-            first_lease=first,
+            first_lease=int.from_bytes(os.urandom(6)),  # no two drivers give out the same lease
+            judge=self.judge,
         )
+        if self.judge.given_up is not None:
+            raise StudyError(self._given_up(self.judge.given_up))
+
+    def refit(self, until: int | None) -> bool:
+        """Train the best trial on to `until`; False if it has been trained so far. What it was at comes first."""
+        study, self._refits = self.study, True
+        self.drive(lambda job: job.refit)  # one that broke off
+        while not self.interrupted and (job := study.trials[study.best.number].job) is not None and not job.refit:
+            self.drive(lambda job: job.trial == study.best.number)
+        if self.interrupted or not study.refit(until):
+            return bool(self.interrupted)
+        self.display.say(f"refit: training trial {study.best.number} on")
+        self.drive(lambda job: job.refit)
+        return True
+
+    def end(self) -> None:
+        """What is left to be done and said when all has ended well."""
+        study = self.study
+        self.disk.clean()
+        if self._ran:
+            self._note_time()
+        elif study.finished and not self._refits:
+            total = "" if study.budget.trials is None else f" of {study.budget.trials}"
+            self.display.say(f"finished: {len(study.trials)}{total} trials, nothing was run")
+        for one in self._kinds.values():
+            if one.count > 1:
+                self.display.say(f"{one.count} trials failed like trial {one.trial}: {one.reason}")
+
+    def compare(self, function: Function) -> None:
+        """Say so if the function is not what it was."""
+        before = self.study.how_before.get("source")
+        now = source.digest(function)
+        if before and now and before != now and any(record.curve for record in self.study.trials):
+            self.display.say(
+                "warning: the source of the function has changed since this study was begun: what it found before is "
+                "the old one's, and is not trained again; if it can no longer be compared, begin another study file"
+            )
 
     def may_give_out(self) -> bool:
-        limit = self.study.budget.seconds
-        if self.interrupted:
-            return False
-        return limit is None or self.study.running_seconds + time.monotonic() - self._began < limit
+        return not self.interrupted and (self._refits or self._over() is None)
 
-    def may_refit(self) -> bool:
-        return self.study.waiting and not self.interrupted
+    def _over(self) -> str | None:
+        """Which total is reached."""
+        study, limit = self.study, self.study.budget.seconds
+        if study.spent:
+            return "the target is reached" if study.target_reached else "the resource is used up"
+        if limit is not None and study.running_seconds + time.monotonic() - self._since >= limit:
+            return "the time is up"
+        return None
 
     def watch(self, messages: list[Message]) -> None:
-        if self.interrupted and not self._paused:
-            self._paused = True
-            self.workers.pause()
-            running = len(self.study.running)
-            self.display.say(
-                f"stopping: {running} running job{'' if running == 1 else 's'} may reach a checkpoint first "
-                "(Ctrl-C again stops at once)"
-            )
+        over = None if self._refits or self.interrupted else self._over()
+        if (self.interrupted or over) and not self.pool.pausing:
+            self.pool.pause()
+            if running := self.study.under_way:
+                again = "" if over else " (Ctrl-C again stops at once)"
+                self.display.say(
+                    f"{over or 'stopping'}: {counted(running, 'running job')} may reach a checkpoint first{again}"
+                )
         if self.interrupted > 1:
             raise KeyboardInterrupt
+        if messages and (not self._ran or time.monotonic() - self._since > TIME_NOTED):
+            self._ran = True
+            self._note_time()
         for message in messages:
             self._look_at(message)
+        for trial, reason in self.study.failures[self._failures :]:
+            self._tell_failure(trial, reason)
+        self._failures = len(self.study.failures)
+        for text in self.judge.news:
+            self.display.say(text)
+        self.judge.news.clear()
         for job in self.study.restarted.values():
             self._tell_once(*_from_the_start(job, self.disk.why_gone(job.trial)))
         if self.disk.due:
             self.disk.clean()
         self.display.update()
+
+    def _note_time(self) -> None:
+        now = time.monotonic()
+        self.study.ran(now - self._since)
+        self._since = now
 
     def _look_at(self, message: Message) -> None:
         record = self.study.trials[message.trial]
@@ -343,22 +451,44 @@ class _Session:
                     f"trial {message.trial} reported a score that is not finite at {message.resource}; "
                     "it counts as the worst",
                 )
+            if self.pool.pausing and record.job is not None:
+                self._after[message.trial] += 1
+                if self._after[message.trial] > 1 and (left := record.job.until - message.resource) > 0:
+                    self._tell_once(
+                        "cannot pause",
+                        f"trial {message.trial} trains on to {record.job.until}, {counted(left, 'unit')} more: a job "
+                        "can pause only where it calls trial.save(state); call it after each epoch",
+                    )
         elif isinstance(message, Noticed):
             self.display.say(f"trial {message.trial}: {message.text}")
-        elif isinstance(message, Broke):
-            again = "goes on with the study" if self.interrupted else "is given out again"
-            what = "failed" if record.job is None else again
-            self.display.say(f"trial {message.trial} {what}: {message.reason}")
+        elif isinstance(message, Broke) and record.job is not None:
+            again = " and goes on with the study" if self.interrupted else ""
+            self._tell_once(kind(message.reason), f"trial {message.trial} broke off{again}: {message.reason}")
         if isinstance(message, Completed | Paused | Broke):
             self.disk.ended(message.trial)
-        if record.failure is not None and isinstance(message, Completed | Broke):
-            first = self.study.trials[self._first : self._first + HOPELESS]
-            if len(first) == HOPELESS and all(trial.failure is not None for trial in first):
-                log = checkpoints.trial_folder(self.workers.folder, message.trial).with_suffix(".log")
-                raise StudyError(
-                    f"the first {HOPELESS} trials all failed, the last with: {record.failure}; "
-                    f"what it printed is in {log}"
-                )
+
+    def _tell_failure(self, trial: int, reason: str) -> None:
+        """Each kind of failure once, and then how often there was one."""
+        one = self._kinds.setdefault(kind(reason), Kind(trial, reason))
+        one.count += 1
+        if one.count == 1:
+            self.display.say(f"trial {trial} failed: {reason}")
+        elif str(one.count).strip("0") == "1":  # 10, 100, …
+            self.display.say(f"{one.count} trials have failed like trial {one.trial}: {one.reason}")
+
+    def _given_up(self, why: str) -> str:
+        """Why the run ends, what becomes of the trials, and what the function printed."""
+        log = checkpoints.trial_folder(self.pool.folder, self.judge.last or 0).with_suffix(".log")
+        tail = last_lines(log)
+        if self.study.path is None:  # the log goes with the study
+            printed = "\n".join(["; the last that it printed:", *tail]) if tail else ""
+            return f"{why}{printed}"
+        if tail:
+            self.display.say("\n".join([f"the end of {log}:", *tail]))
+        return (
+            f"{why}; what it printed is in {log}; no trial has failed for that: when it is mended the same command, or "
+            f"rungwise resume {self.study.path}, goes on"
+        )
 
     def _tell_once(self, what: str, text: str) -> None:
         if what not in self._told:

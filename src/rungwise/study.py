@@ -12,7 +12,7 @@ import math
 import secrets
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from rungwise.events import (
     Completed,
     Config,
     Created,
+    Excused,
     Extended,
     Fact,
     Failed,
@@ -37,14 +38,17 @@ from rungwise.events import (
     Promoted,
     Raise,
     Raised,
+    Ran,
     Refitted,
     Reported,
     Retried,
     Start,
     Started,
+    TakenBack,
     Wait,
 )
-from rungwise.log import Log, MemoryLog, StudyError
+from rungwise.kinds import by_kind
+from rungwise.log import Log, MemoryLog, StudyError, undone
 from rungwise.metrics import Metrics
 from rungwise.names import InputError, our_names
 from rungwise.records import Best, Budget, OnFront, TrialRecord
@@ -56,6 +60,9 @@ from rungwise.sqlite import SQLiteLog
 from rungwise.values import as_score, copied, plain, same, whole
 from rungwise.version import __version__
 from rungwise.words import shown_lines
+
+LONGEST_GAP = 3600.0
+"""Seconds between two facts: if it is longer, and nothing else is told, the clock was set meanwhile."""
 
 REMEMBERED = ("earlier", "left_out")
 """Settings of a searcher that say what an earlier study had come to when this one was begun; it may have gone on."""
@@ -199,9 +206,9 @@ class Study(turns.InTurn):
 
     def _set_up(self, created: Created, space: Space, scheduler: Scheduler, searcher: Searcher) -> None:
         self.space, self.scheduler = space, scheduler
-        self._untold = searcher  # as it was before it was told anything, to begin anew from
+        self._created, self._untold = created, searcher  # as they were before anything was told, to begin anew from
         self.searcher, self._ours = own(searcher), is_ours(searcher)
-        self.how = created.run  # how it was run last
+        self.how = self.how_before = created.run  # how it was run last, and before this session
         self.id = created.id  # what its checkpoints are known by
         self.mode, self.seed = created.mode, created.seed
         self.score = created.score
@@ -210,7 +217,8 @@ class Study(turns.InTurn):
         self.budget = Budget()
         self.rises: list[Raised] = []
         self.resource_used = 0
-        self.running_seconds = 0.0  # of earlier sessions, as the log tells
+        self.running_seconds = 0.0  # as the log tells
+        self._ran = 0.0  # those of them that are told, the others are the time between facts
         self.temporary: object = None  # what keeps a temporary folder alive
         self.restarted: dict[int, Job] = {}  # jobs seen to train again what was trained before them
         self.interrupted = False  # whether the last run of it was stopped by Ctrl-C
@@ -223,7 +231,9 @@ class Study(turns.InTurn):
         self._completed: dict[int, int] = {}  # level -> jobs that ended there
         self._running: dict[int, Job] = {}
         self._again: deque[Job] = deque()  # to be given out once more
-        self._target_reached = False
+        self._shelved: dict[int, Job] = {}  # whose failure will have been taken back
+        self.failures: list[tuple[int, str]] = []  # (trial, reason) in their order, refits too
+        self.target_reached = False
         self._tell(created)
         self._answer: Answer | None = None  # what the scheduler says until it is told something
 
@@ -268,10 +278,36 @@ class Study(turns.InTurn):
     def _replay(self, facts: Iterator[tuple[float, Fact]]) -> None:
         before: float | None = None
         for time, fact in facts:
-            if before is not None and not isinstance(fact, Opened):
-                self.running_seconds += max(0.0, time - before)
-            before = time
-            self._apply(fact)
+            if type(fact) is TakenBack:  # what follows was decided as if that failure had never been
+                self._begin_anew()
+                return
+            before = self._replay_one(before, time, fact)
+
+    def _replay_one(self, before: float | None, time: float, fact: Fact) -> float:
+        """Apply `fact`, noted at `time`; the clock may have been set since the fact `before`."""
+        if before is not None and type(fact) is not Opened:
+            self.running_seconds += min(max(0.0, time - before), LONGEST_GAP)
+        self._apply(fact)
+        return time
+
+    def _begin_anew(self) -> None:
+        """Tell the whole log to a fresh scheduler and searcher, without the failures that were taken back."""
+        never = undone(fact for _, fact in self._log.read())
+        self._set_up(self._created, self.space, self.scheduler.up_to(self.scheduler.max_resource), self._untold)
+        before: float | None = None
+        for place, (time, fact) in enumerate(self._log.read()):
+            if place in never:
+                assert isinstance(fact, Failed)
+                self._shelve(fact)
+            elif place:
+                before = self._replay_one(before, time, fact)
+
+    def _shelve(self, fact: Failed) -> None:
+        """The job failed, as it seemed then: nobody does it, and nobody is told."""
+        job = self._shelved[fact.trial] = self._running.pop(fact.trial)
+        self.trials[fact.trial].job = None
+        if job in self._again:
+            self._again.remove(job)
 
     # -- asking and telling -------------------------------------------------------------------------
 
@@ -350,12 +386,12 @@ class Study(turns.InTurn):
 
     # -- the same without a flush, for the loop ------------------------------------------------------
 
-    def hand_out(self) -> Job | None:
-        """As `ask`, but durable only after `flush`."""
-        if self._again:
-            job = self._again.popleft()
-            return _handed(msgspec.structs.replace(job, reported=self.trials[job.trial].noted(job)))
-        if self._spent():
+    def hand_out(self, *, again: bool = True) -> Job | None:
+        """As `ask`, but durable only after `flush`; unless `again`, none that was given out before."""
+        spent = self._spent()
+        if again and (job := self._give_again(lambda job: job.refit or not spent)) is not None:
+            return job
+        if spent:
             return None
         while isinstance(answer := self._next(), Raise):
             self._note(self._raised(answer))
@@ -369,29 +405,81 @@ class Study(turns.InTurn):
             return _handed(self._running[number])
         return None
 
-    def take(self, fact: Reported | Completed | Failed | Retried) -> bool:
+    def give_again(self, which: Callable[[Job], bool]) -> Job | None:
+        """The next job that was given out before, and that nobody does now, of those of which `which` is true."""
+        for job in self._again:
+            if which(job):
+                self._again.remove(job)
+                return _handed(msgspec.structs.replace(job, reported=self.trials[job.trial].noted(job)))
+        return None
+
+    def put_back(self, trial: int) -> None:
+        """The job of `trial` has paused, or broke off though nothing is wrong with it: nobody does it now."""
+        job = self._running[trial]
+        if job not in self._again:
+            self._again.append(job)
+
+    def refusal(self, fact: object) -> str | None:
+        """Why the job that says `fact` has gone wrong by it; None if it has not."""
+        if isinstance(fact, Reported):
+            return self.metrics.wrong(fact.score)
+        if isinstance(fact, Completed):
+            record = self.trials[fact.trial]
+            if (job := record.job) is not None and record.noted(job) <= job.start:
+                return f"its job from {job.start} to {job.until} ended without a report"
+        return None
+
+    def take(self, fact: Reported | Completed | Failed | Retried | Excused) -> bool:
         """Take what a worker says; False if it is nothing new. Durable only after `flush`."""
         record = self.trials[fact.trial]
         job = record.job
         if job is None:
             return False
-        if isinstance(fact, Reported):
-            if fact.resource <= record.noted(job):
-                if fact.resource <= job.start and not job.refit:
-                    self.restarted[fact.trial] = job
-                return False
-            if (wrong := self.metrics.wrong(fact.score)) is not None:
-                return self._take(Failed(fact.trial, wrong))
-            self._note(fact)
-            return True
-        if isinstance(fact, Completed) and record.noted(job) <= job.start:
-            fact = Failed(fact.trial, f"its job from {job.start} to {job.until} ended without a report")
+        if isinstance(fact, Reported) and fact.resource <= record.noted(job):
+            if fact.resource <= job.start and not job.refit:
+                self.restarted[fact.trial] = job
+            return False
+        if isinstance(fact, Reported | Completed) and (wrong := self._refusal(fact)) is not None:
+            fact = Failed(fact.trial, wrong)
         self._note(fact)
-        if not isinstance(fact, Retried) and not job.refit and isinstance(answer := self._next(), Raise):
+        if isinstance(fact, Completed | Failed) and not job.refit and isinstance(answer := self._next(), Raise):
             self._note(self._raised(answer))
         return True
 
-    _hand_out, _take = hand_out, take  # for calls that have the lock already
+    def ran(self, seconds: float) -> None:
+        """The session has run for `seconds` since this was said last, or since it began."""
+        self._note(Ran(seconds))
+
+    def retry_failed(self, trials: Iterable[int] | None = None) -> list[int]:
+        """Take back the failures of `trials` (default: all that have failed): their jobs are given out again.
+
+        The study is then as if they had never failed, and each goes on from its newest checkpoint. The numbers
+        of the trials, in order. Raises `InputError` for a trial that has not failed.
+        """
+        failed = [record.number for record in self.trials if record.job is None and record.has_failed]
+        wanted = failed if trials is None else sorted({whole(trial, "a trial's number") for trial in trials})
+        for trial in wanted:
+            if trial not in failed:
+                there = f"; those that have: {', '.join(map(str, failed[:20]))}" if failed else ""
+                raise InputError(f"trial {trial} has not failed{there}")
+        if wanted:
+            self._check_writable()
+            again = [job.trial for job in self._again]
+            kept = {name: getattr(self, name) for name in ("_folder", "temporary", "restarted", "how_before")}
+            for trial in wanted:
+                self._log.append(TakenBack(trial))
+            self._log.flush()
+            self._begin_anew()
+            vars(self).update(kept)
+            self._again = deque(self._running[trial] for trial in [*again, *wanted])
+        return wanted
+
+    _hand_out, _take, _give_again, _refusal = (
+        hand_out,
+        take,
+        give_again,
+        refusal,
+    )  # for calls that have the lock already
 
     def refit(self, until: int | None = None) -> bool:
         """Have the best trial trained on to `until` (default: `max_resource`): the next `ask` gives that job.
@@ -444,9 +532,19 @@ class Study(turns.InTurn):
             self._writable = False
             self._log.close()
 
+    @property
+    def under_way(self) -> int:
+        """How many jobs are out: given out, and not back."""
+        return len(self._running) - len(self._again)
+
+    @property
+    def spent(self) -> bool:
+        """Whether the total of resource is used up, or the target reached."""
+        return self._spent()
+
     def _spent(self) -> bool:
         budget = self.budget
-        return self._target_reached or (budget.resource is not None and self.resource_used >= budget.resource)
+        return self.target_reached or (budget.resource is not None and self.resource_used >= budget.resource)
 
     def _raised(self, answer: Raise) -> Raised:
         """The rise as a fact, its losses as scores."""
@@ -479,10 +577,13 @@ class Study(turns.InTurn):
     # -- facts -------------------------------------------------------------------------------------
 
     def _note(self, fact: Fact) -> None:
-        if not self._writable:
-            raise StudyError(f"the study {self._path or 'in memory'} is closed; open it again to go on with it")
+        self._check_writable()
         self._log.append(fact)
         self._apply(fact)
+
+    def _check_writable(self) -> None:
+        if not self._writable:
+            raise StudyError(f"the study {self._path or 'in memory'} is closed; open it again to go on with it")
 
     def _apply(self, fact: Fact) -> None:
         """The one place where a fact changes anything, when it happens and when it is replayed."""
@@ -504,17 +605,28 @@ class Study(turns.InTurn):
             record = self.trials[fact.trial]
             record.attempts += 1
             self._again.append(self._running[fact.trial])
+        elif type(fact) is Excused:
+            record = self.trials[fact.trial]
+            record.attempts, record.excused = fact.attempts, True
+        elif type(fact) is TakenBack:
+            record = self.trials[fact.trial]
+            record.job = self._running[fact.trial] = self._shelved.pop(fact.trial)
+            record.attempts = 0
+            self._again.append(record.job)
+        elif type(fact) is Ran:
+            self.running_seconds = self._ran = self._ran + fact.seconds
         elif type(fact) is Refitted:
             record = self.trials[fact.trial]
             self._run(record, self._job_of(record, fact.start, fact.until, refit=True), fact)
         elif type(fact) is Extended:
             self.budget = Budget(fact.trials, fact.resource, fact.seconds, fact.target)
-            self._target_reached = any(
+            self.target_reached = any(
                 self._reaches_target(score) for record in self.trials for score in record.reports.values()
             )
         elif type(fact) is Opened:
             self._again = deque(self._running.values())  # their driver is gone
-            self.how = fact.run or self.how
+            self.how_before, self.how = self.how, fact.run or self.how
+            self._ran = self.running_seconds
             self._tell(fact)
 
     def _job_of(self, record: TrialRecord, start: int, until: int, refit: bool = False) -> Job:
@@ -523,7 +635,7 @@ class Study(turns.InTurn):
 
     def _run(self, record: TrialRecord, job: Job, fact: Fact) -> None:
         record.job = self._running[job.trial] = job
-        record.attempts = 0
+        record.attempts, record.excused, record.refit_failure = 0, False, None
         if not job.refit:
             self._tell(fact)
 
@@ -539,7 +651,7 @@ class Study(turns.InTurn):
         if (counted := self.metrics.counted(before, record.score)) is not record.score:
             record.score, record.peak = counted, peak
         if self.budget.target is not None and self._reaches_target(record.score):
-            self._target_reached = True
+            self.target_reached = True
         self._tell(Reported(fact.trial, fact.resource, self.metrics.losses(record.score), fact.seconds))
 
     def _apply_end(self, fact: Completed | Failed) -> None:
@@ -548,6 +660,8 @@ class Study(turns.InTurn):
         record.job = None
         if job in self._again:  # it ended though it had not been taken up again
             self._again.remove(job)
+        if isinstance(fact, Failed):
+            self.failures.append((fact.trial, fact.reason))
         if job.refit:
             record.refit_failure = fact.reason if isinstance(fact, Failed) else None
             return
@@ -583,7 +697,7 @@ class Study(turns.InTurn):
     @property
     def finished(self) -> bool:
         """Whether nothing is running and no more work will be given out under the budget."""
-        if self._running:
+        if len(self._running) > (len(self._again) if self._spent() else 0):
             return False
         if self._spent():
             return True
@@ -696,7 +810,7 @@ class Study(turns.InTurn):
             if not reports:
                 seconds = None if record.score is None else record.seconds_used
                 told = {"resource": record.resource, **self._scores(record.score), "seconds": seconds}
-                rows.append({**head, **told, **config})
+                rows.append({**head, **told, "failure": record.failure, **config})
                 continue
             times = record.seconds
             for refit, scores in ((False, record.reports), (True, record.refit)):
@@ -750,6 +864,8 @@ class Study(turns.InTurn):
                 f"{len(failed)} of {len(self.trials)} trials failed, "
                 f"the last (trial {failed[-1].number}): {failed[-1].failure}"
             )
+            kinds = by_kind((record.number, record.failure or "") for record in failed)
+            lines += [f"  {one.count} like trial {one.trial}: {one.reason}" for one in kinds[:10] if len(kinds) > 1]
         if self.metrics.names:
             front = self.front
             lines.append(f"{len(front)} trials are on the Pareto front, the highest rung with a result")

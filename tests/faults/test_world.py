@@ -16,7 +16,7 @@ from faults import world
 from faults.world import CHANCE, InvariantBroken, folder, live
 from rungwise import checkpoints
 from rungwise.executors import Message, Said
-from rungwise.loop import Inbox
+from rungwise.inbox import Inbox
 from rungwise.sqlite import SQLiteLog
 
 SEEDS = int(os.environ.get("RUNGWISE_SEEDS", "150"))
