@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 import sqlite3
+import struct
 import subprocess
 import sys
 import tracemalloc
@@ -112,8 +113,7 @@ def test_a_study_goes_on_in_its_file(tmp_path: Path) -> None:
     study.close()
     with pytest.raises(rw.StudyError, match="is closed; open it again"):
         study.ask()
-    with pytest.raises(rw.StudyError, match=r"has been closed; its facts are in rungwise.Study.open\(…\).facts\(\)"):
-        list(study.facts())
+    assert len(list(study.facts())) == 6, "it can still be read"
     again = rw.Study(SPACE, "pasha", path=path)
     assert again.waiting
     assert again.ask() == rw.Job(0, again.trials[0].config, 0, 1), "the job that was running is given out again"
@@ -312,7 +312,8 @@ def a_strange_row(path: Path) -> rw.Study:
     rw.Study(SPACE, path=path / "s.db").close()
     database = sqlite3.connect(path / "s.db")
     (digest,) = database.execute("SELECT digest FROM facts ORDER BY id DESC").fetchone()
-    database.execute("INSERT INTO facts (time, fact, digest) VALUES (0, '{}', ?)", (zlib.crc32(b"{}", digest),))
+    digest = zlib.crc32(b"{}", zlib.crc32(struct.pack("<d", 0.0), digest))
+    database.execute("INSERT INTO facts (time, fact, digest) VALUES (0, '{}', ?)", (digest,))
     database.commit()
     database.close()
     return rw.Study(SPACE, path=path / "s.db")

@@ -72,7 +72,7 @@ class Promote(msgspec.Struct, frozen=True):
     size: int = 0
 
 
-class Broken(msgspec.Struct, frozen=True):
+class Broken(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One position at which two rungs disagree (PASHA, section 4).
 
     `trial` stands there by the top rung, `expected` by the rung below. `below` and `top` are the
@@ -116,8 +116,11 @@ Answer = Start | Promote | Raise | Wait
 # -- facts: what is written to the log ---------------------------------------------------------------
 
 
-class Fact(msgspec.Struct, frozen=True, tag_field="fact", tag=str.lower):
-    """Something that has happened. Every fact below is one row of the log."""
+class Fact(msgspec.Struct, frozen=True, tag_field="fact", tag=str.lower, forbid_unknown_fields=True):
+    """Something that has happened. Every fact below is one row of the log.
+
+    A field that is not known is not passed over: a newer version knows it, and what it means.
+    """
 
 
 class Created(Fact, frozen=True):

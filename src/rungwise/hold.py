@@ -1,4 +1,4 @@
-"""Who drives a study file? One process, which holds a lock that the system drops when it dies, however it dies."""
+"""Who drives a study file? One process, which holds locks that the system drops when it dies, however it dies."""
 
 from __future__ import annotations
 
@@ -7,50 +7,90 @@ import errno
 import fcntl
 import os
 import platform
+import struct
 import sys
 from pathlib import Path
 
 HELD = (errno.EAGAIN, errno.EACCES)  # what an attempt says when another has the lock; the second in old POSIX
+NO_SUCH_LOCK = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK)  # of systems and disks without them
+PLACE = 2**62  # of the byte that is locked in the study itself; SQLite locks some near 2**30
+FLAGS = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+
+_here: dict[tuple[int, int], str] = {}  # device and inode of what this process drives -> its name
 
 
 class Held(Exception):
-    """Another process drives the study; the text says which."""
+    """Another drives the study; the text says who."""
 
 
 class Hold:
-    """The lock on the study file `path`: `path.lock`, and `path.holder` says who has it, for those who find it held.
+    """The right to drive the study file at `real`, which is made if it is not there.
 
-    Raises `Held`, or `OSError` if there can be no such file. `flock` rather than POSIX locks, which go with the first
-    descriptor of the file that is closed anywhere in the process.
+    Two locks: on the file `….lock` beside it, for all systems, and on Linux on the study itself, since a lock file can
+    be deleted, and one study have two names. `….holder` says who has them, for those who find them held.
+
+    Raises `Held`, or `OSError` if there can be no such file. Neither is a POSIX lock: those go with the first
+    descriptor of the file that is closed anywhere in the process. So do those that SQLite holds; therefore `let_go` is
+    for after its connection was closed, and the study is not even opened where this process drives it already.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._holder = Path(f"{path}.holder")
-        self._file = self._locked(f"{path}.lock")
-        self._say()
+    def __init__(self, real: Path) -> None:
+        self.real = real
+        self._holder = f"{real}.holder"
+        self._files: list[int] = []
+        self._inode: tuple[int, int] | None = None
+        try:
+            self._lock_file(f"{real}.lock")
+            self._lock_study()
+        except BaseException:
+            self.forget()
+            raise
+        with contextlib.suppress(OSError):  # these are words; the locks are what counts
+            self._say()
 
-    def _locked(self, name: str) -> int:
+    def _lock_file(self, name: str) -> None:
         while True:
-            file = os.open(name, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, 0o666)
+            file = os.open(name, FLAGS, 0o666)
+            self._files.append(file)
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                with contextlib.suppress(FileNotFoundError):
-                    if os.path.samestat(os.stat(name), os.fstat(file)):
-                        return file
             except OSError as error:
-                os.close(file)
-                if error.errno in HELD:
-                    raise Held(self._held_by()) from None
-                raise
-            os.close(file)  # it was deleted between the two steps
+                self._refuse(error)
+            with contextlib.suppress(FileNotFoundError):
+                if os.path.samestat(os.stat(name), os.fstat(file)):
+                    return
+            os.close(self._files.pop())  # it was deleted between the two steps
+
+    def _lock_study(self) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            there = os.stat(self.real)
+            if (name := _here.get((there.st_dev, there.st_ino))) is not None:
+                raise Held(f"this process, as {name}")
+        file = os.open(self.real, FLAGS, 0o666)
+        self._files.append(file)
+        if hasattr(fcntl, "F_OFD_SETLK") and sys.maxsize > 2**32:
+            wanted = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, PLACE, 1, 0)  # struct flock, 64 bits
+            try:
+                fcntl.fcntl(file, fcntl.F_OFD_SETLK, wanted)
+            except OSError as error:
+                if error.errno not in NO_SUCH_LOCK:
+                    self._refuse(error)
+        found = os.fstat(file)
+        self._inode = found.st_dev, found.st_ino
+        _here[self._inode] = str(self.real)
+
+    def _refuse(self, error: OSError) -> None:
+        if error.errno in HELD:
+            raise Held(self._held_by()) from None
+        raise error
 
     def _say(self) -> None:
         text = f"process {os.getpid()} on {platform.node()} ({Path(sys.argv[0]).name})"
-        with contextlib.suppress(OSError):  # these are words; the lock is what counts
-            self._holder.unlink(missing_ok=True)  # never through a link that somebody put there
-            file = os.open(self._holder, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
-            with open(file, "w", encoding="utf-8", errors="replace") as holder:
-                holder.write(text)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self._holder)  # never through a link that somebody put there
+        file = os.open(self._holder, FLAGS | os.O_EXCL, 0o666)
+        with open(file, "w", encoding="utf-8", errors="replace") as holder:
+            holder.write(text)
 
     def _held_by(self) -> str:
         with contextlib.suppress(OSError):
@@ -59,17 +99,31 @@ class Hold:
                 said = holder.read(200).decode("utf-8", "replace")
             if said := "".join(c if c.isprintable() else "?" for c in said):
                 return said
-        return "another process"  # it has begun just now
+        return "another process"  # it has begun just now, or has the study by another name
+
+    def moved(self) -> str | None:
+        """What has become of the file: None if it is where it was, else words for it."""
+        try:
+            there = os.stat(self.real)
+        except (FileNotFoundError, NotADirectoryError):
+            return "was deleted or moved"
+        except OSError:
+            return None  # SQLite will say what is wrong, if that stays so
+        return None if (there.st_dev, there.st_ino) == self._inode else "was replaced by another file"
 
     def let_go(self) -> None:
         """Another process may drive the study now."""
-        with contextlib.suppress(OSError):
-            self._holder.unlink(missing_ok=True)
-        os.close(self._file)
+        if self.moved() is None:
+            with contextlib.suppress(OSError):
+                os.unlink(self._holder)
+        self.forget()
 
     def forget(self) -> None:
-        """Leave it to the process from which this one was forked: its lock lives as long as *its* descriptor.
+        """Close the files. In a forked child the locks stay: they live as long as the parent has the same files open.
 
-        Otherwise a child that lives on would hold the study after its parent is gone.
+        A child that had them open too would hold the study after its parent is gone.
         """
-        os.close(self._file)
+        if self._inode is not None:
+            _here.pop(self._inode, None)
+        while self._files:
+            os.close(self._files.pop())

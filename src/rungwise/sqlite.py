@@ -1,193 +1,253 @@
 """A log in one append-only SQLite table: one row a fact, as JSON that a person can read.
 
-Each row carries a digest of itself and of all before it, so that a changed or missing fact is found, and what stands
-before it can be saved (`salvage`).
+Each row carries a digest of itself, its time and all before it, so that a changed or missing fact is found, and what
+stands before it can be saved (`salvage`).
 
 Write-ahead log, `synchronous=NORMAL`: a commit survives the death of the process; the last commits before
 a power cut may be missing, as a whole (after `sync`, with `synchronous=FULL`, none are). One process may
-write (a lock beside the file, which the system drops when the process dies, however it dies); any number
-may read meanwhile.
+write (`hold`); any number may read meanwhile, and leave nothing behind (`view`).
 """
 
 from __future__ import annotations
 
 import ctypes
+import logging
 import os
 import sqlite3
-import zlib
-from collections.abc import Iterator
+import tempfile
+import time as clock
+from collections.abc import Callable, Iterator
+from itertools import count
 from pathlib import Path
+from typing import NoReturn, TypeVar
 
 import msgspec
 
-from rungwise import turns
-from rungwise.events import AnyFact, Fact
+from rungwise import database, paths, turns
+from rungwise.chain import Chain
+from rungwise.events import Fact
 from rungwise.hold import Held, Hold
 from rungwise.log import StudyError
+from rungwise.names import InputError
+from rungwise.view import View
 
-APPLICATION_ID = 0x52554E47  # "RUNG": tells our files from other programs'
-SCHEMA_VERSION = 2  # 1 had no digests and was never released
+T = TypeVar("T")
+logger = logging.getLogger("rungwise")
 
-_SCHEMA = f"""
-CREATE TABLE facts (
-    id     INTEGER PRIMARY KEY,
-    time   REAL NOT NULL, -- Unix seconds
-    fact   TEXT NOT NULL,
-    digest INTEGER NOT NULL -- CRC-32 of the facts so far
-);
-PRAGMA application_id = {APPLICATION_ID};
-PRAGMA user_version = {SCHEMA_VERSION};
-"""
-
-_INSERT = """
-INSERT INTO facts (time, fact, digest) VALUES (coalesce(?, (julianday('now') - 2440587.5) * 86400.0), ?, ?)
-"""
-_SELECT = "SELECT id, time, fact, digest FROM facts WHERE id > ? ORDER BY id LIMIT ?"
-AT_ONCE = 1000  # rows: a reader holds up neither the driver nor other readers for long, nor has all of them in memory
+ATTEMPT = 1.0  # seconds that SQLite waits for a lock of another program before it says so
+SAID_AFTER, SAID_EVERY, GIVEN_UP_AFTER = 5, 60, 600  # attempts
 
 
 class SQLiteLog(turns.InTurn):
     """The log in the file `path`, made if it is not there and `writable`.
 
     Raises `StudyError` if the file is not a study, is of a newer version, is held by another process, or
-    cannot be read or written.
+    cannot be read or written; `InputError` if no file can have such a name.
     """
 
     def __init__(self, path: Path, *, writable: bool) -> None:
-        self.path = path
-        real = path.resolve() if path.is_symlink() else path  # one study, one lock, whatever it is called
-        self._pending: list[tuple[float | None, str, int]] = []
+        self.path = paths.study_path(path)
+        self.real = paths.real_path(path)
+        self._pending: list[tuple[float, str, int]] = []
         self._new = False  # whether the table was made just now
         self._digest = 0  # of the last fact that was appended, or was there when the file was opened
-        self._closed = False
+        self._count = 0  # of the facts that are durable
         self._read = False  # whether all that was there has been read
         self._encode = msgspec.json.Encoder().encode
-        self._hold: Hold | None = None
-        if path.is_dir():
-            raise StudyError(f"{path} is a directory; name a file in it, such as {path / 'study.db'}")
-        if not writable and not path.exists():
+        self._driving = writable
+        paths.refuse_leftovers(path, self.real)  # before SQLite sees anything of it
+        if writable:
+            self._open()
+        elif not self.real.exists():
             raise StudyError(f"there is no study {path}")
-        try:
-            if writable:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                self._hold = Hold(real)
-            self._connection = self._connect(writable)
-        except Held as error:
-            raise StudyError(f"{path} is held by {error}: wait for it, stop it, or let go with study.close()") from None
-        except (OSError, sqlite3.OperationalError) as error:
-            self._unlock()
-            raise StudyError(f"{path} cannot be {'written' if writable else 'read'}: {error}") from None
-        except sqlite3.DatabaseError as error:
-            self._unlock()
-            raise StudyError(f"{path} is not a study file ({error}); name another one") from None
-        except StudyError:
-            self._unlock()
-            raise
         self.begin()
 
-    def _connect(self, writable: bool) -> sqlite3.Connection:
-        if writable:
-            connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
-        else:
-            real = self.path.resolve()
-            uri = f"{real.as_uri()}?mode=ro"
-            if not Path(f"{real}-wal").exists() and not os.access(real.parent, os.W_OK):
-                uri += "&immutable=1"  # nobody can write it, and SQLite could not put its own files beside it
-            connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
-        (version,) = connection.execute("PRAGMA user_version").fetchone()
-        (application,) = connection.execute("PRAGMA application_id").fetchone()
-        (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-        if application != APPLICATION_ID and (tables or application or not writable):
-            connection.close()
-            raise StudyError(f"{self.path} is a database of another program; name another file")
-        if version > SCHEMA_VERSION:
-            connection.close()
-            raise StudyError(
-                f"{self.path} was written by a newer rungwise (format {version}, this one reads up to "
-                f"{SCHEMA_VERSION}); upgrade with: pip install -U rungwise"
-            )
-        if tables and version < SCHEMA_VERSION:
-            connection.close()
-            raise StudyError(f"{self.path} was written by a rungwise that was never released; begin another file")
-        if writable:
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = NORMAL")
-            if not tables:
-                self._new = True
-                connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} COMMIT;")
-        return connection
+    def _open(self) -> None:
+        self._hold: Hold | None = None
+        self._connection: sqlite3.Connection = None  # type: ignore[assignment]  # until it is there
+        try:
+            self.real.parent.mkdir(parents=True, exist_ok=True)
+            self._hold = Hold(self.real)
+            self._connection = database.connect(str(self.real), looks=False, seconds=ATTEMPT)
+            self.version = self._patiently(self._set_up)
+            return
+        except Held as error:
+            refusal = StudyError(f"{self.path} is held by {error}: wait for it, stop it, or let go with study.close()")
+        except (OSError, sqlite3.Error) as error:
+            refusal = database.refusal(self.path, error, "written")
+        except StudyError as error:
+            refusal = error
+        self._let_go()
+        raise refusal from None
 
-    def _unlock(self) -> None:
-        if self._hold is not None:
-            self._hold.let_go()
-            self._hold = None
+    def _set_up(self) -> int:
+        version = database.version_of(self._connection, self.path)
+        self._connection.execute("PRAGMA journal_mode = WAL")
+        self._connection.execute("PRAGMA synchronous = NORMAL")
+        if version is None:
+            self._new = True
+            self._connection.executescript(f"BEGIN IMMEDIATE; {database.SCHEMA} COMMIT;")
+        self._next_digest = database.digest_of(version or database.SCHEMA_VERSION)
+        return version or database.SCHEMA_VERSION
 
-    def forked(self) -> None:
-        """In a forked child: leave file and lock to the parent."""
-        if self._hold is not None:
-            self._hold.forget()
-            self._hold = None
-        # never closed here, not even when the interpreter ends: closing would tidy up a file that the parent writes
-        ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._connection))
+    def _patiently(self, write: Callable[[], T]) -> T:
+        """What `write` returns, called again as long as another program holds the database's lock."""
+        attempts = 0
+        while True:
+            try:
+                return write()
+            except sqlite3.OperationalError as error:
+                if getattr(error, "sqlite_errorcode", 0) & 0xFF != sqlite3.SQLITE_BUSY or attempts >= GIVEN_UP_AFTER:
+                    raise
+            attempts += 1
+            if attempts == SAID_AFTER or attempts % SAID_EVERY == 0:
+                logger.warning(
+                    "%s has been locked by another program for %d s (not one of rungwise): waiting, nothing is lost",
+                    self.path,
+                    attempts * ATTEMPT,
+                )
 
     def read(self) -> Iterator[tuple[float, Fact]]:
         """All facts that are durable, from the first; other calls may come between two of them."""
-        decode = msgspec.json.Decoder(AnyFact).decode
-        rescue = f"what is whole can be saved with: rungwise salvage {self.path} NEW_FILE"
-        digest = count = 0
-        try:
-            while rows := self._rows_after(count):
-                for number, time, text, noted in rows:
-                    count += 1
-                    try:
-                        digest = zlib.crc32(text.encode(), digest)
-                        if (number, noted) != (count, digest):
-                            raise StudyError(
-                                f"{self.path} is damaged at fact {count}: it is not what was written; {rescue}"
-                            )
-                        fact = decode(text)
-                    except (msgspec.MsgspecError, AttributeError, TypeError) as error:
-                        raise StudyError(f"{self.path} is damaged at fact {count} ({error}); {rescue}") from None
-                    yield time, fact
-        except sqlite3.DatabaseError as error:
-            raise StudyError(f"{self.path} is damaged after fact {count} ({error}); {rescue}") from None
+        if not self._driving:
+            with View(self.path, self.real) as view:
+                yield from Chain(self.path, view)
+            return
+        chain = Chain(self.path, self)
+        yield from chain
         if not self._read:  # what is appended goes on from here
-            self._read, self._digest = True, digest
+            self._read, self._count, self._digest = True, chain.count, chain.digest
 
-    def _rows_after(self, number: int) -> list[tuple[int, float, str, int]]:
+    def rows_after(self, number: int) -> list[database.Row]:
+        """The facts after `number` that are durable, as many as are read at once."""
         with self._change:
-            if self._closed:
-                raise StudyError(f"{self.path} has been closed; its facts are in rungwise.Study.open(…).facts()")
-            return self._connection.execute(_SELECT, (number, AT_ONCE)).fetchall()
+            if not self._driving:
+                raise StudyError(f"{self.path} was closed while it was read")
+            return database.rows_after(self._connection, number)
+
+    def size(self) -> int:
+        """The bytes that the file has, what is not yet in its main part too."""
+        with self._change:
+            return database.size(self._connection)
 
     def append(self, fact: Fact, time: float | None = None) -> None:
         """Add a fact that became true at `time` (default: now); it is durable after the next `flush`."""
-        encoded = self._encode(fact)
-        self._digest = zlib.crc32(encoded, self._digest)
-        self._pending.append((time, encoded.decode(), self._digest))
+        self._add(clock.time() if time is None else time, self._encode(fact))
+
+    def _add(self, time: float, fact: bytes) -> None:
+        self._digest = self._next_digest(self._digest, time, fact)
+        self._pending.append((time, fact.decode(), self._digest))
 
     def flush(self) -> None:
-        """Commit what was appended, in one transaction."""
+        """Commit what was appended, in one transaction.
+
+        Where the file is gone, or another process has written it, what was appended is kept elsewhere: `StudyError`
+        says where.
+        """
         with self._change:
             if self._pending:
-                self._commit()
+                self._notice()
+                try:
+                    self._patiently(self._commit)
+                except sqlite3.Error as error:
+                    raise StudyError(f"{self.path} cannot be written: {error}") from None
 
     def _commit(self) -> None:
+        self._connection.execute("BEGIN IMMEDIATE")
         try:
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                self._connection.executemany(_INSERT, self._pending)
-                self._connection.execute("COMMIT")
-                self._pending.clear()
-            except BaseException:
-                if self._connection.in_transaction:
-                    self._connection.execute("ROLLBACK")
+            self._connection.executemany(database.INSERT, self._rows())
+            self._connection.execute("COMMIT")
+        except BaseException as error:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+            if not isinstance(error, sqlite3.IntegrityError):
                 raise
-            if self._new:  # the first facts are in the file itself, so that it is never taken for an empty one
-                self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-                self._new = False
-        except sqlite3.Error as error:
-            raise StudyError(f"{self.path} cannot be written: {error}") from None
+            self._drop_durable(error)
+            self._commit()
+            return
+        self._durable(len(self._pending))
+        if self._new:  # the first facts are in the file itself, so that it is never taken for an empty one
+            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            self._new = False
+
+    def _rows(self) -> list[database.Row]:
+        """What is pending, with the numbers that it will have: given, so that a second writer meets the first."""
+        return [(number, *row) for number, row in enumerate(self._pending, start=self._count + 1)]
+
+    def _durable(self, number: int) -> None:
+        self._count += number
+        del self._pending[:number]
+
+    def _drop_durable(self, error: sqlite3.IntegrityError) -> None:
+        """Take from what is pending what is in the file already: the last call was interrupted after its commit.
+
+        Whatever else is there is another's: `StudyError`.
+        """
+        there = database.rows_after(self._connection, self._count)
+        if there != self._rows()[: len(there)]:
+            self._end(
+                f"{self.path} was written by another process meanwhile: fact {self._count + 1} is not from this one, "
+                f"which stops here; {len(self._pending)} of its facts were not noted, all before and the other's are"
+            )
+        if not there:
+            raise error
+        self._durable(len(there))
+
+    def _notice(self) -> None:
+        """If the file is no longer where it was, keep all facts in another one, and say so: `StudyError`."""
+        assert self._hold is not None
+        if (what := self._hold.moved()) is None:
+            return
+        kept, why = None, ""
+        for folder in (self.real.parent, Path(tempfile.gettempdir())):
+            try:
+                kept = self._rescued(folder)
+                break
+            except (StudyError, sqlite3.Error, OSError) as error:
+                why = f"; its facts could not be kept in {folder}: {error}"
+        if kept is None:
+            raise StudyError(f"{self.path} {what} while it was driven{why}")
+        trials = paths.trials_folder(self.real)
+        along = f"mv {trials} {paths.trials_folder(kept)} && " if trials.is_dir() else ""
+        self._end(
+            f"{self.path} {what} while it was driven: all its facts, {self._count + len(self._pending)}, are in "
+            f"{kept} now; go on with: {along}rungwise resume {kept}"
+        )
+
+    def _rescued(self, folder: Path) -> Path:
+        """A new study file in `folder` with all facts, of the lost file, which is still open, and those pending."""
+        if not folder.is_dir():
+            raise StudyError(f"{folder} is gone")
+        names = (folder / f"{self.real.name}.rescued{f'-{number}' if number else ''}" for number in count())
+        path = next(
+            name for name in names if not any(os.path.lexists(f"{name}{end}") for end in ("", "-wal", ".trials"))
+        )
+        saved = SQLiteLog(path, writable=True)
+        try:
+            number = 0
+            while rows := database.rows_after(self._connection, number):
+                for _, time, text, _ in rows:
+                    saved._add(time, text.encode())
+                saved.flush()
+                number += len(rows)
+            for time, text, _ in self._pending:
+                saved._add(time, text.encode())
+            saved.sync()
+            saved.flush()
+        finally:
+            saved.close()
+        return path
+
+    def _end(self, why: str) -> NoReturn:
+        """Let go of the file for good: nothing can be appended from now on."""
+
+        def refuse(fact: Fact, time: float | None = None) -> NoReturn:
+            raise StudyError(why)
+
+        self.append = refuse  # type: ignore[method-assign]
+        self._pending.clear()
+        self._let_go()
+        raise StudyError(why)
 
     def sync(self) -> None:
         """Wait for the disk at each commit from now on."""
@@ -196,36 +256,63 @@ class SQLiteLog(turns.InTurn):
 
     def close(self) -> None:
         """Close the file and let go of the lock; in a forked child, nothing."""
-        if self.is_copy:
+        if self.is_copy or not self._driving:
             return
         with self._change:
-            self._closed = True
+            if self._read:
+                self._notice()
+            self._let_go()
+
+    def _let_go(self) -> None:
+        self._driving = False
+        if self._connection is not None:
             self._connection.close()
-            self._unlock()
+        if self._hold is not None:
+            self._hold.let_go()  # after the connection: see `Hold`
+            self._hold = None
+
+    def forked(self) -> None:
+        """In a forked child: leave file and locks to the parent."""
+        if not self._driving:
+            return
+        if self._hold is not None:
+            self._hold.forget()
+            self._hold = None
+        # never closed here, not even when the interpreter ends: closing would tidy up a file that the parent writes
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._connection))
 
 
 def salvage(path: Path, target: Path) -> tuple[int, str | None]:
     """Write the facts of the study `path`, up to the first that is damaged, to the new file `target`.
 
     How many there were, and what is wrong with the next one (None if nothing is). Raises `StudyError` if `target`
-    exists, or if nothing of `path` can be read.
+    exists, or if nothing of `path` can be read; `InputError` if `target` is a part of the study.
     """
-    if target.exists():
+    if paths.part_of(paths.real_path(paths.study_path(path)), paths.study_path(target)):
+        raise InputError(f"{target} is a part of the study {path} itself; name a new file")
+    if os.path.lexists(target):
         raise StudyError(f"{target} exists already; name a new file")
-    damaged, saved, wrong = SQLiteLog(path, writable=False), None, None
-    count = 0
+    saved, wrong = None, None
+    number, facts = 0, SQLiteLog(path, writable=False).read()
     try:
-        for time, fact in damaged.read():
+        while True:
+            try:
+                time, fact = next(facts)
+            except StopIteration:
+                break
+            except StudyError as error:
+                wrong = str(error)
+                break
             if saved is None:
                 saved = SQLiteLog(target, writable=True)
             saved.append(fact, time)
-            count += 1
-    except StudyError as error:
-        wrong = str(error)
+            number += 1
+            if number % 1000 == 0:
+                saved.flush()
+        if saved is None:
+            raise StudyError(wrong or f"{path} holds no facts")
+        saved.flush()
     finally:
-        damaged.close()
-    if saved is None:
-        raise StudyError(wrong or f"{path} holds no facts")
-    saved.flush()
-    saved.close()
-    return count, wrong
+        if saved is not None:
+            saved.close()
+    return number, wrong

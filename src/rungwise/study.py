@@ -51,6 +51,7 @@ from rungwise.kinds import by_kind
 from rungwise.log import Log, MemoryLog, StudyError, undone
 from rungwise.metrics import Metrics
 from rungwise.names import InputError, our_names
+from rungwise.paths import real_path, study_path
 from rungwise.records import Best, Budget, OnFront, TrialRecord
 from rungwise.search import Searcher, as_searcher
 from rungwise.search.first import First
@@ -68,7 +69,9 @@ REMEMBERED = ("earlier", "left_out")
 """Settings of a searcher that say what an earlier study had come to when this one was begun; it may have gone on."""
 
 
-@turns.in_turn(looks=("close", "rows", "rungs", "rung_results", "dataframe", "explain", "keep_in", "begin", "forked"))
+@turns.in_turn(
+    looks=("close", "rows", "rungs", "rung_results", "dataframe", "explain", "keep_in", "facts", "begin", "forked")
+)
 class Study(turns.InTurn):
     """A study that you drive: `ask` for a job, train, `report`, and ask again.
 
@@ -140,11 +143,9 @@ class Study(turns.InTurn):
             id=secrets.token_hex(8),
             score=score,
         )
-        if path is not None and not isinstance(path, (str, Path)):
-            raise InputError(f"the study's file must be a path, not {path!r}")
+        self._path = None if path is None else study_path(path)
         if path is not None:
             as_scheduler(created.scheduler)  # a file that nobody could open again must not be begun
-        self._path = None if path is None else Path(path)
         self._begin(MemoryLog() if self._path is None else SQLiteLog(self._path, writable=True), writable=True)
         try:
             facts = self._log.read()
@@ -178,8 +179,9 @@ class Study(turns.InTurn):
     def open(path: str | Path, *, writable: bool = False) -> Study:
         """The study in the file `path`, to look at, or with `writable` to go on with."""
         study = Study.__new__(Study)
-        study._path = Path(path)
-        study._begin(SQLiteLog(study._path, writable=writable and study._path.exists()), writable=writable)
+        study._path = study_path(path)
+        writable_file = writable and real_path(study._path).exists()
+        study._begin(SQLiteLog(study._path, writable=writable_file), writable=writable)
         try:
             facts = study._log.read()
             first = next(facts, None)

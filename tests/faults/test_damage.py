@@ -106,12 +106,12 @@ def test_what_is_whole_can_be_saved_and_gone_on_with(whole: Path, tmp_path: Path
 @pytest.mark.parametrize("left", ["an empty file", "no file", "a table without facts"])
 def test_checkpoints_without_facts_are_no_new_study(left: str, tmp_path: Path) -> None:
     path = tmp_path / "study.db"
-    (tmp_path / "study.db.trials" / "000000").mkdir(parents=True)
     if left == "an empty file":
         path.touch()
     elif left == "a table without facts":
         log = SQLiteLog(path, writable=True)
         log.close()
+    (tmp_path / "study.db.trials" / "000000").mkdir(parents=True)
     with pytest.raises(
         rw.StudyError, match=r"study\.db holds no facts, though .*study\.db\.trials holds the checkpoints"
     ):

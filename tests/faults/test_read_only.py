@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -35,23 +37,27 @@ def rungwise(*arguments: object) -> tuple[str, str]:
 
 
 @pytest.fixture
-def study(tmp_path: Path) -> Path:
-    folder = tmp_path / "read only"
-    folder.mkdir()
+def study() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="rungwise-") as outer:  # pytest's own folder is closed to others
+        Path(outer).chmod(0o755)
+        folder = Path(outer) / "read only"
+        folder.mkdir()
+        yield begun(folder)
+        folder.chmod(0o755)
+
+
+def begun(folder: Path) -> Path:
     path = folder / "study.db"
-    begun = rw.Study({"x": rw.Float(0, 1)}, path=path)
-    begun.extend(trials=3)
-    while (job := begun.ask()) is not None:
+    study = rw.Study({"x": rw.Float(0, 1)}, path=path)
+    study.extend(trials=3)
+    while (job := study.ask()) is not None:
         for epoch in range(job.start + 1, job.until + 1):
-            begun.report(job.trial, epoch, job.config["x"])
-    begun.close()
+            study.report(job.trial, epoch, job.config["x"])
+    study.close()
     for what in LOOKS:  # whatever is imported late is imported now
         assert CliRunner().invoke(commands, [what, str(path)]).exit_code == 0
     for left in ("-shm", "-wal", ".lock"):  # a file alone, as on a medium that cannot be written
         Path(f"{path}{left}").unlink(missing_ok=True)
-    for parent in (tmp_path, *tmp_path.parents):
-        if parent.stat().st_uid == os.geteuid() and parent not in (Path("/"), Path("/tmp")):
-            parent.chmod(parent.stat().st_mode | 0o055)
     for file in folder.iterdir():
         file.chmod(0o444)
     folder.chmod(0o555)

@@ -128,7 +128,8 @@ class World:
         files = {name: self.path.with_name(self.path.name + name) for name in ("", "-wal")}
         kept = {name: file.read_bytes() for name, file in files.items() if file.exists()}
         self.log._connection.close()  # this would tidy up, as a process that is killed cannot: put it all back
-        self.log._unlock()
+        if self.log._hold is not None:  # else it was killed while it was opened
+            self.log._hold.let_go()
         self.log = None
         if power_may_fail and "-wal" in kept and self.strikes("power cut"):
             self.cut = True

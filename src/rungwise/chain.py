@@ -1,0 +1,122 @@
+"""Is this the next fact that was written? Each one carries a digest of itself and of all before it."""
+
+from __future__ import annotations
+
+import json
+import re
+import sqlite3
+import struct
+from collections.abc import Iterator
+from math import isfinite
+from pathlib import Path
+from typing import Any, NoReturn, Protocol
+
+import msgspec
+
+from rungwise.database import Row, digest_of
+from rungwise.events import AnyFact, Fact
+from rungwise.log import StudyError
+from rungwise.version import __version__
+
+
+class Source(Protocol):
+    """Where rows come from."""
+
+    @property
+    def version(self) -> int:
+        """The format of the file."""
+        ...
+
+    def rows_after(self, number: int) -> list[Row]:
+        """The next facts after `number`; none if there are no more."""
+        ...
+
+    def size(self) -> int:
+        """The bytes that the file has, all parts of it."""
+        ...
+
+
+class Chain:
+    """The facts in `source`, from the first; `count` and `digest` are those of what was read so far.
+
+    A fact that is not what was written, or that cannot be, is a `StudyError`.
+    """
+
+    def __init__(self, path: Path, source: Source) -> None:
+        self._path, self._source = path, source
+        self._rescue = f"what is whole can be saved with: rungwise salvage {path} NEW_FILE"
+        self.count = self.digest = 0
+
+    def __iter__(self) -> Iterator[tuple[float, Fact]]:
+        decode, encode = msgspec.json.Decoder(AnyFact).decode, msgspec.json.Encoder().encode
+        size = digest = 0
+        try:
+            while rows := self._source.rows_after(self.count):
+                next_digest = digest_of(self._source.version)
+                for wanted, (number, time, text, noted) in enumerate(rows, self.count + 1):
+                    self.count = wanted
+                    try:
+                        content = text.encode()
+                        digest = next_digest(digest, time, content)
+                        if number != wanted or noted != digest or not isfinite(time):
+                            self._damaged("it is not what was written")
+                        fact = decode(content)
+                    except (msgspec.MsgspecError, AttributeError, TypeError, ValueError, struct.error) as error:
+                        self._refuse(text, error)
+                    if encode(fact) != content:  # written by an older version, or by somebody who tells two stories
+                        self._check_names(text)
+                    size += len(content)
+                    yield time, fact
+                self.digest = digest
+                if size > self._source.size():  # many rows may share one place in a file that was made for that
+                    self._damaged("it says more than it can hold")
+        except sqlite3.DatabaseError as error:
+            raise StudyError(
+                f"{self._path} is damaged after fact {self.count} ({' '.join(str(error).split())}); {self._rescue}"
+            ) from None
+
+    def _damaged(self, why: str) -> NoReturn:
+        raise StudyError(f"{self._path} is damaged at fact {self.count}: {why}; {self._rescue}")
+
+    def _refuse(self, text: object, error: Exception) -> NoReturn:
+        """Say why `text`, which is what was written, is no fact: a newer version knows it, or it is damaged."""
+        if isinstance(error, msgspec.ValidationError) and isinstance(text, str):
+            told = json.loads(text)
+            kind = told.get("fact") if isinstance(told, dict) else None
+            known = kind in _KINDS
+            if (isinstance(kind, str) and not known) or "unknown field" in str(error):
+                what = f"it says {str(kind)[:40]!r}" if not known else f"{kind!r}: {error}"
+                raise StudyError(
+                    f"{self._path} was written by a newer rungwise{self._newest(text)}: this one, {__version__}, does "
+                    f"not know fact {self.count} ({what}); upgrade with: pip install -U rungwise"
+                )
+        raise StudyError(f"{self._path} is damaged at fact {self.count} ({error}); {self._rescue}") from None
+
+    def _newest(self, text: str) -> str:
+        """The newest version that a fact up to this one names, in brackets, if it is newer than this one."""
+        texts, number = [text], 0
+        while number < self.count and (rows := self._source.rows_after(number)):
+            texts += [row[2] for row in rows[: self.count - number] if '"version"' in row[2]]
+            number += len(rows)
+        versions = [str(json.loads(told).get("version")) for told in texts]
+        newest = max(
+            (version for version in versions if re.fullmatch(r"\d+(\.\d+)*", version)), key=_parts, default="0"
+        )
+        return f" ({newest})" if _parts(newest) > _parts(re.match(r"[\d.]*", __version__)[0]) else ""  # type: ignore[index]
+
+    def _check_names(self, text: str) -> None:
+        def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+            names = [name for name, _ in pairs]
+            for name in names:
+                if names.count(name) > 1:
+                    self._damaged(f"it says {name[:40]!r} twice")
+            return dict(pairs)
+
+        json.loads(text, object_pairs_hook=unique)
+
+
+_KINDS = {kind.__struct_config__.tag for kind in Fact.__subclasses__()}
+
+
+def _parts(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split(".") if part)

@@ -1,0 +1,105 @@
+"""What may a study's file be called, and what belongs to it? Names are looked at here before anything is opened."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from pathlib import Path
+
+from rungwise.log import StudyError
+from rungwise.names import InputError
+
+BESIDE = ("-wal", "-shm", "-journal", ".lock", ".holder")
+"""What stands beside a study's file while it is driven, or after its driver was killed."""
+
+
+def study_path(given: object) -> Path:
+    """The path that `given` names, or one line that says why no study can be kept there."""
+    if not isinstance(given, (str, Path)):
+        raise InputError(f"the study's file must be a path, not {given!r}")
+    text = str(given)
+    if given == "" or text == ":memory:":
+        raise InputError(f"{text!r} is no file's name; leave study= (path=) out to keep a study in memory")
+    if text.startswith("file:") or "://" in text:
+        meant = text.split("?")[0].removeprefix("file:").split("://")[-1].lstrip("/") or "study.db"
+        raise InputError(f"a study is kept in a file, not at {text!r}; name the file, such as {meant!r}")
+    if "\0" in text:
+        raise InputError(f"the study's file {text!r} has a zero byte in its name")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise InputError(f"the study's file {text!a} has bytes in its name that are no text in UTF-8") from None
+    return Path(given)
+
+
+def real_path(path: Path) -> Path:
+    """The file that `path` leads to, from the root: one study, one lock, whatever it is called.
+
+    `StudyError` for what is there and is no file, and where nothing can be.
+    """
+    try:
+        real = path.resolve()
+        found = real.stat()
+    except RuntimeError:  # as Python below 3.13 says it
+        raise StudyError(f"{path} cannot be read: it is a link that leads in a circle") from None
+    except FileNotFoundError:
+        return real
+    except NotADirectoryError:
+        wrong = next(parent for parent in real.parents if parent.is_file())
+        raise StudyError(f"there is no study {path}, nor can there be: {wrong} is a file, not a folder") from None
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise StudyError(f"{path} cannot be read: it is a link that leads in a circle") from None
+        raise StudyError(f"{path} cannot be read: {error.strerror}") from None
+    if stat.S_ISDIR(found.st_mode):
+        raise StudyError(f"{path} is a directory; name a file in it, such as {path / 'study.db'}")
+    if not stat.S_ISREG(found.st_mode):
+        raise StudyError(f"{path} is no file but a device, a pipe or a socket; name a file")
+    return real
+
+
+def trials_folder(real: Path) -> Path:
+    """Where the folders of a study's trials are."""
+    return Path(f"{real}.trials")
+
+
+def refuse_leftovers(path: Path, real: Path) -> None:
+    """Raise `StudyError` if `real` is not there, or empty, but what belongs to it is.
+
+    SQLite would take what is in `-wal` for nobody's and delete it, even when it only looks, and a new study the other's
+    checkpoints for its own.
+    """
+    try:
+        if real.stat().st_size:
+            return
+    except OSError:
+        pass  # it is not there
+    wal, folder = Path(f"{real}-wal"), trials_folder(real)
+    try:
+        folder.exists()
+    except OSError as error:
+        raise StudyError(f"there can be no study {path}, nor what belongs beside it: {error.strerror}") from None
+    left = []
+    if wal.exists() and wal.stat().st_size:
+        left.append(f"{wal} holds the newest facts")
+    if folder.is_dir() and any(folder.glob("[0-9]*")):
+        left.append(f"{folder} holds the checkpoints")
+    if left:
+        raise StudyError(
+            f"{path} holds no facts, though {' and '.join(left)} of a study: put the file back (nothing has been "
+            f"touched), or move {'these' if len(left) > 1 else 'that'} away to begin anew"
+        )
+
+
+def part_of(real: Path, target: Path) -> bool:
+    """Whether to write `target` would be to write into the study `real`: into its file, or into what belongs to it."""
+    wanted = target.resolve()
+    family = [real, *(Path(f"{real}{ending}") for ending in BESIDE), trials_folder(real)]
+    if any(wanted == one or one in wanted.parents for one in family):
+        return True
+    try:
+        there = os.stat(wanted)
+    except OSError:
+        return False
+    return any(os.path.samestat(there, os.stat(one)) for one in family if one.exists())  # a hard link

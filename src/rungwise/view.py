@@ -1,0 +1,122 @@
+"""How is a study's file read, and nothing written? Whoever looks leaves no file behind, and needs no right to write.
+
+SQLite makes files beside a database even to read it, `-wal` and `-shm`; made by another user they lock the owner out.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import sqlite3
+import tempfile
+from pathlib import Path
+from types import TracebackType
+
+from rungwise import database
+from rungwise.database import Row
+from rungwise.log import StudyError
+
+TRIES = 20  # at a file that changes under the reader's eyes: a driver begins, or ends
+
+State = tuple[int, int, int, int | None, bool]
+
+
+class View:
+    """A look at the study file `path`, which is at `real`: its facts from the first to the last one that is durable.
+
+    What stands beside the file says how it can be read:
+
+    | `-wal` | `-shm` | then |
+    |---|---|---|
+    | no, or empty | | all is in the file. It is read as one that nobody writes, and again if somebody does |
+    | yes | yes | a driver lives, or was killed: SQLite reads both, and makes neither |
+    | yes | no | as in a copy: SQLite would have to make one, so it is given a copy of its own |
+    """
+
+    def __init__(self, path: Path, real: Path) -> None:
+        self._path, self._real = path, real
+        self._connection: sqlite3.Connection | None = None
+        self._seen: State | None = None  # of a file that is read as one that nobody writes
+        self._stack = contextlib.ExitStack()
+        self.version = 0
+
+    def __enter__(self) -> View:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._close()
+
+    def rows_after(self, number: int) -> list[Row]:
+        """The next facts after `number`; none if there are no more."""
+        for left in reversed(range(TRIES)):
+            before = self._state()
+            try:
+                rows = database.rows_after(self._connection or self._open(), number)
+                if self._seen in (None, self._state()):
+                    return rows
+            except (sqlite3.Error, OSError, StudyError):
+                if not left or before == self._state():
+                    raise
+            self._close()  # it changed meanwhile: look again
+        raise StudyError(f"{self._path} cannot be read: it changes all the time")
+
+    def size(self) -> int:
+        """The bytes that the file has, what is not yet in its main part too."""
+        return database.size(self._connection or self._open())
+
+    def _state(self) -> State:
+        try:
+            file = self._real.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            raise StudyError(f"there is no study {self._path}") from None
+        except OSError as error:
+            raise StudyError(f"{self._path} cannot be read: {error.strerror}") from None
+        try:
+            wal = os.stat(f"{self._real}-wal").st_size
+        except FileNotFoundError:
+            wal = None
+        return file.st_ino, file.st_size, file.st_mtime_ns, wal, os.path.exists(f"{self._real}-shm")
+
+    def _open(self) -> sqlite3.Connection:
+        try:
+            connection = self._connect()
+            version = database.version_of(connection, self._path)
+        except (sqlite3.Error, OSError) as error:
+            self._close()
+            raise database.refusal(self._path, error, "read") from None
+        if version is None:
+            raise StudyError(f"{self._path} holds no study yet")
+        self.version = version
+        return connection
+
+    def _connect(self) -> sqlite3.Connection:
+        state = self._state()
+        uri, wal, shm = self._real.as_uri(), state[3], state[4]
+        self._seen = None
+        if not state[1]:  # SQLite would delete a -wal beside it
+            raise StudyError(f"{self._path} holds no study yet")
+        if wal is not None and shm:
+            # readonly_shm: else SQLite would make one if it has gone just now
+            connection = database.connect(f"{uri}?mode=ro&readonly_shm=1", uri=True)
+        elif wal:
+            connection = database.connect(str(self._copied()))
+        else:
+            self._seen = state
+            connection = database.connect(f"{uri}?mode=ro&immutable=1", uri=True)
+        self._connection = connection
+        self._stack.callback(connection.close)
+        return connection
+
+    def _copied(self) -> Path:
+        copy = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="rungwise-"))) / "study.db"
+        before = self._state()
+        for ending in ("", "-wal"):
+            shutil.copyfile(f"{self._real}{ending}", f"{copy}{ending}")
+        if before != self._state():
+            raise StudyError(f"{self._path} cannot be read: it changed while it was copied")
+        return copy
+
+    def _close(self) -> None:
+        self._connection = None
+        self._stack.close()

@@ -1,0 +1,176 @@
+"""The study's file is deleted, moved or replaced while it is driven: it is said, and all facts are kept elsewhere."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+import rungwise as rw
+from rungwise.events import Fact
+
+SPACE = {"x": rw.Float(0, 1)}
+
+
+def trial(study: rw.Study, score: float = 0.5) -> None:
+    job = study.ask()
+    assert job is not None
+    study.report(job.trial, job.until, score)
+
+
+def deleted(path: Path) -> None:
+    path.unlink()
+
+
+def deleted_with_all_that_belongs_to_it(path: Path) -> None:
+    for file in path.parent.glob("study.db*"):
+        if file.is_file():
+            file.unlink()
+
+
+def moved(path: Path) -> None:
+    path.rename(path.with_name("moved.db"))
+
+
+def replaced(path: Path) -> None:
+    other = rw.Study(SPACE, seed=9, path=path.with_name("other.db"))
+    other.close()
+    path.with_name("other.db").replace(path)
+
+
+def folder_deleted(path: Path) -> None:
+    shutil.rmtree(path.parent)
+
+
+def folder_moved(path: Path) -> None:
+    path.parent.rename(path.parent.with_name("moved"))
+
+
+WAYS = {
+    "deleted": (deleted, "was deleted or moved"),
+    "deleted with all that belongs to it": (deleted_with_all_that_belongs_to_it, "was deleted or moved"),
+    "moved": (moved, "was deleted or moved"),
+    "replaced": (replaced, "was replaced by another file"),
+    "folder deleted": (folder_deleted, "was deleted or moved"),
+    "folder moved": (folder_moved, "was deleted or moved"),
+}
+
+
+def facts_of(path: Path) -> list[Fact]:
+    return [fact for _, fact in rw.Study.open(path).facts()]
+
+
+@pytest.fixture(autouse=True)
+def _temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
+
+
+@pytest.mark.parametrize("when", ["while it runs", "before it is closed"])
+@pytest.mark.parametrize("way", WAYS)
+def test_all_facts_are_kept_and_it_is_said_where(way: str, when: str, tmp_path: Path) -> None:
+    strike, what = WAYS[way]
+    path = tmp_path / "here" / "study.db"
+    study = rw.Study(SPACE, rw.ASHA(max_resource=1), path=path)
+    for _ in range(5):
+        trial(study)
+    study.sync()
+    known = [fact for _, fact in study.facts()]
+    strike(path)
+    after = {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file() and file.suffix != ".db-shm"}
+    with pytest.raises(rw.StudyError) as error:
+        study.close() if when == "before it is closed" else trial(study)
+    said = str(error.value)
+    assert "\n" not in said
+    found = re.fullmatch(
+        rf"{re.escape(str(path))} {what} while it was driven: all its facts, (\d+), are in (\S+) now; "
+        r"go on with: rungwise resume \2",
+        said,
+    )
+    assert found
+    kept = Path(found[2])
+    assert kept.parent == (tmp_path / "tmp" if "folder" in way else path.parent)
+    facts = facts_of(kept)
+    assert facts[: len(known)] == known
+    assert len(facts) == int(found[1]) == len(known) + (when == "while it runs")
+    if when == "while it runs":
+        with pytest.raises(rw.StudyError, match=re.escape(what)):
+            study.ask()
+        study.close()
+    for file, content in after.items():
+        assert file.suffix == ".holder" or file.read_bytes() == content, f"{file} is as it was"
+    again = rw.Study(SPACE, rw.ASHA(max_resource=1), path=kept)
+    trial(again)
+    again.close()
+
+
+def test_nothing_is_overwritten_and_the_checkpoints_are_thought_of(tmp_path: Path) -> None:
+    path = tmp_path / "study.db"
+    (tmp_path / "study.db.rescued").write_text("mine")
+    (tmp_path / "study.db.rescued-1-wal").write_text("mine too")
+    study = rw.Study(SPACE, path=path)
+    (tmp_path / "study.db.trials" / "000000").mkdir(parents=True)
+    path.unlink()
+    with pytest.raises(rw.StudyError) as error:
+        study.ask()
+    kept = f"{path}.rescued-2"
+    assert str(error.value).endswith(
+        f"are in {kept} now; go on with: mv {path}.trials {kept}.trials && rungwise resume {kept}"
+    )
+    assert (tmp_path / "study.db.rescued").read_text() == "mine"
+
+
+def test_a_folder_that_cannot_be_written_is_not_the_end(tmp_path: Path) -> None:
+    path = tmp_path / "here" / "study.db"
+    study = rw.Study(SPACE, path=path)
+    path.unlink()
+    path.parent.rename(tmp_path / "there")
+    path.parent.write_text("a file")  # which even root cannot put a file into
+    with pytest.raises(rw.StudyError, match=rf"are in {re.escape(str(tmp_path / 'tmp'))}/study\.db\.rescued now"):
+        study.ask()
+
+
+TUNED = """
+import os
+import rungwise as rw
+def train(trial):
+    if trial.number == 3:
+        os.rename(os.environ["STUDY"], os.environ["STUDY"] + ".away")
+    trial.report(trial.config["x"])
+rw.tune(train, {"x": rw.Float(0, 1)}, scheduler=rw.ASHA(max_resource=1), mode="min", trials=9, study=os.environ["STUDY"])
+"""
+
+
+def test_tune_ends_with_one_error_that_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "study.db"
+    script = tmp_path / "tuned.py"
+    script.write_text(TUNED)
+    done = subprocess.run(
+        [sys.executable, str(script)],
+        env=os.environ | {"STUDY": str(path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    last = done.stderr.splitlines()[-1]
+    assert "study.db was deleted or moved while it was driven" in last
+    assert f"mv {path}.trials {path}.rescued.trials && rungwise resume {path}.rescued" in last
+    assert len(rw.Study.open(f"{path}.rescued").trials) >= 4
+
+
+def test_a_study_that_is_driven_from_another_folder_is_where_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    study = rw.Study(SPACE, path="study.db")
+    os.chdir("/")
+    trial(study)
+    study.close()
+    assert len(rw.Study.open(tmp_path / "study.db").trials) == 1
