@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import math
+import os
 import sys
 import tomllib
 from collections.abc import Callable, Mapping
@@ -12,27 +14,28 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
-from rich.console import Console
 
 from rungwise.bench.command import bench
 from rungwise.core import SCHEDULERS, as_scheduler
 from rungwise.core.criteria import RANKINGS
 from rungwise.executors.command import Command
 from rungwise.executors.devices import from_text
-from rungwise.explain import number, numbers
 from rungwise.log import StudyError
 from rungwise.metrics import SCORES
 from rungwise.names import InputError, suggestion
 from rungwise.objective import NamedFunction, load_attribute
 from rungwise.report.export import export as export_study
-from rungwise.report.tables import rungs_table, summary
+from rungwise.report.live import result_elsewhere
+from rungwise.report.result import next_step, no_result, result
+from rungwise.report.stream import Stream
+from rungwise.report.tables import drawn, rungs_table, summary
 from rungwise.run import Function, check_function, check_refit, run, tune
 from rungwise.search import SEARCHERS
 from rungwise.space import Space, as_space
 from rungwise.sqlite import salvage as salvage_study
 from rungwise.study import Study
 from rungwise.version import __version__
-from rungwise.words import counted
+from rungwise.words import ENCODE_ERRORS, counted, shown_json, shown_lines
 
 F = TypeVar("F", bound=Callable[..., object])
 
@@ -46,18 +49,54 @@ IN_SETTINGS = (
 
 def main() -> None:
     """Run the command; every failure that is not a defect of ours is one line."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors=ENCODE_ERRORS)
+    sys.exit(_let_go_of_stdout(_run()))
+
+
+def _run() -> int:
+    """The exit code of the command, after the line that says what is wrong, if anything is."""
     try:
         code = commands.main(standalone_mode=False)  # the code of an Exit, or None
-        sys.exit(code if isinstance(code, int) else 0)
+        return code if isinstance(code, int) else 0
     except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
+        said = io.StringIO()
+        error.show(said)
+        complain(said.getvalue().rstrip("\n"))
+        return error.exit_code
+    except BrokenPipeError:
+        return 1  # whoever read our output has enough of it
     except (InputError, StudyError, OSError) as error:
-        click.echo(f"rungwise: {error}", err=True)
-        sys.exit(2 if isinstance(error, InputError) else 1)
+        complain(f"rungwise: {error}")
+        return 2 if isinstance(error, InputError) else 1
     except (KeyboardInterrupt, click.exceptions.Abort):
-        click.echo("rungwise: stopped; go on with: rungwise resume STUDY", err=True)
-        sys.exit(130)
+        complain("rungwise: stopped")
+        return 130
+
+
+def _let_go_of_stdout(code: int) -> int:
+    """Write what is left to standard output; where that fails it is dropped, or Python would complain at its end."""
+    if sys.stdout is None:
+        return code
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError) as error:
+        if code == 0 and not isinstance(error, BrokenPipeError):
+            complain(f"rungwise: standard output cannot be written: {error}")
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return code or 1
+    return code
+
+
+def tell(text: str) -> None:
+    """Print `text`, which may hold what a study file, a function or a path brings along, on standard output."""
+    print(shown_lines(text))
+
+
+def complain(text: str) -> None:
+    """The same on standard error, which may fail: there is nobody to be told of that."""
+    Stream(sys.stderr).write(f"{shown_lines(text)}\n")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -155,7 +194,9 @@ def tune_command(
     if "mode" not in settings:
         raise InputError("say whether less or more is better: --mode min or --mode max")
     settings.setdefault("study", "rungwise.db")
-    _show_end(tune(objective, **settings))
+    with result_elsewhere():
+        study = tune(objective, **settings)
+    _show_end(study)
 
 
 def _settings(path: Path | None, *, wanted: bool) -> dict[str, Any]:
@@ -167,7 +208,7 @@ def _settings(path: Path | None, *, wanted: bool) -> dict[str, Any]:
                 raise InputError(f"say what to tune: rungwise tune train.py:train …, or write a {SETTINGS}")
             return {}
         if not wanted:
-            click.echo(f"what is not said here is taken from {SETTINGS}", err=True)
+            complain(f"what is not said here is taken from {SETTINGS}")
     try:
         settings = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -224,29 +265,13 @@ def load_space(text: str) -> Space:
 
 def _show_end(study: Study) -> None:
     """How a run ended, and the exit code that says so."""
-    click.echo(summary(study))
-    if study.has_best:
-        _show_best(study)
+    tell("\n".join([summary(study), *result(study)]))
+    if study.interrupted or not study.how.get("quiet"):
+        complain(": ".join(filter(None, next_step(study))))
     if study.interrupted:
-        click.echo(f"go on with: rungwise resume {study.path}", err=True)
         raise click.exceptions.Exit(130)
     if not study.has_best:
-        failures = [record for record in study.trials if record.failure is not None]
-        why = f"; the last failure (trial {failures[-1].number}): {failures[-1].failure}" if failures else ""
-        raise StudyError(f"no trial has completed a rung with a finite score{why}")
-
-
-def _show_best(study: Study) -> None:
-    if study.metrics.names:
-        for one in study.front:
-            click.echo(f"trial {one.number} at {one.resource}: {numbers(one.scores)}")
-            click.echo(json.dumps(one.config, ensure_ascii=False))
-        return
-    best = study.best
-    click.echo(f"best: trial {best.number}, {number(best.score)} at {best.resource}")
-    if best.refit_resource is not None:
-        click.echo(f"refit: {number(best.refit_score)} at {best.refit_resource}")
-    click.echo(json.dumps(best.config, ensure_ascii=False))
+        raise StudyError(no_result(study))
 
 
 study_argument = click.argument("study", type=click.Path(path_type=Path))
@@ -266,7 +291,8 @@ def resume(study: Path, function: str | None, refit_to: int | None, **options: A
         check_refit(refit, opened.scheduler)
         objective = _objective_of(opened, function)
         opened.extend(**{name: how.get(name) for name in ("trials", "resource", "seconds", "target")})
-        run(opened, objective, refit=refit, **_run_arguments(how))
+        with result_elsewhere():
+            run(opened, objective, refit=refit, **_run_arguments(how))
         _show_end(opened)
 
 
@@ -282,7 +308,8 @@ def refit(study: Path, until: int | None, function: str | None, quiet: bool | No
         check_refit(refit_to, opened.scheduler)
         objective = _objective_of(opened, function)
         arguments = _run_arguments(opened.how | ({"quiet": quiet} if quiet else {}))
-        run(opened, objective, refit=refit_to, tune=False, **arguments | {"workers": 1})
+        with result_elsewhere():
+            run(opened, objective, refit=refit_to, tune=False, **arguments | {"workers": 1})
         _show_end(opened)
 
 
@@ -329,8 +356,8 @@ def retry(study: Path, trials: tuple[int, ...]) -> None:
 def salvage(study: Path, file: Path) -> None:
     """Save what is whole of a damaged STUDY to a new FILE."""
     count, wrong = salvage_study(study, file)
-    click.echo(f"{count} facts saved to {file}" + ("; nothing was damaged" if wrong is None else f": {wrong}"))
-    click.echo(f"its checkpoints are in {study}.trials: move that folder to {file}.trials to go on from them")
+    tell(f"{counted(count, 'fact')} saved to {file}" + ("; nothing was damaged" if wrong is None else f": {wrong}"))
+    tell(f"its checkpoints are in {study}.trials: move that folder to {file}.trials to go on from them")
 
 
 @commands.command()
@@ -338,8 +365,8 @@ def salvage(study: Path, file: Path) -> None:
 def status(study: Path) -> None:
     """Show how STUDY stands: rungs, ceiling, best."""
     opened = Study.open(study)
-    Console().print(rungs_table(opened))
-    click.echo(summary(opened))
+    tell(drawn(rungs_table(opened), 80))
+    tell(summary(opened))
 
 
 @commands.command()
@@ -349,14 +376,14 @@ def best(study: Path, as_json: bool) -> None:
     """Show the best trial of STUDY."""
     opened = Study.open(study)
     if not as_json:
-        _show_best(opened)
+        tell("\n".join(result(opened) or [no_result(opened)]))
         return
     if opened.metrics.names:
         front = [
             {"trial": one.number, "config": one.config, "scores": one.scores, "resource": one.resource}
             for one in opened.front
         ]
-        click.echo(json.dumps(front, ensure_ascii=False))
+        _tell_json(front)
         return
     found = opened.best
     refit_score = found.refit_score
@@ -367,14 +394,23 @@ def best(study: Path, as_json: bool) -> None:
         "refit_score": refit_score, "refit_resource": found.refit_resource,
         "folder": None if found.folder is None else str(found.folder),
     }  # fmt: skip
-    click.echo(json.dumps(told, ensure_ascii=False))
+    _tell_json(told)
+
+
+def _tell_json(value: Any) -> None:
+    """`value` for programs: where the encoding has not all characters, JSON has its own way to write them."""
+    try:
+        shown_json(value).encode(getattr(sys.stdout, "encoding", None) or "utf-8")
+        print(shown_json(value))
+    except UnicodeEncodeError:
+        print(json.dumps(value))
 
 
 @commands.command()
 @study_argument
 def explain(study: Path) -> None:
     """Say why STUDY stands where it does: each rise of the ceiling, and the best trial."""
-    click.echo(Study.open(study).explain())
+    tell(Study.open(study).explain())
 
 
 @commands.command()

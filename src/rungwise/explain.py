@@ -1,4 +1,4 @@
-"""Why did it do what it did? Facts in words. Imports `events` only."""
+"""Why did it do what it did? Facts in words. Imports `events` and `words` only."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rungwise.events import Broken, Raised
+from rungwise.words import counted, shown
 
 
 def number(value: float | None) -> str:
@@ -18,13 +19,13 @@ def number(value: float | None) -> str:
 
 def numbers(scores: Mapping[str, float]) -> str:
     """Scores of several metrics for people."""
-    return ", ".join(f"{name} {number(score)}" for name, score in scores.items())
+    return ", ".join(f"{shown(name)} {number(score)}" for name, score in scores.items())
 
 
 def rise(fact: Raised) -> str:
     """Why the ceiling rose: the trials whose order broke, their scores, and ε."""
     if fact.why:
-        held = fact.why
+        held = shown(fact.why)
     elif fact.epsilon is None:
         held = "the order must be the same"
     elif fact.gap is not None and fact.positions:
@@ -33,7 +34,7 @@ def rise(fact: Raised) -> str:
         held = f"ε = {number(fact.epsilon)}"
     lines = [
         f"the ceiling rose from {fact.level} to {fact.until}: the rankings at {fact.compared} and {fact.level} "
-        f"differ in {fact.positions} place{'' if fact.positions == 1 else 's'}; {held}"
+        f"differ in {counted(fact.positions, 'place')}; {held}"
     ]
     lines += [f"  {_broken(fact, broken)}" for broken in fact.broken]
     if fact.positions > len(fact.broken):

@@ -138,7 +138,8 @@ def _mass(normal: NormalDist, left: float, right: float) -> float:
 def _check_bounds(low: float, high: float, log: bool) -> None:
     flag(log, "log")
     if low > high:
-        raise InputError(f"low={low!r} is above high={high!r}; swap them?")
+        meant = "" if log and high <= 0 else "; swap them?"
+        raise InputError(f"low={low!r} is above high={high!r}{meant}")
     if log and low <= 0:
         raise InputError(f"log=True needs low > 0, not low={low!r}; use a small positive number or log=False")
 

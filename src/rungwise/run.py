@@ -259,8 +259,6 @@ def run(
         workers, devices, job_seconds, epoch_seconds, silence_seconds, retries, patience, keep_checkpoints, sync, quiet
     )
     # here, since rich would be a quarter of the time of every import, those of the workers too
-    from rich.console import Console
-
     from rungwise.report.live import Display
 
     with contextlib.ExitStack() as stack:
@@ -283,9 +281,10 @@ def run(
         )
         pool = _Pool(make, study.folder)
         stack.callback(pool.close)
-        display = stack.enter_context(Display(study, Console(stderr=True), quiet=quiet))
+        display = stack.enter_context(Display(study, quiet=quiet))
         if left_out := getattr(study.searcher, "left_out", 0):
-            display.say(f"{left_out} configurations of the earlier study do not fit this space and are left out")
+            what = counted(left_out, "configuration")
+            display.say(f"left out: {what} of the earlier study, which this space does not hold")
         session = _Session(study, pool, display, keep_checkpoints, _judge(study, retries, patience))
         stack.enter_context(session.interrupts())
         session.compare(function)
@@ -296,9 +295,7 @@ def run(
             display.say(f"trial {study.best.number} has been trained that far already")
         session.end()
         study.interrupted = bool(session.interrupted)
-        if study.interrupted:
-            again = "" if study.path is None else "; the study can be taken up again where it stands"
-            display.say(f"stopped{again}")
+        display.end()
 
 
 def _judge(study: Study, retries: int, patience: float) -> InARow:
@@ -519,6 +516,6 @@ def _from_the_start(job: Job, gone: str | None) -> tuple[str, str]:
     if gone is not None:
         return "deleted", f"{what}: its checkpoints were deleted {gone}; with keep_checkpoints=True all are kept"
     return "from the start", (
-        f"{what}, {job.start} units for nothing; to spare that, call trial.save(state) at the end and trial.load() "
-        "at the beginning"
+        f"{what}, {counted(job.start, 'unit')} for nothing; to spare that, call trial.save(state) at the end and "
+        "trial.load() at the beginning"
     )

@@ -60,7 +60,7 @@ from rungwise.space import Space, as_space
 from rungwise.sqlite import SQLiteLog
 from rungwise.values import as_score, copied, plain, same, whole
 from rungwise.version import __version__
-from rungwise.words import shown_lines
+from rungwise.words import counted, shown, shown_lines
 
 LONGEST_GAP = 3600.0
 """Seconds between two facts: if it is longer, and nothing else is told, the clock was set meanwhile."""
@@ -863,14 +863,14 @@ class Study(turns.InTurn):
         failed = [record for record in self.trials if record.failure is not None]
         if failed:
             lines.append(
-                f"{len(failed)} of {len(self.trials)} trials failed, "
-                f"the last (trial {failed[-1].number}): {failed[-1].failure}"
+                f"{len(failed)} of {counted(len(self.trials), 'trial')} failed, "
+                f"the last (trial {failed[-1].number}): {shown(failed[-1].failure)}"
             )
             kinds = by_kind((record.number, record.failure or "") for record in failed)
             lines += [f"  {one.count} like trial {one.trial}: {one.reason}" for one in kinds[:10] if len(kinds) > 1]
         if self.metrics.names:
             front = self.front
-            lines.append(f"{len(front)} trials are on the Pareto front, the highest rung with a result")
+            lines.append(f"{counted(len(front), 'trial')} on the Pareto front, at the highest rung with a result")
             lines += [f"  trial {one.number} at {one.resource}: {explain.numbers(one.scores)}" for one in front]
         elif self.has_best:
             best = self.best
@@ -879,7 +879,7 @@ class Study(turns.InTurn):
                 "the highest rung with a result"
             )
             if (failure := self.trials[best.number].refit_failure) is not None:
-                lines.append(f"its refit failed: {failure}")
+                lines.append(f"its refit failed: {shown(failure)}")
         return "\n".join(lines)
 
 

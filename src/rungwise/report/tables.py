@@ -1,36 +1,62 @@
-"""A study as rich tables."""
+"""A study as rich tables, and in one line."""
 
 from __future__ import annotations
 
+import io
+
+from rich.console import Console, RenderableType
 from rich.table import Table
 
 from rungwise.explain import number
+from rungwise.report.progress import of_total
 from rungwise.study import Study
+from rungwise.words import counted
 
 
-def rungs_table(study: Study) -> Table:
-    """The rungs from the top: how many trials completed each, are on their way to it, and the best there."""
+def rungs_table(study: Study, *, held: bool = True, most: int | None = None) -> Table:
+    """The rungs from the top: how many trials completed each, are on their way to it, and the best there.
+
+    Where no process holds the study (not `held`), what is on its way waits for one. At most `most` rungs are shown.
+    """
     table = Table(box=None, pad_edge=False)
-    for name in ("rung", "completed", "running", "best score"):
-        table.add_column(name, justify="right")
-    for level, completed, running, best in study.rungs():
+    for name in ("rung", "completed", "running" if held else "waiting", "best score"):
+        table.add_column(name, justify="right", no_wrap=True)
+    rungs = study.rungs()
+    for level, completed, running, best in rungs[:most]:
         mark = " ▲" if level == study.scheduler.open_level else ""
         table.add_row(f"{level}{mark}", str(completed), str(running or ""), "" if best is None else number(best))
+    if most is not None and len(rungs) > most:
+        table.add_row("…", "", "", "")
     return table
 
 
-def summary(study: Study) -> str:
-    """One line: trials, resource, ceiling, best."""
-    total = "" if study.budget.trials is None else f" of {study.budget.trials}"
+def summary(study: Study, *, held: bool = True) -> str:
+    """One line: trials, resource, ceiling, best; and what failed or, where nobody holds the study, waits."""
     ceiling = study.scheduler.open_level
     parts = [
-        f"{len(study.trials)}{total} trials",
+        of_total(len(study.trials), study.budget.trials),
         f"resource used {study.resource_used}",
         f"ceiling {'none' if ceiling is None else ceiling}",
     ]
+    if failed := failures(study):
+        parts.append(f"{failed} failed")
+    if not held and study.running:
+        parts.append(f"{counted(len(study.running), 'job')} waiting to go on")
     if study.metrics.names:
-        parts.append(f"{len(study.winners)} trials on the Pareto front")
+        parts.append(f"{counted(len(study.winners), 'trial')} on the Pareto front")
     elif study.has_best:
         best = study.best
         parts.append(f"best {number(best.score)} at {best.resource} (trial {best.number})")
     return ", ".join(parts)
+
+
+def failures(study: Study) -> int:
+    """How many trials have failed."""
+    return sum(record.failure is not None for record in study.trials)
+
+
+def drawn(picture: RenderableType, width: int) -> str:
+    """`picture` as text of at most `width` columns, without colours."""
+    file = io.StringIO()
+    Console(file=file, width=width, force_jupyter=False, force_terminal=False, color_system=None).print(picture)
+    return "\n".join(line.rstrip() for line in file.getvalue().splitlines())
