@@ -53,9 +53,10 @@ tables: $(VENV)/test.installed
 	$(BIN)/python benchmarks/tables/digits_mlp.py
 	$(BIN)/python benchmarks/tables/fashion_cells.py
 
-$(VENV)/%.installed: pyproject.toml
+$(VENV)/%.installed: pyproject.toml tests/constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$*]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint tests/constraints.txt \
+		--editable '.[$*]'
 	touch $@
 
 # A virtual environment with none of the extras.
