@@ -220,6 +220,16 @@ def test_words_about_a_program_speak_of_the_program(tmp_path: Path) -> None:
     }
 
 
+def test_a_program_that_saves_nothing_is_told_where_to_save(tmp_path: Path, capfd) -> None:
+    code = 'import sys\nfor n in range(1, int(sys.argv[1]) + 1): print(\'{"resource": %d, "score": %d}\' % (n, n))'
+    (tmp_path / "program.py").write_text(code)
+    command = rw.Command([sys.executable, str(tmp_path / "program.py"), "{until}"])
+    rw.tune(command, {"x": rw.Float(0, 1)}, mode="min", trials=3, scheduler=rw.ASHA(max_resource=3))
+    said = " ".join(capfd.readouterr().err.split())
+    assert "let the program load what is in {checkpoint} at the beginning and save there at the end" in said
+    assert "trial.save" not in said
+
+
 def test_a_program_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="nothing cannot be started: No such file or directory"):
         rw.Command([str(tmp_path / "nothing")])(Trial(Job(0, {}, 0, 1), tmp_path, print))

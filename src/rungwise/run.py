@@ -287,6 +287,7 @@ def run(
             display.say(f"left out: {what} of the earlier study, which this space does not hold")
         session = _Session(study, pool, display, keep_checkpoints, _judge(study, retries, patience))
         stack.enter_context(session.interrupts())
+        session.program = isinstance(function, Command)
         session.compare(function)
         if tune:
             session.drive()
@@ -335,6 +336,7 @@ class _Session:
     def __init__(self, study: Study, pool: _Pool, display: Display, keep_checkpoints: bool, judge: InARow) -> None:
         self.study, self.pool, self.display, self.judge = study, pool, display, judge
         self.interrupted = 0
+        self.program = False  # whether it is a program that trains
         self._ran = False  # whether a worker has said anything
         self._refits = False
         self._since = time.monotonic()  # until when the time is noted
@@ -429,7 +431,7 @@ class _Session:
             self.display.say(text)
         self.judge.news.clear()
         for job in self.study.restarted.values():
-            self._tell_once(*_from_the_start(job, self.disk.why_gone(job.trial)))
+            self._tell_once(*_from_the_start(job, self.disk.why_gone(job.trial), program=self.program))
         if self.disk.due:
             self.disk.clean()
         self.display.update()
@@ -451,11 +453,13 @@ class _Session:
             if self.pool.pausing and record.job is not None:
                 self._after[message.trial] += 1
                 if self._after[message.trial] > 1 and (left := record.job.until - message.resource) > 0:
-                    self._tell_once(
-                        "cannot pause",
-                        f"trial {message.trial} trains on to {record.job.until}, {counted(left, 'unit')} more: a job "
-                        "can pause only where it calls trial.save(state); call it after each epoch",
+                    why = (
+                        "a program cannot pause before its {until}"
+                        if self.program
+                        else "a job can pause only where it calls trial.save(state); call it after each epoch"
                     )
+                    on = f"trial {message.trial} trains on to {record.job.until}, {counted(left, 'unit')} more"
+                    self._tell_once("cannot pause", f"{on}: {why}")
         elif isinstance(message, Noticed):
             self.display.say(f"trial {message.trial}: {message.text}")
         elif isinstance(message, Broke) and record.job is not None:
@@ -510,12 +514,15 @@ class _Session:
                 signal.signal(number, handler)
 
 
-def _from_the_start(job: Job, gone: str | None) -> tuple[str, str]:
+def _from_the_start(job: Job, gone: str | None, *, program: bool) -> tuple[str, str]:
     """What is told once of a promotion that trains from the start, by its kind; `gone`: why its checkpoints are."""
     what = f"trial {job.trial} was promoted from {job.start} to {job.until} and trains from the start again"
     if gone is not None:
         return "deleted", f"{what}: its checkpoints were deleted {gone}; with keep_checkpoints=True all are kept"
+    load, save = "call trial.load()", "trial.save(state)"
+    if program:
+        load, save = "let the program load what is in {checkpoint}", "save there"
     return "from the start", (
-        f"{what}, {counted(job.start, 'unit')} for nothing; to spare that, call trial.save(state) at the end and "
-        "trial.load() at the beginning"
+        f"{what}, {counted(job.start, 'unit')} for nothing; to spare that, {load} at the beginning and {save} at the "
+        "end"
     )
