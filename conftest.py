@@ -6,6 +6,7 @@ import ast
 import functools
 import os
 import re
+import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -28,6 +29,7 @@ settings.register_profile("core", settings.get_profile("usual"), max_examples=20
 settings.register_profile("fuzz", settings.get_profile("usual"), derandomize=False, print_blob=True, max_examples=300)
 settings.load_profile("fuzz" if FUZZ else "core" if CORE else "usual")
 os.environ.setdefault("COLUMNS", "200")  # messages on one line, whatever the terminal
+os.environ["XDG_STATE_HOME"] = (STATE := tempfile.TemporaryDirectory(prefix="rungwise-state-")).name  # none of yours
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # small tensors: threads cost more than they save, most on a busy machine
 
 

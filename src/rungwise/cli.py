@@ -9,7 +9,7 @@ import math
 import os
 import sys
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -29,13 +29,14 @@ from rungwise.report.live import result_elsewhere
 from rungwise.report.result import next_step, no_result, result
 from rungwise.report.stream import Stream
 from rungwise.report.tables import drawn, rungs_table, summary
-from rungwise.run import Function, check_function, check_refit, run, tune
+from rungwise.run import Function, check_function, check_refit, note_begun, run, tune
 from rungwise.search import SEARCHERS
 from rungwise.space import Space, as_space
 from rungwise.sqlite import salvage as salvage_study
 from rungwise.study import Study
+from rungwise.trust import Named, wanting
 from rungwise.version import __version__
-from rungwise.words import ENCODE_ERRORS, counted, shown_json, shown_lines
+from rungwise.words import ENCODE_ERRORS, counted, shown, shown_json, shown_lines
 
 F = TypeVar("F", bound=Callable[..., object])
 
@@ -275,15 +276,17 @@ def _show_end(study: Study) -> None:
 
 
 study_argument = click.argument("study", type=click.Path(path_type=Path))
+trust_option = click.option("--trust", is_flag=True, help="Run what the file names, though you have not begun it here.")
 
 
 @commands.command()
 @study_argument
 @click.option("--function", help="The function, if the study was begun from Python or the file has moved.")
+@trust_option
 @budget_options
-def resume(study: Path, function: str | None, refit_to: int | None, **options: Any) -> None:
+def resume(study: Path, function: str | None, trust: bool, refit_to: int | None, **options: Any) -> None:
     """Go on with STUDY where it stands, as it was run before; options change that."""
-    with _opened(study) as opened:
+    with _opened(study, function, trust) as opened:
         how = opened.how | {name: value for name, value in options.items() if value is not None}
         if refit_to is not None:
             how["refit"] = refit_to
@@ -300,10 +303,11 @@ def resume(study: Path, function: str | None, refit_to: int | None, **options: A
 @study_argument
 @click.option("--to", "until", type=int, help="The resource to train to (default: the scheduler's maximum).")
 @click.option("--function", help="The function, if the study was begun from Python or the file has moved.")
+@trust_option
 @click.option("--quiet", is_flag=True, default=None, help="Show nothing while it runs.")
-def refit(study: Path, until: int | None, function: str | None, quiet: bool | None) -> None:
+def refit(study: Path, until: int | None, function: str | None, trust: bool, quiet: bool | None) -> None:
     """Train the best trial of STUDY on from its checkpoint."""
-    with _opened(study) as opened:
+    with _opened(study, function, trust) as opened:
         refit_to: bool | int = True if until is None else until
         check_refit(refit_to, opened.scheduler)
         objective = _objective_of(opened, function)
@@ -313,8 +317,26 @@ def refit(study: Path, until: int | None, function: str | None, quiet: bool | No
         _show_end(opened)
 
 
-def _opened(path: Path) -> contextlib.closing[Study]:
-    return contextlib.closing(Study.open(path, writable=True))
+@contextlib.contextmanager
+def _opened(path: Path, function: str | None, trust: bool, *, runs: bool = True) -> Iterator[Study]:
+    """The study in `path`, if what it would import, and where it `runs` would run, may be: see `rungwise.trust`."""
+    asks = runs and function is None
+
+    def ask(named: Named) -> None:
+        handed_over = named.how is not None and not asks
+        if trust or handed_over or (why := wanting(named)) is None:
+            return
+        what = f"going on would {'import' if named.how is None else 'run'} {shown(', '.join(named.names))}"
+        if not (sys.stdin and sys.stdin.isatty() and sys.stderr.isatty()):
+            raise InputError(f"{shown(path)}: {what}, and {shown(why)}; if you trust the file, say --trust")
+        click.echo(f"{shown(path)}: {shown(why)}.\n{what}", err=True)
+        if not click.confirm("Do you trust it?", err=True):
+            raise InputError(f"{shown(path)} stays as it is")
+
+    with contextlib.closing(Study.open(path, writable=True, trust=ask)) as opened:
+        if asks:
+            note_begun(opened)
+        yield opened
 
 
 def _objective_of(study: Study, function: str | None) -> Function:
@@ -339,9 +361,10 @@ def _run_arguments(how: Mapping[str, Any]) -> dict[str, Any]:
 @commands.command()
 @study_argument
 @click.argument("trials", type=int, nargs=-1)
-def retry(study: Path, trials: tuple[int, ...]) -> None:
+@trust_option
+def retry(study: Path, trials: tuple[int, ...], trust: bool) -> None:
     """Take back the failures of TRIALS (default: all that failed) of STUDY: they are given out again."""
-    with _opened(study) as opened:
+    with _opened(study, None, trust, runs=False) as opened:
         taken_back = opened.retry_failed(trials or None)
     if not taken_back:
         click.echo("no trial has failed, so there is nothing to take back")

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import Protocol
 
 from rungwise.events import Fact, Failed, TakenBack
+from rungwise.names import InputError
 
 
 class StudyError(RuntimeError):
@@ -65,5 +66,7 @@ def undone(facts: Iterable[Fact]) -> set[int]:
         if isinstance(fact, Failed):
             failures.setdefault(fact.trial, []).append(place)
         elif isinstance(fact, TakenBack):
+            if not failures.get(fact.trial):
+                raise InputError(f"fact {place + 1} takes back a failure of trial {fact.trial} that there is not")
             places.add(failures[fact.trial].pop())
     return places

@@ -7,6 +7,7 @@ the prior's place, or weights, as NePS and PriorBand have it (Mallik et al., Neu
 
 from __future__ import annotations
 
+import functools
 import math
 import sys
 from collections.abc import Mapping, Sequence
@@ -17,7 +18,7 @@ import msgspec
 import numpy as np
 
 from rungwise.names import InputError
-from rungwise.values import flag, plain, real, same, whole
+from rungwise.values import as_text, flag, plain, real, same, whole
 
 LARGEST = 2**53  # integers above this have no exact place in the unit interval
 SPREADS = {"low": 0.5, "medium": 0.25, "high": 0.125}
@@ -277,7 +278,7 @@ class Integer(Parameter, frozen=True):
         return None
 
 
-class _Choice(Parameter, frozen=True):
+class _Choice(Parameter, frozen=True, dict=True):
     """What `Categorical` and `Ordinal` share."""
 
     choices: Sequence[Any]
@@ -291,12 +292,17 @@ class _Choice(Parameter, frozen=True):
         choices = plain(list(self.choices), "a choice")
         if not choices:
             raise InputError("choices is empty; give at least one")
-        for i, choice in enumerate(choices):
-            if any(same(choice, earlier) for earlier in choices[:i]):
-                raise InputError(f"choices holds {choice!r} twice")
         self._set(choices=choices)
+        for place, choice in enumerate(choices):
+            if self._places[as_text(choice)] != place:
+                raise InputError(f"choices holds {choice!r} twice")
         self._check_when(self.when)
         self._check_prior(plain(self.prior, "prior"), self.confidence)
+
+    @functools.cached_property
+    def _places(self) -> dict[str, int]:
+        """The place of each choice, by what is the same for equal values."""
+        return {as_text(choice): place for place, choice in enumerate(self.choices)}
 
     def decode(self, u: float) -> Any:
         """The choice at `u` in [0, 1]."""
@@ -304,8 +310,7 @@ class _Choice(Parameter, frozen=True):
 
     def encode(self, value: Any) -> float:
         """The middle of the cell of `value` in [0, 1]."""
-        place = next(i for i, choice in enumerate(self.choices) if same(choice, value))
-        return (place + 0.5) / len(self.choices)
+        return (self._places[as_text(value)] + 0.5) / len(self.choices)
 
     def interval(self, value: Any) -> tuple[float, float]:
         """The part of [0, 1] that is decoded to `value`."""
@@ -314,7 +319,7 @@ class _Choice(Parameter, frozen=True):
 
     def wrong(self, value: object) -> str | None:
         """What is wrong with `value`, or None."""
-        if not any(same(choice, value) for choice in self.choices):
+        if as_text(value) not in self._places:
             return f"wants one of {', '.join(map(repr, self.choices))}"
         return None
 

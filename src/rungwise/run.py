@@ -16,11 +16,11 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from rungwise import checkpoints, source
+from rungwise import checkpoints, source, trust
 from rungwise.blame import InARow
 from rungwise.core import Scheduler, as_scheduler
 from rungwise.disk import Disk
-from rungwise.events import Completed, Job, Reported
+from rungwise.events import Completed, Created, Job, Reported
 from rungwise.executors import Broke, Message, Noticed, Paused
 from rungwise.executors.command import Command
 from rungwise.executors.devices import Devices, of_slots
@@ -159,6 +159,7 @@ def tune(
         space, scheduler, searcher, mode=mode, score=score, seed=seed, initial=initial, warm_start=warm_start,
         path=study, run=how,
     )  # fmt: skip
+    note_begun(opened)
     opened.set_budget(budget)
     run(
         opened,
@@ -176,6 +177,14 @@ def tune(
         quiet=quiet,
     )
     return opened
+
+
+def note_begun(study: Study) -> None:
+    """Note that this user goes on with `study` as it is now, so that `rungwise resume` need not ask again."""
+    if study.path is not None:
+        _, created = next(study.facts())
+        assert isinstance(created, Created)
+        trust.note(study.path, created, study.how)
 
 
 def check_function(function: object) -> None:

@@ -27,6 +27,7 @@ Rng = Sequence[int] | np.random.Generator
 """What `numpy.random.default_rng` takes: a seed, or a generator, which it passes through."""
 
 _SCALARS = (str, int, bool, type(None))  # of which those that are equal are the same; 0.0 and -0.0 are not
+MOST = 10_000  # parameters
 TRIES = 20_000  # draws before a space is taken to forbid everything
 
 
@@ -45,15 +46,21 @@ class Space(Mapping[str, Parameter]):
     >>> space.allows({"depth": 8, "width": 9}), space.allows({"depth": 8, "width": 7})
     (False, True)
 
+    Unless `tried`, nothing is drawn from it to see whether anything is allowed: for a space that is only looked at.
+
     Raises `InputError` for a parameter that is none, a name that cannot be used, a condition or a forbidden
-    clause on a name or a value that does not exist, conditions in a circle, and if nothing, or next to
-    nothing, is allowed.
+    clause on a name or a value that does not exist, conditions in a circle, more than 10,000
+    parameters, and if nothing, or next to nothing, is allowed.
     """
 
     KINDS: ClassVar[tuple[type[Parameter], ...]] = (Float, Integer, Categorical, Ordinal, Cell)
 
     def __init__(
-        self, parameters: Mapping[str, Parameter], forbidden: Sequence[Mapping[str, Any]] | None = None
+        self,
+        parameters: Mapping[str, Parameter],
+        forbidden: Sequence[Mapping[str, Any]] | None = None,
+        *,
+        tried: bool = True,
     ) -> None:
         if not isinstance(forbidden, (list, tuple, type(None))):
             raise InputError(f"forbidden= must be a list of dicts like {{'optimizer': 'sgd'}}, not {forbidden!r}")
@@ -65,6 +72,8 @@ class Space(Mapping[str, Parameter]):
         self._parameters: dict[str, Parameter] = dict(parameters)
         if not self._parameters:
             raise InputError("the space is empty; give it at least one parameter")
+        if len(self._parameters) > MOST:
+            raise InputError(f"a space has at most {MOST:,} parameters, this has {len(self._parameters):,}")
         for name, parameter in self._parameters.items():
             self._check(name, parameter)
         try:
@@ -72,10 +81,8 @@ class Space(Mapping[str, Parameter]):
             self._order = list(graphlib.TopologicalSorter(parents).static_order())
         except graphlib.CycleError as error:
             raise InputError(f"the conditions run in a circle: {' -> '.join(error.args[1])}") from None
-        self._conditions = {name: self._terms(p.condition) for name, p in self._parameters.items()}
         self.forbidden: list[dict[str, list[Any]]] = [self._clause(clause) for clause in forbidden or []]
-        self._never = [self._terms(clause) for clause in self.forbidden]
-        if self._never:
+        if self.forbidden and tried:
             Space.sample(self, np.random.default_rng(0))  # raises if nothing is allowed
 
     def _check(self, name: object, parameter: object) -> None:
@@ -110,6 +117,16 @@ class Space(Mapping[str, Parameter]):
                 if (wrong := self[name].wrong(value)) is not None:
                     raise InputError(f"{clause!r} forbids a value that cannot be: {name!r} {wrong}, not {value!r}")
         return lists
+
+    # made when they are first needed: what a cell's text means may take long to say, and looking does not ask
+
+    @functools.cached_property
+    def _conditions(self) -> dict[str, dict[str, frozenset[str]]]:
+        return {name: self._terms(p.condition) for name, p in self._parameters.items()}
+
+    @functools.cached_property
+    def _never(self) -> list[dict[str, frozenset[str]]]:
+        return [self._terms(clause) for clause in self.forbidden]
 
     def _terms(self, values: Mapping[str, Iterable[Any]]) -> dict[str, frozenset[str]]:
         """Names and values as `_holds` looks for them."""
@@ -220,11 +237,28 @@ class Space(Mapping[str, Parameter]):
             return False
         return all(name in config and test(config[name]) for name, test in tests.items())
 
+    def misfit(self, config: Mapping[str, Any]) -> str | None:
+        """What is not of this space in `config`, a name or a value; None though some may be missing or forbidden.
+
+        For what was checked when it was proposed. It takes no more time than its size, whoever wrote it.
+        """
+        for name, value in config.items():
+            if (test := self._values.get(name)) is None:
+                return f"the configuration has {name!r}, the space has not"
+            if not test(value) and (wrong := self[name].wrong(value)) is not None:
+                return f"{name!r} {wrong}, not {value!r}"
+        return None
+
     @functools.cached_property
     def _tests(self) -> dict[str, Callable[[Any], bool]] | None:
-        """For each parameter whether a value is surely right; None where values depend on each other or on a form."""
+        """`_values`, if that is all there is to it: no value depends on another, none is written in several ways."""
         if self.forbidden or any(p.condition or isinstance(p, Cell) for p in self.values()):
             return None
+        return self._values
+
+    @functools.cached_property
+    def _values(self) -> dict[str, Callable[[Any], bool]]:
+        """For each parameter whether a value is surely right."""
         return {name: _surely(parameter) for name, parameter in self.items()}
 
     def to_dict(self) -> dict[str, Any]:
@@ -237,7 +271,7 @@ class Space(Mapping[str, Parameter]):
         return json.dumps(self.to_dict())
 
     @staticmethod
-    def from_dict(parameters: object) -> Space:
+    def from_dict(parameters: object, *, tried: bool = True) -> Space:
         """From plain JSON values, as a log, JSON or TOML file holds them: what `to_dict` gives.
 
         >>> Space.from_dict({"lr": {"type": "float", "low": 1e-4, "high": 0.1, "log": True}})["lr"].high
@@ -250,7 +284,10 @@ class Space(Mapping[str, Parameter]):
             forbidden, parameters = parameters["forbidden"], parameters["parameters"]
         if not isinstance(parameters, Mapping):
             raise InputError(f"a space is a table of names and parameters, not {parameters!r}")
-        return Space({name: _parameter(name, fields) for name, fields in parameters.items()}, forbidden)
+        if len(parameters) > MOST:
+            raise InputError(f"a space has at most {MOST:,} parameters, this has {len(parameters):,}")
+        made = {name: _parameter(name, fields) for name, fields in parameters.items()}
+        return Space(made, forbidden, tried=tried)
 
     @staticmethod
     def from_json(text: str) -> Space:
@@ -266,7 +303,8 @@ def _surely(parameter: Parameter) -> Callable[[Any], bool]:
     if isinstance(parameter, Float | Integer):
         kind, low, high = float if isinstance(parameter, Float) else int, parameter.low, parameter.high
         return lambda value: type(value) is kind and low <= value <= high
-    assert isinstance(parameter, Categorical | Ordinal)
+    if not isinstance(parameter, Categorical | Ordinal):
+        return lambda value: False
     scalars = {(type(choice), choice) for choice in parameter.choices if type(choice) in _SCALARS}
     return lambda value: type(value) in _SCALARS and (type(value), value) in scalars
 

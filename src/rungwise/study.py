@@ -19,7 +19,8 @@ from typing import Any
 
 import msgspec
 
-from rungwise import checkpoints, explain, frames, turns
+from rungwise import checkpoints, explain, frames, replay, turns
+from rungwise import trust as trusted
 from rungwise.core import Scheduler, as_scheduler
 from rungwise.core.pareto import ParetoFront
 from rungwise.events import (
@@ -164,7 +165,8 @@ class Study(turns.InTurn):
                 found = self._compared(created, first[1])
                 if not isinstance(searcher_given, Searcher):  # the log's order of parameters is the one that counts
                     space = Space.from_dict(found.space)
-                    searcher = as_searcher(found.searcher, space)
+                    with replay.at(self._path, 1, InputError):
+                        searcher = as_searcher(found.searcher, space)
                 elif leads:  # and so is what it says of an earlier study
                     searcher = as_searcher({**found.searcher, "searcher": searcher}, space)
                 self._set_up(found, space, scheduler, searcher)
@@ -176,9 +178,18 @@ class Study(turns.InTurn):
             raise
 
     @staticmethod
-    def open(path: str | Path, *, writable: bool = False) -> Study:
-        """The study in the file `path`, to look at, or with `writable` to go on with."""
+    def open(path: str | Path, *, writable: bool = False, trust: bool | trusted.Ask = False) -> Study:
+        """The study in the file `path`, to look at, or with `writable` to go on with.
+
+        Looking imports and runs nothing that the file names, whoever wrote it; the study's `searcher` is then a
+        stand-in that knows its settings and does not say when a grid is at its end. To go on with a study whose
+        searcher names code, the path of a sampler or of a proxy, needs `trust=True`; or hand the searcher over:
+        `rw.Study(space, …, searcher=…, path=path)`.
+
+        Raises `StudyError` if the file cannot be used, `InputError` where trust is wanting.
+        """
         study = Study.__new__(Study)
+        ask = trust if callable(trust) else trusted.agreed if trust else trusted.refuse
         study._path = study_path(path)
         writable_file = writable and real_path(study._path).exists()
         study._begin(SQLiteLog(study._path, writable=writable_file), writable=writable)
@@ -188,10 +199,13 @@ class Study(turns.InTurn):
             if first is None or not isinstance(first[1], Created):
                 raise StudyError(f"{path} holds no study yet")
             created = first[1]
-            space = Space.from_dict(created.space)
-            study._set_up(created, space, as_scheduler(created.scheduler), as_searcher(created.searcher, space))
+            parts = replay.made_of(created, study._path, ask if writable else None)
+            with replay.at(study._path, 1):
+                study._set_up(created, *parts)
             study._replay(facts)
             if writable:
+                if names := trusted.runs(study.how):
+                    ask(trusted.Named(study._path, created, names, study.how))
                 study._note(Opened(__version__))
                 study._log.flush()
         except BaseException:
@@ -279,33 +293,34 @@ class Study(turns.InTurn):
 
     def _replay(self, facts: Iterator[tuple[float, Fact]]) -> None:
         before: float | None = None
-        for time, fact in facts:
+        for number, (time, fact) in enumerate(facts, start=2):
             if type(fact) is TakenBack:  # what follows was decided as if that failure had never been
                 self._begin_anew()
                 return
-            before = self._replay_one(before, time, fact)
+            before = self._replay_one(before, time, number, fact)
 
-    def _replay_one(self, before: float | None, time: float, fact: Fact) -> float:
+    def _replay_one(self, before: float | None, time: float, number: int, fact: Fact) -> float:
         """Apply `fact`, noted at `time`; the clock may have been set since the fact `before`."""
         if before is not None and type(fact) is not Opened:
             self.running_seconds += min(max(0.0, time - before), LONGEST_GAP)
-        self._apply(fact)
+        replay.apply(self, number, fact, self._apply)
         return time
 
     def _begin_anew(self) -> None:
         """Tell the whole log to a fresh scheduler and searcher, without the failures that were taken back."""
-        never = undone(fact for _, fact in self._log.read())
+        with replay.at(self._path):
+            never = undone(fact for _, fact in self._log.read())
         self._set_up(self._created, self.space, self.scheduler.up_to(self.scheduler.max_resource), self._untold)
         before: float | None = None
         for place, (time, fact) in enumerate(self._log.read()):
             if place in never:
-                assert isinstance(fact, Failed)
-                self._shelve(fact)
+                replay.apply(self, place + 1, fact, self._shelve)
             elif place:
-                before = self._replay_one(before, time, fact)
+                before = self._replay_one(before, time, place + 1, fact)
 
-    def _shelve(self, fact: Failed) -> None:
+    def _shelve(self, fact: Fact) -> None:
         """The job failed, as it seemed then: nobody does it, and nobody is told."""
+        assert isinstance(fact, Failed)
         job = self._shelved[fact.trial] = self._running.pop(fact.trial)
         self.trials[fact.trial].job = None
         if job in self._again:
@@ -698,7 +713,10 @@ class Study(turns.InTurn):
 
     @property
     def finished(self) -> bool:
-        """Whether nothing is running and no more work will be given out under the budget."""
+        """Whether nothing is running and no more work will be given out under the budget.
+
+        A study that is only looked at does not know whether its grid is at its end.
+        """
         if len(self._running) > (len(self._again) if self._spent() else 0):
             return False
         if self._spent():

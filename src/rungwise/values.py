@@ -49,7 +49,12 @@ def copied(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def same(a: object, b: object) -> bool:
     """Equal as JSON: 1, 1.0 and true are three values."""
-    return json.dumps(a, sort_keys=True) == json.dumps(b, sort_keys=True)
+    return as_text(a) == as_text(b)
+
+
+def as_text(value: object) -> str:
+    """`value` as JSON, equal for what is `same`."""
+    return json.dumps(value, sort_keys=True)
 
 
 def whole(value: object, what: str) -> int:

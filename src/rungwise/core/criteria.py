@@ -218,8 +218,10 @@ class YourRanking:
         return {"name": "function", "function": self._shown}
 
 
-def _no_function(function: str) -> YourRanking:
+def _no_function(function: object) -> YourRanking:
     """Stands for the function of a study that was opened without it: fine to look at."""
+    if not isinstance(function, str):
+        raise InputError(f"the name of a ranking's function must be text, not {function!r:.80}")
 
     def missing(below: NDArray[np.float64], top: NDArray[np.float64]) -> bool:
         raise InputError(f"this study's ranking is the function {function}: give it again to go on")
@@ -268,7 +270,7 @@ def as_ranking(given: Ranking | Callable[..., object] | str | dict[str, Any]) ->
     if isinstance(given, dict):
         arguments = dict(given)
         name = arguments.pop("name", None)
-        return _no_function(**arguments) if name == "function" else ranking(name, **arguments)
+        return _no_function(arguments.get("function")) if name == "function" else ranking(name, **arguments)
     if isinstance(given, Ranking) and not isinstance(given, type):
         return given
     if callable(given) and not isinstance(given, type):

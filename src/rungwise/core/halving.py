@@ -16,6 +16,8 @@ from rungwise.events import Answer, Completed, Fact, Failed, Promote, Promoted, 
 from rungwise.names import InputError, our_names
 from rungwise.values import whole
 
+MOST_BRACKETS = 500  # beside each other; with η = 3 there are 34 up to 2**53
+
 
 @final
 class Bracket:
@@ -280,6 +282,11 @@ def brackets(ladder: Ladder) -> list[tuple[int, list[int]]]:
     r, eta, most = ladder.min_resource, ladder.reduction_factor, ladder.max_resource
     assert most is not None
     s_max = math.floor(math.log(most / r, eta) + 1e-9)
+    if s_max >= MOST_BRACKETS:
+        raise InputError(
+            f"reduction_factor={eta:g} up to max_resource={most} makes {s_max + 1} brackets, more than "
+            f"{MOST_BRACKETS}; take a larger one, 3 and 4 are usual"
+        )
     found = []
     for s in range(s_max, -1, -1):
         size = math.ceil((s_max + 1) / (s + 1) * eta**s - 1e-9)

@@ -10,11 +10,12 @@ import math
 from typing import Any, final
 
 from rungwise.core.asha import ASHA
+from rungwise.core.halving import MOST_BRACKETS
 from rungwise.core.halving import brackets as sizes_and_levels
 from rungwise.core.pasha import PASHA
 from rungwise.events import Answer, Fact, Promote, Raise, Raised, Started, Wait
 from rungwise.names import InputError, our_names, suggestion
-from rungwise.values import whole
+from rungwise.values import LARGEST, whole
 
 LADDERS = {"asha": ASHA, "pasha": PASHA}
 
@@ -52,8 +53,10 @@ class AsyncHyperband:
         r, eta = asha.ladder.min_resource, asha.ladder.reduction_factor
         fit = None if self._like.max_resource is None else len(sizes_and_levels(asha.ladder))
         count = whole(brackets if brackets is not None else fit or 3, "brackets")
-        if count < 1 or (fit is not None and count > fit):
-            raise InputError(f"brackets must be from 1 to {fit or 'as many as you like'}, not {brackets!r}")
+        if fit is None:  # as many as begin at a resource that there is
+            fit = min(MOST_BRACKETS, 1 + math.floor(math.log(LARGEST / r, eta)))
+        if not 1 <= count <= fit:
+            raise InputError(f"brackets must be from 1 to {fit}, not {brackets!r}")
         most = math.inf if self._like.max_resource is None else self._like.max_resource
         self.ladders = [self._like.beginning_at(int(min(most, math.floor(r * eta**i + 0.5)))) for i in range(count)]
         self._shares = [math.ceil(count / (s + 1) * eta**s - 1e-9) for s in range(count - 1, -1, -1)]

@@ -17,6 +17,8 @@ from rungwise.events import Answer, Completed, Fact, Failed, Promote, Promoted, 
 from rungwise.names import InputError, our_names
 from rungwise.values import whole
 
+MOST_RUNGS = 100_000  # at even steps
+
 
 @final
 class _Queue:
@@ -157,7 +159,13 @@ class MedianStopping:
                 raise InputError(f"{name} must be 1 or more, not {value!r}")
         if min_resource > max_resource:
             raise InputError(f"min_resource={min_resource} is above max_resource={max_resource}; swap them?")
-        levels = [*range(min_resource, max_resource, self._settings["interval"]), max_resource]
+        steps = range(min_resource, max_resource, self._settings["interval"])
+        if len(steps) > MOST_RUNGS:
+            raise InputError(
+                f"interval={steps.step} up to max_resource={max_resource} makes {len(steps) + 1} rungs, more than "
+                f"{MOST_RUNGS}; give a larger interval"
+            )
+        levels = [*steps, max_resource]
         self._last = len(levels) - 1
         self._queue = _Queue(Levels(levels))
         self._seen: dict[int, tuple[int, float, float]] = {}  # running trial -> its reports: number, sum, least loss

@@ -61,8 +61,8 @@ class Cell(Parameter, frozen=True):
         for name in operations:
             if not isinstance(name, str) or not name.isprintable() or not name or set(name) & set("~|+ "):
                 raise InputError(f"an operation must be a word without ~, | and +, not {name!r}")
-            if operations.count(name) > 1:
-                raise InputError(f"operations holds {name!r} twice")
+        if len(set(operations)) < len(operations):
+            raise InputError(f"operations holds {Counter(operations).most_common(1)[0][0]!r} twice")
         if len(operations) < 2:
             raise InputError(f"operations must be 2 names or more, not {list(operations)}")
         self._set(operations=OPERATIONS if operations == OPERATIONS else operations)  # msgspec omits a default by `is`
