@@ -233,3 +233,17 @@ def test_a_program_that_saves_nothing_is_told_where_to_save(tmp_path: Path, capf
 def test_a_program_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="nothing cannot be started: No such file or directory"):
         rw.Command([str(tmp_path / "nothing")])(Trial(Job(0, {}, 0, 1), tmp_path, print))
+
+
+def test_a_journal_that_was_torn_loses_nothing_that_comes_after(tmp_path: Path) -> None:
+    """A driver that died left half a line, and bytes that are no text; the reports after it are whole lines."""
+    (tmp_path / "reports").write_bytes(b'{"resource": 1, "score": 0.5}\n\xff\x00{"resource": 2, "sc')
+    lines = "\n".join(f"print({json.dumps({'resource': r, 'score': 1 / r})!r})" for r in (1, 2, 3))
+    assert run(lines, [], {}, tmp_path) == [(1, 0.5), (2, 0.5), (3, pytest.approx(1 / 3))]
+    assert [resource for resource, _ in run("pass", [], {}, tmp_path)] == [1, 2, 3]
+
+
+def test_a_journal_is_told_in_the_order_of_its_resources(tmp_path: Path) -> None:
+    """The log had lost its end: the trial was given out again to less than the program had reported."""
+    (tmp_path / "reports").write_text("".join(json.dumps({"resource": r, "score": r}) + "\n" for r in (1, 3, 2)))
+    assert run("pass", [], {}, tmp_path) == [(1, 1), (2, 2), (3, 3)]

@@ -124,15 +124,17 @@ def hold(folder: Path, lease: int, wanted: Identity = NOBODY) -> None:
     """
     try:
         folder.mkdir(parents=True)
-        owned = not folder.with_suffix(".log").exists() or _owned_when_deleted(folder, wanted)
     except FileExistsError:
-        owned = wanted.owns(owner(folder, wanted))
+        there, owned = True, wanted.owns(owner(folder, wanted))
+    else:
+        there, owned = False, not os.path.exists(f"{folder}.log") or _owned_when_deleted(folder, wanted)
     if not owned and _holds_something(folder):
         put_aside(folder)
         folder.mkdir()
-    for left in os.listdir(folder):
-        if left.startswith(f"{NAME}.") and left.endswith(".part"):
-            (folder / left).unlink(missing_ok=True)
+    elif there:
+        for left in os.listdir(folder):
+            if left.startswith(f"{NAME}.") and left.endswith(".part"):
+                _unlink(f"{folder}/{left}")
     _write_holder(folder, lease, wanted)
 
 
@@ -143,9 +145,8 @@ def _owned_when_deleted(folder: Path, wanted: Identity) -> bool:
 
 def _holds_something(folder: Path) -> bool:
     """Whether a job has left anything in `folder` or its log."""
-    return _size(folder.with_suffix(".log")) > 0 or any(
-        name != HOLDER and not name.endswith(".part") for name in os.listdir(folder)
-    )
+    left = [name for name in os.listdir(folder) if name != HOLDER and not name.endswith(".part")]
+    return bool(left or _size(f"{folder}.log"))
 
 
 def _write_holder(folder: Path, lease: int, wanted: Identity) -> None:
@@ -195,11 +196,12 @@ def put_aside(folder: Path) -> Path:
     return aside
 
 
-def check_held(folder: Path, lease: int) -> None:
-    """Raise `Superseded` if the job of another lease has begun in `folder`."""
+def check_held(folder: Path, lease: int) -> bool:
+    """Raise `Superseded` if the job of another lease has begun in `folder`; whether one has begun at all."""
     holder = _holder(folder)
     if holder is not None and holder.lease != lease:
         raise Superseded
+    return holder is not None
 
 
 def save(folder: Path, head: Head, state: object, lease: int) -> None:
@@ -208,57 +210,65 @@ def save(folder: Path, head: Head, state: object, lease: int) -> None:
     Where the newest is large, the one before it makes room first, so that there are never three.
     Raises `Superseded` if the job of another lease has begun in this folder.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    newest, before, kept = folder / NAME, folder / BEFORE, folder / f"{BEFORE}.part"
+    newest, before, kept = (f"{folder}/{name}" for name in (NAME, BEFORE, f"{BEFORE}.part"))
     encoded = msgspec.json.encode(head)
     body = (len(encoded).to_bytes(8, "big") + encoded, cloudpickle.dumps(state, protocol=5))  # states can be large
-    if _size(newest) >= LARGE:
+    size = _size(newest)
+    if size is not None and size >= LARGE:
         check_held(folder, lease)
-        before.unlink(missing_ok=True)
-    part = folder / f"{NAME}.{lease}.part"
-    with part.open("wb") as file:
+        _unlink(before)
+    os.makedirs(folder, exist_ok=True)
+    part = f"{folder}/{NAME}.{lease}.part"
+    with open(part, "wb") as file:
         file.write(_digest(*body))
         for piece in body:
             file.write(piece)
         file.flush()
         os.fsync(file.fileno())
     try:
-        check_held(folder, lease)
+        held = check_held(folder, lease)
     except Superseded:
-        part.unlink(missing_ok=True)
+        _unlink(part)
         raise
-    if not (folder / HOLDER).exists() and head.study:  # the function has emptied its folder
+    if not held and head.study:  # the function has emptied its folder
         _write_holder(folder, lease, Identity(head.study, head.configuration))
-    if newest.exists():
-        kept.unlink(missing_ok=True)
+    if size is not None:
+        _unlink(kept)
         try:
             os.link(newest, kept)  # so that there is a whole one under one of the names at any moment
         except OSError:  # a file system without links
-            newest.replace(kept)
-        kept.replace(before)
-    part.replace(newest)
+            os.replace(newest, kept)
+        os.replace(kept, before)
+    os.replace(part, newest)
     _sync_folder(folder)
 
 
 def settle(folder: Path) -> None:
     """At the end of a job: where the newest checkpoint is large, and is on the disk as it was written, it is enough."""
-    if _size(folder / NAME) < LARGE or not (folder / BEFORE).exists():
+    newest, before = f"{folder}/{NAME}", f"{folder}/{BEFORE}"
+    if (_size(newest) or 0) < LARGE or not os.path.exists(before):
         return
-    with contextlib.suppress(OSError), (folder / NAME).open("rb") as file:
+    with contextlib.suppress(OSError), open(newest, "rb") as file:  # one that cannot be read is not enough
         if hasattr(os, "posix_fadvise"):  # read what the disk has, not what memory has of it
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
         wanted, digest = file.read(_DIGEST), hashlib.blake2b(digest_size=_DIGEST)
         while piece := file.read(LARGE):
             digest.update(piece)
         if digest.digest() == wanted:
-            (folder / BEFORE).unlink(missing_ok=True)
+            _unlink(before)
 
 
-def _size(path: Path) -> int:
+def _size(path: str) -> int | None:
+    """Bytes in the file; None if there is none."""
     try:
-        return path.stat().st_size
-    except OSError:
-        return 0
+        return os.stat(path).st_size
+    except FileNotFoundError:
+        return None
+
+
+def _unlink(path: str) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -36,6 +36,7 @@ class Disk:
     def __init__(self, study: Study, *, keep: bool) -> None:
         assert study.folder is not None
         self._study, self._root, self._keep = study, study.folder, keep
+        self._base = os.path.join(self._root, "")
         self._deleted = deletions.notes(self._root)
         self._folders: dict[int, int] = {}  # trial -> bytes in its folder; 0 if there is nothing in it
         self._logs: set[int] = set()
@@ -56,7 +57,7 @@ class Disk:
         self._ended += 1
         with contextlib.suppress(FileNotFoundError):  # the function has deleted it
             self._see_log(trial)
-            held = self._folders[trial] = _bytes(f"{trial_folder(self._root, trial)}")
+            held = self._folders[trial] = _bytes(self._folder(trial))
             self._bytes += held
 
     @property
@@ -84,7 +85,7 @@ class Disk:
             if not self._keep:
                 self._delete([trial for trial in over if self._folders.get(trial)])
             still = [trial for trial in over if trial in self._logs and study.trials[trial].failure is None]
-            self._fold(still[:-LOGS])
+            self._fold(still[: max(0, len(still) - LOGS)])
             for trial in [t for t in self._blank if t in known and t not in busy and study.trials[t].failure is None]:
                 self._remove_log(trial)
             for trial in [t for t, held in self._folders.items() if not held and t in known and t not in busy]:
@@ -120,9 +121,13 @@ class Disk:
             self._remove(note.trial)
 
     def _remove(self, trial: int) -> None:
+        held = self._folders.pop(trial)
         with contextlib.suppress(FileNotFoundError):
-            shutil.rmtree(trial_folder(self._root, trial))
-        del self._folders[trial]
+            if held:
+                shutil.rmtree(self._folder(trial))
+            else:
+                os.unlink(f"{self._folder(trial)}/{HOLDER}")
+                os.rmdir(self._folder(trial))
 
     def _fold(self, trials: list[int]) -> None:
         """Move the logs of `trials` into one file.
@@ -132,24 +137,28 @@ class Disk:
         pieces = []
         for trial in trials:
             with contextlib.suppress(FileNotFoundError):  # the user has deleted it
-                if text := self._log(trial).read_bytes():
+                if text := Path(self._log(trial)).read_bytes():
                     pieces.append(b"==> trial %d <==\n%s" % (trial, text if text.endswith(b"\n") else text + b"\n"))
         deletions.append(self._root / FINISHED, b"".join(pieces))
         for trial in trials:
             self._remove_log(trial)
 
     def _see_log(self, trial: int) -> None:
-        blank = not self._log(trial).stat().st_size
+        blank = not os.stat(self._log(trial)).st_size
         self._logs.add(trial)
         (self._blank.add if blank else self._blank.discard)(trial)
 
     def _remove_log(self, trial: int) -> None:
-        self._log(trial).unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self._log(trial))
         self._logs.discard(trial)
         self._blank.discard(trial)
 
-    def _log(self, trial: int) -> Path:
-        return trial_folder(self._root, trial).with_suffix(".log")
+    def _folder(self, trial: int) -> str:  # text, since a path for each job would be half of what all this costs
+        return f"{self._base}{trial:06d}"
+
+    def _log(self, trial: int) -> str:
+        return f"{self._base}{trial:06d}.log"
 
 
 def _bytes(folder: str) -> int:

@@ -21,7 +21,7 @@ from rungwise.checkpoints import Head, Identity
 from rungwise.events import Score
 
 FILE = "checkpoint.reports"
-IN_HEAD = 256
+IN_HEAD = 64
 Report = tuple[int, Score | None, float]
 """Resource, score (None: not finite), and the seconds of training since the one before."""
 

@@ -185,11 +185,18 @@ class _Program:
 
 
 def _journal(path: Path) -> list[tuple[int, float]]:
-    """The reports in a journal; the last line is left out if it is not whole."""
-    if not path.exists():
+    """The reports in a journal, by resource; a last line that is not whole is ended, so that none is added to it."""
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except FileNotFoundError:
         return []
-    reports = filter(None, map(_report, path.read_text(encoding="utf-8").splitlines()))
-    return [(r["resource"], math.nan if r["score"] is None else r["score"]) for r in reports]
+    if not text.endswith("\n"):
+        with path.open("a", encoding="utf-8") as file:
+            file.write("\n")
+    found = {
+        r["resource"]: math.nan if r["score"] is None else r["score"] for r in map(_report, text.splitlines()) if r
+    }
+    return sorted(found.items())
 
 
 def _filled(argument: str, values: dict[str, object]) -> str:
