@@ -169,6 +169,23 @@ def test_logs_of_failed_trials_stay(tmp_path: Path, monkeypatch) -> None:
     study.close()
 
 
+def test_checkpoints_of_failed_trials_stay_unless_they_are_large(tmp_path: Path) -> None:
+    """A failure can be taken back: then training goes on from there."""
+    study, watched = begun(tmp_path)
+    for size in (100, LARGE):
+        job = study.ask()
+        folder, owner = trial_folder(study.folder, job.trial), identity(study.id, job.config)
+        hold(folder, 0, owner)
+        folder.with_suffix(".log").write_text("Traceback")
+        save(folder, Head(1, [], study=owner.study, configuration=owner.configuration), b"0" * size, 0)
+        study.fail(job.trial, "it broke")
+        watched.ended(job.trial)
+    watched.clean()
+    assert folders(study) == {0}
+    assert watched.why_gone(1) == "after it had failed"
+    study.close()
+
+
 @pytest.mark.parametrize("died", ["before the log was deleted", "in the middle of the file"])
 def test_a_kill_while_logs_are_folded_loses_none(died: str, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(disk, "LOGS", 0)

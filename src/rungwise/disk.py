@@ -1,9 +1,10 @@
 """Which files of the trials are still needed? The others go: by their bytes when they are large, else many at once.
 
 Needed are the folders of trials that run, that may be promoted yet under the total of trials, and that the answer
-holds. What is deleted is noted (`rungwise.deletions`). Logs of failed trials stay as they are; of
-the other trials that are over, the last `LOGS` stay, and those before them are moved into one file, `finished.log`.
-A log that stays has a folder or a note beside it, which says what configuration it is of.
+holds; those of failed trials, since failures can be taken back, stay unless they are large. What is deleted is noted
+(`rungwise.deletions`). Logs of failed trials stay as they are; of the other trials that are over, the last `LOGS`
+stay, and those before them are moved into one file, `finished.log`. A log that stays has a folder or a note beside
+it, which says what configuration it is of.
 
 What `clean` costs grows with the number of trials, so it waits until `SOON` + `SOON_EACH` bytes a trial could be
 freed, or some hundred jobs have ended. May import everything below `run`.
@@ -19,7 +20,7 @@ from pathlib import Path
 from typing import final
 
 from rungwise import deletions
-from rungwise.checkpoints import HOLDER, identity, owner, put_aside, trial_folder, trial_of
+from rungwise.checkpoints import HOLDER, LARGE, identity, owner, put_aside, trial_folder, trial_of
 from rungwise.deletions import Deleted
 from rungwise.study import Study
 
@@ -83,7 +84,9 @@ class Disk:
             over = [trial for trial in sorted({*self._folders, *self._logs}) if trial in known and trial not in needed]
         try:
             if not self._keep:
-                self._delete([trial for trial in over if self._folders.get(trial)])
+                failed = {trial for trial in over if study.trials[trial].failure is not None}
+                least = {trial: LARGE if trial in failed else 1 for trial in over}  # a failure can be taken back
+                self._delete([trial for trial in over if self._folders.get(trial, 0) >= least[trial]])
             still = [trial for trial in over if trial in self._logs and study.trials[trial].failure is None]
             self._fold(still[: max(0, len(still) - LOGS)])
             for trial in [t for t in self._blank if t in known and t not in busy and study.trials[t].failure is None]:

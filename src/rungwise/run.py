@@ -98,7 +98,8 @@ def tune(
     Checkpoints of trials that cannot be promoted any more under the `trials` given are deleted, unless
     `keep_checkpoints`: set it if `trials` may be raised later, or such a trial trains from the start again.
     With `sync` the study waits for the disk whenever it notes something, so that not even a power cut loses a
-    decision. What the function prints goes to a log file beside each trial's folder.
+    decision. What the function prints goes to a log file beside each trial's folder; from the 200th on, those of trials
+    that are over and did not fail are moved into one file, `finished.log`.
 
     `devices` says which GPUs each worker sees, as CUDA_VISIBLE_DEVICES: "auto" shares out those that this process sees,
     if there are several workers; a list has an entry for each worker in turn (`[0, 1]`, `[0, 0, 1, 1]`, or
