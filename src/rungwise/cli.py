@@ -20,10 +20,12 @@ from rungwise.core import SCHEDULERS, as_scheduler
 from rungwise.core.criteria import RANKINGS
 from rungwise.executors.command import Command
 from rungwise.executors.devices import from_text
+from rungwise.hold import held
 from rungwise.log import StudyError
 from rungwise.metrics import SCORES
 from rungwise.names import InputError, suggestion
 from rungwise.objective import NamedFunction, load_attribute
+from rungwise.paths import real_path
 from rungwise.report.export import export as export_study
 from rungwise.report.live import result_elsewhere
 from rungwise.report.result import next_step, no_result, result
@@ -367,10 +369,10 @@ def retry(study: Path, trials: tuple[int, ...], trust: bool) -> None:
     with _opened(study, None, trust, runs=False) as opened:
         taken_back = opened.retry_failed(trials or None)
     if not taken_back:
-        click.echo("no trial has failed, so there is nothing to take back")
+        tell("no trial has failed, so there is nothing to take back")
         return
-    click.echo(f"the failures of {counted(len(taken_back), 'trial')} are taken back: {', '.join(map(str, taken_back))}")
-    click.echo(f"go on with: rungwise resume {study}")
+    tell(f"the failures of {counted(len(taken_back), 'trial')} are taken back: {', '.join(map(str, taken_back))}")
+    tell(f"go on with: rungwise resume {study}")
 
 
 @commands.command()
@@ -388,8 +390,9 @@ def salvage(study: Path, file: Path) -> None:
 def status(study: Path) -> None:
     """Show how STUDY stands: rungs, ceiling, best."""
     opened = Study.open(study)
-    tell(drawn(rungs_table(opened), 80))
-    tell(summary(opened))
+    driven = held(real_path(study))
+    tell(drawn(rungs_table(opened, held=driven), 80))
+    tell(summary(opened, held=driven))
 
 
 @commands.command()

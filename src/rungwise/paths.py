@@ -94,7 +94,10 @@ def refuse_leftovers(path: Path, real: Path) -> None:
 
 def part_of(real: Path, target: Path) -> bool:
     """Whether to write `target` would be to write into the study `real`: into its file, or into what belongs to it."""
-    wanted = target.resolve()
+    try:
+        wanted = target.resolve()
+    except (OSError, RuntimeError):  # a link that leads in a circle, which nobody can write to
+        return False
     family = [real, *(Path(f"{real}{ending}") for ending in BESIDE), trials_folder(real)]
     if any(wanted == one or one in wanted.parents for one in family):
         return True

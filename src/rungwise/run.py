@@ -31,6 +31,7 @@ from rungwise.loop import drive
 from rungwise.names import InputError, our_names
 from rungwise.objective import NamedFunction
 from rungwise.records import Budget
+from rungwise.report.progress import of_total
 from rungwise.search import Searcher
 from rungwise.space import Space, as_space
 from rungwise.study import Study
@@ -390,8 +391,7 @@ class _Session:
         if self._ran:
             self._note_time()
         elif study.finished and not self._refits:
-            total = "" if study.budget.trials is None else f" of {study.budget.trials}"
-            self.display.say(f"finished: {len(study.trials)}{total} trials, nothing was run")
+            self.display.say(f"finished: {of_total(len(study.trials), study.budget.trials)}, nothing was run")
         for one in self._kinds.values():
             if one.count > 1:
                 self.display.say(f"{one.count} trials failed like trial {one.trial}: {one.reason}")

@@ -19,7 +19,8 @@ def rungs_table(study: Study, *, held: bool = True, most: int | None = None) -> 
     Where no process holds the study (not `held`), what is on its way waits for one. At most `most` rungs are shown.
     """
     table = Table(box=None, pad_edge=False)
-    for name in ("rung", "completed", "running" if held else "waiting", "best score"):
+    under_way = "running" if held or not study.running else "waiting"
+    for name in ("rung", "completed", under_way, "best score"):
         table.add_column(name, justify="right", no_wrap=True)
     rungs = study.rungs()
     for level, completed, running, best in rungs[:most]:
@@ -41,7 +42,7 @@ def summary(study: Study, *, held: bool = True) -> str:
     if failed := failures(study):
         parts.append(f"{failed} failed")
     if not held and study.running:
-        parts.append(f"{counted(len(study.running), 'job')} waiting to go on")
+        parts.append(f"{counted(len(study.running), 'job')} waiting to go on (no process holds the study)")
     if study.metrics.names:
         parts.append(f"{counted(len(study.winners), 'trial')} on the Pareto front")
     elif study.has_best:
