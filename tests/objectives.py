@@ -107,3 +107,29 @@ def generator(trial: rw.Trial):
 def uses_a_condition(trial: rw.Trial) -> None:
     for _ in trial:
         trial.report(trial.config.get("momentum", 0.5))
+
+
+def worse_again(config: dict, epoch: int) -> float:
+    """A curve that is best after 3 to 9 epochs, as those of boosting are that goes on too long."""
+    return 0.3 + (config["x"] - 0.3) ** 2 / 10 + (epoch - 3 - round(6 * config["x"])) ** 2 / 5000
+
+
+def boosts(trial: rw.Trial) -> None:
+    trial.load()
+    for epoch in trial:
+        trial.report(worse_again(trial.config, epoch))
+        trial.save((trial.number, epoch))
+
+
+def boosts_and_saves_first(trial: rw.Trial) -> None:
+    trial.load()
+    for epoch in trial:
+        trial.save((trial.number, epoch))
+        trial.report(worse_again(trial.config, epoch))
+
+
+def boosts_and_saves_at_the_end(trial: rw.Trial) -> None:
+    trial.load()
+    for epoch in trial:
+        trial.report(worse_again(trial.config, epoch))
+    trial.save((trial.number, trial.until))

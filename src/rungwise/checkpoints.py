@@ -2,6 +2,7 @@
 
 The state before it is kept as well: a digest finds damage, and then training goes on from the one before. Where states
 are large (`LARGE`) that is so while a job runs; at its end the newest is read back whole, and the one before goes.
+In a study with `score="best"` the state of the best score keeps a name of its own beside them.
 
 A folder belongs to one configuration of one study. After the end of a log was lost, a searcher that learns may draw
 trial N anew, another one, and its folder must not give it the state and the scores of the first: it is put aside.
@@ -21,7 +22,8 @@ import itertools
 import json
 import logging
 import os
-from collections.abc import Mapping
+import shutil
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +35,7 @@ from rungwise.events import Score
 
 NAME = "checkpoint"
 BEFORE = "checkpoint.before"
+BEST = "checkpoint.best"
 DAMAGED = "checkpoint.damaged"
 HOLDER = "holder"
 ANOTHER = "of-another"
@@ -78,7 +81,8 @@ class Head(msgspec.Struct, frozen=True):
 
     The reports, (resource, score, seconds), are those of the whole trial, so that those which a driver did
     not live to note can be sent again: the first `journal` bytes, with the checksum `checksum`, of the file beside it
-    (`rungwise.history`), then `reports`. `study` and `configuration` say whose it is.
+    (`rungwise.history`), then `reports`. `study` and `configuration` say whose it is. `score` is the one at `resource`,
+    where it is the best so far and the state is kept for that.
     """
 
     resource: int
@@ -87,6 +91,7 @@ class Head(msgspec.Struct, frozen=True):
     checksum: int = 0
     study: str = ""
     configuration: str = ""
+    score: float | None = None
 
 
 class Found(msgspec.Struct, frozen=True):
@@ -207,16 +212,42 @@ def check_held(folder: Path, lease: int) -> bool:
 def save(folder: Path, head: Head, state: object, lease: int) -> None:
     """Put a checkpoint in the place of the one before, which is kept beside it; returns when it is durable.
 
+    With a score in its head it becomes the best one too, and that first: what is lost in between is trained again.
     Where the newest is large, the one before it makes room first, so that there are never three.
     Raises `Superseded` if the job of another lease has begun in this folder.
     """
     newest, before, kept = (f"{folder}/{name}" for name in (NAME, BEFORE, f"{BEFORE}.part"))
-    encoded = msgspec.json.encode(head)
-    body = (len(encoded).to_bytes(8, "big") + encoded, cloudpickle.dumps(state, protocol=5))  # states can be large
+    pickled = cloudpickle.dumps(state, protocol=5)
     size = _size(newest)
     if size is not None and size >= LARGE:
         check_held(folder, lease)
         _unlink(before)
+    part = _write(folder, head, pickled, lease)
+    if head.score is not None:
+        _second_name(part, f"{folder}/{BEST}")
+    if size is not None:
+        _unlink(kept)
+        try:
+            os.link(newest, kept)  # so that there is a whole one under one of the names at any moment
+        except OSError:  # a file system without links
+            os.replace(newest, kept)
+        os.replace(kept, before)
+    os.replace(part, newest)
+    _sync_folder(folder)
+
+
+def keep_newest(folder: Path, head: Head, lease: int) -> None:
+    """Keep the newest checkpoint as the best one too, with `head`: it was saved before its score was reported."""
+    found = read(folder, Identity(head.study, head.configuration))
+    if found.head is not None and found.head.resource == head.resource:
+        os.replace(_write(folder, head, found.pickled, lease), f"{folder}/{BEST}")
+        _sync_folder(folder)
+
+
+def _write(folder: Path, head: Head, pickled: bytes | memoryview, lease: int) -> str:
+    """A whole checkpoint in a file that has not its name yet; it is on the disk, and `lease` holds the folder."""
+    encoded = msgspec.json.encode(head)
+    body = (len(encoded).to_bytes(8, "big") + encoded, pickled)  # in two, as states can be large
     os.makedirs(folder, exist_ok=True)
     part = f"{folder}/{NAME}.{lease}.part"
     with open(part, "wb") as file:
@@ -232,15 +263,20 @@ def save(folder: Path, head: Head, state: object, lease: int) -> None:
         raise
     if not held and head.study:  # the function has emptied its folder
         _write_holder(folder, lease, Identity(head.study, head.configuration))
-    if size is not None:
-        _unlink(kept)
-        try:
-            os.link(newest, kept)  # so that there is a whole one under one of the names at any moment
-        except OSError:  # a file system without links
-            os.replace(newest, kept)
-        os.replace(kept, before)
-    os.replace(part, newest)
-    _sync_folder(folder)
+    return part
+
+
+def _second_name(path: str, name: str) -> None:
+    """Give the file `path` the name `name` too, in the place of what has it."""
+    part = f"{name}.part"
+    _unlink(part)
+    try:
+        os.link(path, part)
+    except OSError:  # a file system without links
+        shutil.copyfile(path, part)
+        with open(part, "rb") as file:
+            os.fsync(file.fileno())
+    os.replace(part, name)
 
 
 def settle(folder: Path) -> None:
@@ -286,10 +322,10 @@ def _digest(*pieces: bytes | memoryview) -> bytes:
     return digest.digest()
 
 
-def read(folder: Path, wanted: Identity | None = None) -> Found:
+def read(folder: Path, wanted: Identity | None = None, names: Sequence[str] = (NAME, BEFORE)) -> Found:
     """The newest checkpoint in `folder` that is whole, and of `wanted` if that is given; what stood in its way."""
     damaged, foreign = False, []
-    for name in (NAME, BEFORE):
+    for name in names:
         try:
             data = memoryview((folder / name).read_bytes())
         except FileNotFoundError:
@@ -336,3 +372,23 @@ def state_in(folder: Path, wanted: Identity) -> Any:
             "%s holds a checkpoint of another configuration or study, which is not loaded", folder
         )
     return state_of(found)
+
+
+def best_state_in(folder: Path, wanted: Identity, peak: int) -> Any:
+    """As `state_in`, of the best score among those saved; if that is missed, the newest, which is said.
+
+    `peak` is the resource of the best score: a newest checkpoint of that resource is as good.
+    """
+    found = read(folder, wanted, (BEST,))
+    if found.head is not None:
+        return state_of(found)
+    newest = read(folder, wanted)
+    if newest.head is not None and newest.head.resource != peak:
+        logging.getLogger("rungwise").warning(
+            "%s: the checkpoint of the best score, at %d, is %s; loaded is the newest, the state at %d",
+            folder,
+            peak,
+            "damaged" if found.damaged else "not there",
+            newest.head.resource,
+        )
+    return state_in(folder, wanted)

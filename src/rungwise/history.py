@@ -33,7 +33,7 @@ class History:
     >>> history = History(Path("folder"))
     >>> history.add((1, 0.5, 0.1))
     >>> history.head(1, Identity())
-    Head(resource=1, reports=[(1, 0.5, 0.1)], journal=0, checksum=0, study='', configuration='')
+    Head(resource=1, reports=[(1, 0.5, 0.1)], journal=0, checksum=0, study='', configuration='', score=None)
     """
 
     def __init__(self, folder: Path) -> None:
@@ -63,9 +63,9 @@ class History:
         self._checksum = zlib.crc32(lines, self._checksum)
         self._last = []
 
-    def head(self, resource: int, owner: Identity) -> Head:
-        """The head of a checkpoint of the state after `resource`."""
-        return Head(resource, self._last, self._length, self._checksum, owner.study, owner.configuration)
+    def head(self, resource: int, owner: Identity, score: float | None = None) -> Head:
+        """The head of a checkpoint of the state after `resource`; with `score` if it is the best one too."""
+        return Head(resource, self._last, self._length, self._checksum, owner.study, owner.configuration, score)
 
     def go_on_from(self, head: Head) -> list[Report]:
         """Take up where the checkpoint with this `head` was saved; all the reports that led to it.

@@ -48,7 +48,7 @@ class Metrics:
         if score == "best" and names:
             raise InputError(f"score='best' is for one metric: of {', '.join(names)} together there is no one best")
         self.names: tuple[str, ...] = names
-        self._best = score == "best"
+        self.best = score == "best"
         self._signs = tuple(-1.0 if each == "max" else 1.0 for each in given)
 
     def wrong(self, score: object) -> str | None:
@@ -66,7 +66,7 @@ class Metrics:
         >>> Metrics("min", "last").counted(0.2, 0.3), Metrics("min", "best").counted(0.2, 0.3)
         (0.3, 0.2)
         """
-        if self._best and before is not None and not self.losses(now) < self.losses(before):  # type: ignore[operator]
+        if self.best and before is not None and not self.losses(now) < self.losses(before):  # type: ignore[operator]
             return before
         return now
 

@@ -1,12 +1,15 @@
 """What is known of a trial, of the best one, and how much may be spent. Plain values: `study` decides and fills them.
 
-Imports `events`, `names`, `values` and `checkpoints` only.
+Imports `events`, `metrics`, `names`, `values` and `checkpoints` only.
 """
 
 from __future__ import annotations
 
 import math
 from array import array
+from bisect import bisect_right
+from collections.abc import Iterable
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,7 @@ import msgspec
 
 from rungwise import checkpoints
 from rungwise.events import Config, Job, Score
+from rungwise.metrics import Metrics
 from rungwise.names import InputError
 from rungwise.values import copied, real, whole
 
@@ -103,12 +107,42 @@ class TrialRecord(msgspec.Struct):
             numbers = [self.score]
         self.curve.extend((resource, self.seconds_used, *numbers))
 
+    def refitted(self, metrics: Metrics) -> tuple[int | None, float | None, int | None]:
+        """How far a refit has come, what counts there, and, where the best counts, the resource of the best so far."""
+        counted, peak = self.score, self.peak
+        for resource, score in self.refit.items():
+            before, counted = counted, metrics.counted(counted, score)
+            peak = peak if counted is before else resource
+        end = max(self.refit, default=None)
+        return end, None if end is None else counted, peak if metrics.best else None
+
+
+def rung_results(records: Iterable[TrialRecord], levels: Iterable[int], metrics: Metrics) -> list[dict[str, Any]]:
+    """What `Study.rung_results` gives, of trials that completed some of `levels`."""
+    trials = []
+    for record in records:
+        reports = record.reports
+        reported, counted = list(reports), list(accumulate(reports.values(), metrics.counted))
+        results: list[list[Any]] = []
+        for level in sorted(level for level in levels if level <= record.paused_at):
+            if at := bisect_right(reported, level):
+                losses = metrics.losses(counted[at - 1])
+                finite = all(map(math.isfinite, losses if isinstance(losses, tuple) else (losses,)))
+                results.append([level, losses if finite else None])
+        if record.failure is not None:
+            results.append([record.paused_at + 1, None])
+        if results:
+            trials.append({"config": record.config, "results": results})
+    return trials
+
 
 class Best(msgspec.Struct, frozen=True, repr_omit_defaults=True):
     """The answer of a study: the best finite score at the highest rung that has one.
 
-    Only results at that rung count; among equals the earlier completion. `refit_score` is the last score
-    of the refit, taken at `refit_resource`; None if there was none.
+    Only results at that rung count; among equals the earlier completion. `refit_score` is the last score of the refit,
+    taken at `refit_resource`; without a refit None, but `score` where a refit was asked for and there was nothing to
+    train: the trial stands there already. With `score="best"` it is the trial's best so far, never worse than `score`,
+    and a trial whose curve got worse again is not trained on.
     """
 
     number: int
@@ -120,13 +154,19 @@ class Best(msgspec.Struct, frozen=True, repr_omit_defaults=True):
     folder: Path | None
     study: str = ""
     """The id of the study."""
+    peak: int | None = None
+    """With `score="best"`: the resource at which the trial's best score so far was reported; else None."""
 
     def load(self) -> Any:
         """The state in the newest checkpoint; None if the function saved none.
 
-        It runs what the file says: load only from studies that you trust.
+        With `score="best"` it is the state that was saved at `peak`; if none was saved there, the one with the best
+        score among those saved where there was a report; and if that file is missing or damaged, the newest, which is
+        said through the logger "rungwise". It runs what the file says: load only from studies that you trust.
         """
-        return _state(self)
+        if self.folder is None or self.peak is None:
+            return _state(self)
+        return checkpoints.best_state_in(self.folder, checkpoints.identity(self.study, self.config), self.peak)
 
 
 class OnFront(msgspec.Struct, frozen=True, repr_omit_defaults=True):

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from rungwise import checkpoints, source, trust
+from rungwise import checkpoints, peaks, source, trust
 from rungwise.blame import InARow
 from rungwise.core import Scheduler, as_scheduler
 from rungwise.disk import Disk
@@ -302,6 +302,7 @@ def run(
         session.compare(function)
         if tune:
             session.drive()
+            session.warn_of_peaks(at_the_end=True)
         refits = refit and not session.interrupted and study.has_best
         if refits and not session.refit(None if refit is True else refit) and not tune:
             display.say(f"trial {study.best.number} has been trained that far already")
@@ -356,6 +357,7 @@ class _Session:
         self._failures = len(study.failures)
         self._kinds: dict[str, Kind] = {}
         self._after: Counter[int] = Counter()  # reports of a trial since it was asked to pause
+        self._look_again = 8  # trials: curves are looked at whenever there are twice as many
 
     def drive(self, only: Callable[[Job], bool] | None = None) -> None:
         """Go on until no more work is to be given out, or with `only` until that is done."""
@@ -373,16 +375,25 @@ class _Session:
             raise StudyError(self._given_up(self.judge.given_up))
 
     def refit(self, until: int | None) -> bool:
-        """Train the best trial on to `until`; False if it has been trained so far. What it was at comes first."""
+        """Train the best trial on to `until`; False if there is nothing to train. What it was at comes first."""
         study, self._refits = self.study, True
+        trained = len(study.trials[study.best.number].refit)
         self.drive(lambda job: job.refit)  # one that broke off
         while not self.interrupted and (job := study.trials[study.best.number].job) is not None and not job.refit:
             self.drive(lambda job: job.trial == study.best.number)
-        if self.interrupted or not study.refit(until):
-            return bool(self.interrupted)
-        self.display.say(f"refit: training trial {study.best.number} on")
-        self.drive(lambda job: job.refit)
-        return True
+        if not self.interrupted and (began := study.refit(until)):
+            self.display.say(f"refit: training trial {study.best.number} on")
+            self.drive(lambda job: job.refit)
+        winner = study.trials[study.best.number]
+        if self.interrupted:
+            return True
+        if len(winner.refit) > trained:
+            said = peaks.refitted(study.best, winner, study.metrics)
+        else:
+            said = peaks.not_refitted(winner, study.metrics)
+        if said is not None:
+            self.display.say(said)
+        return began or said is not None
 
     def end(self) -> None:
         """What is left to be done and said when all has ended well."""
@@ -442,6 +453,9 @@ class _Session:
         self.judge.news.clear()
         for job in self.study.restarted.values():
             self._tell_once(*_from_the_start(job, self.disk.why_gone(job.trial), program=self.program))
+        if len(self.study.trials) >= self._look_again:
+            self._look_again = 2 * len(self.study.trials)
+            self.warn_of_peaks()
         if self.disk.due:
             self.disk.clean()
         self.display.update()
@@ -500,6 +514,12 @@ class _Session:
             f"{why}; what it printed is in {log}; no trial has failed for that: when it is mended the same command, or "
             f"rungwise resume {self.study.path}, goes on"
         )
+
+    def warn_of_peaks(self, *, at_the_end: bool = False) -> None:
+        """Say that curves get worse again: where it is seen first, and at the end."""
+        if (text := peaks.warning(self.study.trials, self.study.metrics)) is not None:
+            self._tell_once(text if at_the_end else "worse again", text)
+            self._told.add(text)
 
     def _tell_once(self, what: str, text: str) -> None:
         if what not in self._told:

@@ -10,16 +10,14 @@ from __future__ import annotations
 import copy
 import math
 import secrets
-from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from rungwise import checkpoints, explain, frames, replay, turns
+from rungwise import checkpoints, explain, frames, peaks, replay, turns
 from rungwise import trust as trusted
 from rungwise.core import Scheduler, as_scheduler
 from rungwise.core.pareto import ParetoFront
@@ -53,7 +51,7 @@ from rungwise.log import Log, MemoryLog, StudyError, undone
 from rungwise.metrics import Metrics
 from rungwise.names import InputError, our_names
 from rungwise.paths import real_path, study_path
-from rungwise.records import Best, Budget, OnFront, TrialRecord
+from rungwise.records import Best, Budget, OnFront, TrialRecord, rung_results
 from rungwise.search import Searcher, as_searcher
 from rungwise.search.first import First
 from rungwise.search.intake import checked, is_ours, own
@@ -224,7 +222,8 @@ class Study(turns.InTurn):
         self.space, self.scheduler = space, scheduler
         self._created, self._untold = created, searcher  # as they were before anything was told, to begin anew from
         self.searcher, self._ours = own(searcher), is_ours(searcher)
-        self.how = self.how_before = created.run  # how it was run last, and before this session
+        self.how_before = created.run  # how it was run before this session
+        self._run_as(created.run)
         self.id = created.id  # what its checkpoints are known by
         self.mode, self.seed = created.mode, created.seed
         self.score = created.score
@@ -252,6 +251,12 @@ class Study(turns.InTurn):
         self.target_reached = False
         self._tell(created)
         self._answer: Answer | None = None  # what the scheduler says until it is told something
+
+    def _run_as(self, how: dict[str, Any]) -> None:
+        self.how = how  # how it was run last
+        wanted = how.get("refit")
+        to = self.scheduler.max_resource if wanted is True else wanted
+        self._refit_to = to if isinstance(to, int) and to > 0 else None
 
     def _next(self) -> Answer:
         if self._answer is None:
@@ -502,7 +507,8 @@ class Study(turns.InTurn):
         """Have the best trial trained on to `until` (default: `max_resource`): the next `ask` gives that job.
 
         It stands outside rungs, ceiling and selection. False, and nothing to do, if the trial has been
-        trained that far. Raises `InputError` if there is no `max_resource` and no `until`.
+        trained that far, or, with `score="best"`, if its curve has got worse again. Raises `InputError` if there is no
+        `max_resource` and no `until`.
         """
         if self.metrics.names:
             raise InputError("a study of several metrics has no one best trial to refit; train one of study.front on")
@@ -515,13 +521,17 @@ class Study(turns.InTurn):
             if record.job.refit:
                 return True
             raise InputError(f"trial {best.number} is running; let its job end before the refit")
+        self._refit_to = until
         start = max(record.refit, default=record.paused_at)
-        if until <= start:
+        if until <= start or self._past_its_best(record):
             return False
         self._note(Refitted(best.number, start, until))
         self._again.append(self._running[best.number])
         self.flush()
         return True
+
+    def _past_its_best(self, record: TrialRecord) -> bool:
+        return self.metrics.best and peaks.peak_of(record, self.metrics) is not None
 
     @property
     def waiting(self) -> bool:
@@ -642,7 +652,8 @@ class Study(turns.InTurn):
             )
         elif type(fact) is Opened:
             self._again = deque(self._running.values())  # their driver is gone
-            self.how_before, self.how = self.how, fact.run or self.how
+            self.how_before = self.how
+            self._run_as(fact.run or self.how)
             self._ran = self.running_seconds
             self._tell(fact)
 
@@ -766,17 +777,13 @@ class Study(turns.InTurn):
         level = max(self._results)
         loss, number = self._results[level]
         record = self.trials[number]
-        refit = max(record.refit, default=None)
-        return Best(
-            number,
-            record.config,
-            self.metrics.score(loss),
-            level,
-            None if refit is None else record.refit[refit],
-            refit,
-            None if self._folder is None else checkpoints.trial_folder(self._folder, number),
-            study=self.id,
-        )
+        score = self.metrics.score(loss)
+        refit, refit_score, peak = record.refitted(self.metrics)
+        asked = refit is None and self._refit_to is not None and record.job is None
+        if asked and (level >= self._refit_to or self._past_its_best(record)):  # type: ignore[operator]
+            refit, refit_score = level, score  # there was nothing to train
+        folder = None if self._folder is None else checkpoints.trial_folder(self._folder, number)
+        return Best(number, record.config, score, level, refit_score, refit, folder, study=self.id, peak=peak)
 
     @property
     def folder(self) -> Path | None:
@@ -852,21 +859,7 @@ class Study(turns.InTurn):
         "best", if not as this study does.
         """
         metrics = self.metrics if score is None else Metrics(self.mode, score)
-        trials = []
-        for record in self.trials:
-            reports = record.reports
-            reported, counted = list(reports), list(accumulate(reports.values(), metrics.counted))
-            results: list[list[Any]] = []
-            for level in sorted(level for level in self._completed if level <= record.paused_at):
-                if at := bisect_right(reported, level):
-                    losses = metrics.losses(counted[at - 1])
-                    finite = all(map(math.isfinite, losses if isinstance(losses, tuple) else (losses,)))
-                    results.append([level, losses if finite else None])
-            if record.failure is not None:
-                results.append([record.paused_at + 1, None])
-            if results:
-                trials.append({"config": record.config, "results": results})
-        return trials
+        return rung_results(self.trials, self._completed, metrics)
 
     def dataframe(self, *, reports: bool = False) -> Any:
         """`rows` as a pandas DataFrame; needs `pip install 'rungwise[frames]'`.
@@ -898,6 +891,7 @@ class Study(turns.InTurn):
             )
             if (failure := self.trials[best.number].refit_failure) is not None:
                 lines.append(f"its refit failed: {shown(failure)}")
+            lines += peaks.remarks(self.trials[best.number], self.trials, self.metrics)
         return "\n".join(lines)
 
 

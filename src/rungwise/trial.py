@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Concatenate, NoReturn, ParamSpec, TypeVar, cast, final
 
 from rungwise import checkpoints
+from rungwise.best_state import BestState
 from rungwise.events import Config, Job, Reported
 from rungwise.executors import Noticed
 from rungwise.history import History
@@ -102,6 +103,7 @@ class Trial:
         self._since = clock()
         self._history = History(folder)
         self._saved = False
+        self._best = BestState(job, folder, self._identity)
 
     def __iter__(self) -> Iterator[int]:
         self._iterating = True
@@ -130,6 +132,9 @@ class Trial:
         self._spacing = resource - max(self._reported, self.start)
         self._reported = resource
         self._history.add((resource, taken, seconds))
+        if self._best.reported(resource, taken):
+            checkpoints.keep_newest(self.folder, self._head(resource), self._lease)
+            self._best.saved()
         self._send(Reported(self.number, resource, taken, seconds))
         self._since = self._clock()
 
@@ -143,20 +148,26 @@ class Trial:
         """Store `state` as that after the resource last reported; when it returns, it is durable.
 
         In the loop over the trial it is the state after the epoch of this turn, reported or not. It takes the
-        place of the state before. `state` is anything that pickle can take.
+        place of the state before; under `score="best"` that of the best score among those saved is kept beside it.
+        `state` is anything that pickle can take.
         """
         resource = max(self._reported, self._at + 1 if self._iterating else self._at)
         if self._history.full:
             self.folder.mkdir(parents=True, exist_ok=True)
             checkpoints.check_held(self.folder, self._lease)
             self._history.spill()
-        checkpoints.save(self.folder, self._history.head(resource, self._identity), state, self._lease)
+        self._best.saving(resource)
+        checkpoints.save(self.folder, self._head(resource), state, self._lease)
+        self._best.saved()
         self._saved = True
         if self._pause() and resource < self.until:
             raise PauseRequested
         self._since = self._clock()
 
     @_where_it_was_given
+    def _head(self, resource: int) -> checkpoints.Head:
+        return self._history.head(resource, self._identity, self._best.score)
+
     def load(self) -> Any:
         """The newest state that was saved, or None; the loop then goes on from its resource."""
         found = checkpoints.read(self.folder, self._identity)
