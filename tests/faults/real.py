@@ -104,6 +104,9 @@ def workers_of(process: subprocess.Popen[bytes]) -> list[int]:
 
 def worker_killed(folder: Path, chance: random.Random, outcome: Outcome) -> None:
     running = driver(folder)
+    diary = folder / "diary"
+    while running.poll() is None and not (diary.exists() and "saved" in diary.read_text()):
+        time.sleep(0.02)  # one that is killed before anything ever worked is an objective that does not
     for _ in range(6):
         time.sleep(chance.uniform(0.2, 0.5))
         if running.poll() is None and (workers := workers_of(running)):

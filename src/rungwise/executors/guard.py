@@ -34,6 +34,8 @@ def kill_sessions(leaders: set[int]) -> None:
 
 def _members(leaders: set[int]) -> set[int]:
     try:
+        if os.readlink("/proc/self") != str(os.getpid()):
+            return set()  # the /proc of another namespace: its numbers are those of others
         numbers = [int(name) for name in os.listdir("/proc") if name.isdigit()]
     except OSError:
         return set()
