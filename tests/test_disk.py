@@ -227,6 +227,18 @@ def test_what_was_deleted_is_noted_and_why(tmp_path: Path) -> None:
     study.close()
 
 
+def test_a_link_in_the_place_of_our_files_is_not_followed(tmp_path: Path, caplog) -> None:
+    study, watched = begun(tmp_path)
+    (tmp_path / "mine").write_text("precious\n")
+    (study.folder / deletions.FILE).symlink_to(tmp_path / "mine")
+    train(study, watched, LARGE, until=30)
+    watched.clean()
+    assert (tmp_path / "mine").read_text() == "precious\n"
+    assert folders(study) == set(range(30)), "what cannot be noted is not deleted"
+    assert caplog.text.count("what is not needed any more cannot be deleted") == 1
+    study.close()
+
+
 def test_a_trial_whose_checkpoint_we_deleted_is_told_so(tmp_path: Path, capsys) -> None:
     """30 trials, then 300: who was out of reach comes within reach, and its checkpoint is gone."""
     options = {"mode": "min", "scheduler": rw.ASHA(max_resource=9), "study": tmp_path / "s.db"}

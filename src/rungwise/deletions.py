@@ -54,7 +54,8 @@ def append(path: Path, lines: bytes) -> None:
     """Add whole lines to a file, durably; what a write that broke off has left there stays a line of its own."""
     if not lines:
         return
-    with path.open("a+b") as file:
+    flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW  # a link that someone has put there leads elsewhere
+    with open(os.open(path, flags, 0o666), "a+b") as file:
         if file.tell():
             file.seek(-1, os.SEEK_END)
             lines = lines if file.read() == b"\n" else b"\n" + lines

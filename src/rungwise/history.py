@@ -53,7 +53,7 @@ class History:
     def spill(self) -> None:
         """Move the reports to the file; returns when they are durable. Only who holds the folder may do this."""
         lines = b"".join(msgspec.json.encode(report) + b"\n" for report in self._last)
-        with open(os.open(self._file, os.O_RDWR | os.O_CREAT, 0o666), "r+b") as file:
+        with open(os.open(self._file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666), "r+b") as file:
             file.truncate(self._length)  # what a save that broke off, or an earlier life of the trial, has left
             file.seek(self._length)
             file.write(lines)
