@@ -331,7 +331,7 @@ def _opened(path: Path, function: str | None, trust: bool, *, runs: bool = True)
         what = f"going on would {'import' if named.how is None else 'run'} {shown(', '.join(named.names))}"
         if not (sys.stdin and sys.stdin.isatty() and sys.stderr.isatty()):
             raise InputError(f"{shown(path)}: {what}, and {shown(why)}; if you trust the file, say --trust")
-        click.echo(f"{shown(path)}: {shown(why)}.\n{what}", err=True)
+        complain(f"{shown(path)}: {shown(why)}.\n{what}")
         if not click.confirm("Do you trust it?", err=True):
             raise InputError(f"{shown(path)} stays as it is")
 

@@ -878,7 +878,9 @@ class Study(turns.InTurn):
                 f"the last (trial {failed[-1].number}): {shown(failed[-1].failure)}"
             )
             kinds = by_kind((record.number, record.failure or "") for record in failed)
-            lines += [f"  {one.count} like trial {one.trial}: {one.reason}" for one in kinds[:10] if len(kinds) > 1]
+            lines += [
+                f"  {one.count} like trial {one.trial}: {shown(one.reason)}" for one in kinds[:10] if len(kinds) > 1
+            ]
         if self.metrics.names:
             front = self.front
             lines.append(f"{counted(len(front), 'trial')} on the Pareto front, at the highest rung with a result")

@@ -92,3 +92,15 @@ def test_whoever_may_not_be_promoted_never_is(losses: list[float], when: int, et
         if facts == when:
             may = asha.may_promote(len(losses))
             known = set(range(started))
+
+
+def test_swapping_is_proposed_only_where_it_makes_sense() -> None:
+    for wrong in (0, -3):
+        with pytest.raises(rw.InputError, match=f"^max_resource must be 1 or more, not {wrong}$"):
+            rw.ASHA(max_resource=wrong)
+    with pytest.raises(rw.InputError, match="swap them"):
+        rw.ASHA(min_resource=9, max_resource=3)
+    with pytest.raises(rw.InputError, match=r"^low=1.0 is above high=0.0$"):
+        rw.Float(1, 0, log=True)
+    with pytest.raises(rw.InputError, match="swap them"):
+        rw.Float(1, 0)

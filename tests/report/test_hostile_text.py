@@ -40,6 +40,7 @@ def folder(tmp_path: Path) -> Path:
     study.extend(trials=9)
     job = study.ask()
     study.fail(job.trial, f"ValueError: {HOSTILE}\nforged: line")
+    study.fail(study.ask().trial, f"KeyError: {HOSTILE}\nforged: line")
     while (job := study.ask()) is not None:
         for resource in range(job.start + 1, job.until + 1):
             study.report(job.trial, resource, job.config["x"] if resource < 3 else -job.config["x"])
