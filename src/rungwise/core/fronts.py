@@ -170,7 +170,7 @@ class Cloud(Front):
         dominated = np.ones((len(self), len(points[-1])), dtype=bool)
         for column, losses in zip(self.points[:-1], points, strict=False):
             dominated &= np.frombuffer(column)[:, None] >= np.frombuffer(losses)
-        rows = dominated.any(axis=1)
+        rows = np.logical_or.reduce(dominated, axis=1)
         if not rows.any():
             return tuple(column[:0] for column in self.points)
         self.changed()
