@@ -22,6 +22,64 @@ from numpy.typing import NDArray
 Losses = tuple[float, ...]
 Points = tuple["array[Any]", ...]
 """A column of losses for each metric, and as the last one their places."""
+Order = tuple[NDArray[np.int64], NDArray[np.float64]]
+"""Rows, and the losses of one metric in their order."""
+
+SMALL = 64
+"""Up to so many points are sorted anew each time."""
+
+
+class Sorted:
+    """Places in the order of their keys, the lower place among equals; after a few changes most of it still stands."""
+
+    def __init__(self) -> None:
+        self.order = np.empty(0, dtype=np.int64)
+        self.keys = np.empty(0)
+
+    def update(self, places: NDArray[np.int64], keys: NDArray[np.float64]) -> NDArray[np.int64]:
+        """The order of `places` now that `keys` are theirs."""
+        if len(places) <= SMALL or not self._resort(places, keys):
+            rows = np.lexsort((places, keys))
+            self.order, self.keys = places[rows], keys[rows]
+        return self.order
+
+    def _resort(self, places: NDArray[np.int64], keys: NDArray[np.float64]) -> bool:
+        """Move those whose key is another one; False if these are too many."""
+        if len(self.order) < len(places) // 2:
+            return False
+        now = np.full(max(int(places.max()), int(self.order.max())) + 1, np.nan)  # place -> key, nan if not here
+        now[places] = keys
+        stays = now[self.order] == self.keys
+        order, kept = self.order[stays], self.keys[stays]
+        if len(places) - len(order) > len(places) // 8:
+            return False
+        now[order] = np.nan
+        moved = places[~np.isnan(now[places])]
+        self.order, self.keys = order, kept
+        self.insert(moved, now[moved])
+        return True
+
+    def insert(self, places: NDArray[np.int64], keys: NDArray[np.float64]) -> None:
+        """Put in `places`, which are not there yet."""
+        rows = np.lexsort((places, keys))
+        places, keys = places[rows], keys[rows]
+        at = []
+        for place, key in zip(places.tolist(), keys.tolist(), strict=True):
+            low, high = self.keys.searchsorted(key), self.keys.searchsorted(key, side="right")
+            at.append(int(low + (self.order[low:high].searchsorted(place) if high > low else 0)))
+        self.order, self.keys = _inserted(self.order, at, places), _inserted(self.keys, at, keys)
+
+
+def _inserted(values: NDArray[Any], at: list[int], new: NDArray[Any]) -> NDArray[Any]:
+    """As `numpy.insert`, which takes ten times as long for a few."""
+    joined = np.empty(len(values) + len(at), dtype=values.dtype)
+    before = 0
+    for shift, place in enumerate(at):
+        joined[before + shift : place + shift] = values[before:place]
+        joined[place + shift] = new[shift]
+        before = place
+    joined[before + len(at) :] = values[before:]
+    return joined
 
 
 class Front:
@@ -35,6 +93,7 @@ class Front:
         self.waiting = 0
         self._room: NDArray[np.float64] | None = None
         self._order: NDArray[np.int64] | None = None
+        self._ranked = Sorted()
 
     def __len__(self) -> int:
         return len(self.points[-1])
@@ -51,8 +110,8 @@ class Front:
         """Take in `points`, which neither dominate nor are dominated by those here."""
         raise AssertionError("abstract")
 
-    def orders(self) -> list[NDArray[np.int64]]:
-        """For each metric the rows from the lowest loss to the highest, the earlier place among equals."""
+    def orders(self) -> list[Order]:
+        """For each metric its `Order`: from the lowest loss to the highest, the earlier place among equals."""
         raise AssertionError("abstract")
 
     def changed(self) -> None:
@@ -72,8 +131,7 @@ class Front:
         """
         if self._room is None:
             room = np.zeros(len(self))
-            for losses, order in zip(self.points, self.orders(), strict=False):
-                column = np.frombuffer(losses)[order]
+            for order, column in self.orders():
                 room[order[[0, -1]]] = np.inf
                 if len(room) > 2 and column[-1] > column[0]:
                     if column[-1] / 2 - column[0] / 2 > np.finfo(float).max / 2:
@@ -86,8 +144,7 @@ class Front:
     def order(self) -> NDArray[np.int64]:
         """The places from most room to least, the earlier among equals."""
         if self._order is None:
-            places = self.places
-            self._order = places[np.lexsort((places, -self.room))]
+            self._order = self._ranked.update(self.places, -self.room)
         return self._order
 
     def first(self, gone: bytearray) -> tuple[int, int]:
@@ -142,17 +199,21 @@ class Line(Front):
             for column, more in zip(self.points, points, strict=True):
                 column.insert(at, more[row])
 
-    def orders(self) -> list[NDArray[np.int64]]:
-        """For each metric the rows from the lowest loss to the highest, the earlier place among equals."""
-        rows, column = np.arange(len(self)), np.frombuffer(self.points[0])
-        if (column[1:] > column[:-1]).all():
-            return [rows, rows[::-1]]
-        return [rows, np.lexsort((self.places, np.frombuffer(self.points[1])))]
+    def orders(self) -> list[Order]:
+        """For each metric its `Order`: from the lowest loss to the highest, the earlier place among equals."""
+        rows, a, b = np.arange(len(self)), np.frombuffer(self.points[0]), np.frombuffer(self.points[1])
+        second = rows[::-1] if (a[1:] > a[:-1]).all() else np.lexsort((self.places, b))
+        return [(rows, a), (second, b[second])]
 
 
 @final
 class Cloud(Front):
     """A front of any number of metrics, in no order."""
+
+    def __init__(self, points: Points) -> None:
+        super().__init__(points)
+        self._sorted: list[Sorted] = []  # by metric, once it is large
+        self._known = 0  # so many of the rows, the first ones, are in there, and no others
 
     def compare(self, losses: Losses) -> int:
         """1 if a point here dominates `losses`, 0 if one is equal to it, −1 if neither."""
@@ -174,6 +235,7 @@ class Cloud(Front):
         if not rows.any():
             return tuple(column[:0] for column in self.points)
         self.changed()
+        self._known = 0
         out = self._only(rows)
         self.points = self._only(~rows)
         return out
@@ -190,10 +252,22 @@ class Cloud(Front):
         for column, more in zip(self.points, points, strict=True):
             column.extend(more)
 
-    def orders(self) -> list[NDArray[np.int64]]:
-        """For each metric the rows from the lowest loss to the highest, the earlier place among equals."""
-        places = self.places
-        return [np.lexsort((places, np.frombuffer(column))) for column in self.points[:-1]]
+    def orders(self) -> list[Order]:
+        """For each metric its `Order`: from the lowest loss to the highest, the earlier place among equals."""
+        places, columns = self.places, [np.frombuffer(column) for column in self.points[:-1]]
+        if len(places) <= SMALL:
+            rows = [np.lexsort((places, column)) for column in columns]
+            return [(order, column[order]) for order, column in zip(rows, columns, strict=True)]
+        self._sorted = self._sorted or [Sorted() for _ in columns]
+        for kept, column in zip(self._sorted, columns, strict=True):
+            if 0 < len(places) - SMALL <= self._known:
+                kept.insert(places[self._known :], column[self._known :])
+            else:
+                kept.update(places, column)
+        self._known = len(places)
+        row = np.empty(int(places.max()) + 1, dtype=np.int64)
+        row[places] = np.arange(len(places))
+        return [(row[kept.order], kept.keys) for kept in self._sorted]
 
 
 def front(losses: Losses, place: int) -> Front:
@@ -220,21 +294,31 @@ class Fronts:
     def __init__(self, metrics: int) -> None:
         self.kind = Line if metrics == 2 else Cloud
         self.fronts: list[Front] = []
+        self._sizes = array("q")  # of the fronts
+        self._waits = bytearray()  # for each front 1 if anyone waits there
+        self._order = np.empty(0, dtype=np.int64)  # as of the last time, and since then …
+        self._same = 0, 0  # … so many fronts at either end are the same
         self.gone = bytearray()  # place -> 1 if the point no longer waits
+        self._first: tuple[int, int] | None = None  # what `first` found, for any `most`, since the last change
+        self._fresh = False
 
     def add(self, losses: Losses, place: int) -> None:
         """A point, which waits."""
+        self._fresh = False
         points = point(losses, place)
         self.gone.extend(bytes(max(0, place + 1 - len(self.gone))))
-        at = self.find(losses)
-        waiting = 1
+        top = at = self.find(losses)
+        waiting, count = 1, len(self.fronts)
         if at < len(self.fronts) and self.fronts[at].compare(losses) == 0:  # whom it dominates, its equal does already
             self.fronts[at].join(points)
             self.fronts[at].waiting += 1
+            self._note(at, at + 1)
+            self._differ(top, count - at - 1)
             return
         while points[-1]:
             if at == len(self.fronts):
                 self._insert(at, points, waiting)
+                self._differ(top, 0)
                 return
             front = self.fronts[at]
             out = front.put_out(points)
@@ -242,15 +326,27 @@ class Fronts:
             whole = len(front) == 0
             front.join(points)
             front.waiting += waiting - still
+            self._note(at, at + 1)
             if whole:  # so goes each front below it
                 self._insert(at + 1, out, still)
-                return
+                break
             points, waiting, at = out, still, at + 1
+        self._differ(top, count - at - whole)
 
     def _insert(self, at: int, points: Points, waiting: int) -> None:
         front = self.kind(points)
         front.waiting = waiting
         self.fronts.insert(at, front)
+        self._note(at, at)
+
+    def _note(self, at: int, end: int) -> None:
+        """The front at `at` has changed; with `end` the same it is a new one."""
+        self._sizes[at:end] = array("q", [len(self.fronts[at])])
+        self._waits[at:end] = bytes([self.fronts[at].waiting > 0])
+
+    def _differ(self, top: int, tail: int) -> None:
+        """All fronts have changed but the first `top` and the last `tail`."""
+        self._same = min(self._same[0], top), min(self._same[1], tail)
 
     def find(self, losses: Losses) -> int:
         """The front that `losses` belong to: the first one without a point that dominates them."""
@@ -266,21 +362,28 @@ class Fronts:
     def go(self, place: int, losses: Losses) -> None:
         """The point at `place` no longer waits."""
         if not self.gone[place]:
+            self._fresh = False
             self.gone[place] = 1
-            self.fronts[self.find(losses)].waiting -= 1
+            at = self.find(losses)
+            self.fronts[at].waiting -= 1
+            self._note(at, at + 1)
 
     def first(self, most: int) -> tuple[int, int] | None:
         """The place of the first in order that waits, and its rank from 0, if that is below `most`."""
-        before = 0
-        for front in self.fronts:
-            if before >= most:
-                return None
-            if front.waiting:
-                place, rank = front.first(self.gone)
-                return (place, before + rank) if before + rank < most else None
-            before += len(front)
-        return None
+        if not self._fresh:
+            self._fresh = True
+            self._first, at = None, self._waits.find(1)
+            if at >= 0:
+                place, rank = self.fronts[at].first(self.gone)
+                self._first = place, rank + int(np.frombuffer(self._sizes, dtype=np.int64)[:at].sum())
+        return self._first if self._first is not None and self._first[1] < most else None
 
     def order(self) -> NDArray[np.int64]:
         """All places, front by front, in each from most room to least, the earlier among equals."""
-        return np.concatenate([np.empty(0, dtype=np.int64), *(front.order for front in self.fronts)])
+        top, tail = self._same
+        if top < len(self.fronts):
+            end, sizes = len(self.fronts) - tail, np.frombuffer(self._sizes, dtype=np.int64)
+            head, rest = self._order[: sizes[:top].sum()], self._order[len(self._order) - sizes[end:].sum() :]
+            self._order = np.concatenate([head, *(front.order for front in self.fronts[top:end]), rest])
+            self._same = len(self.fronts), len(self.fronts)
+        return self._order
