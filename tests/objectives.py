@@ -41,6 +41,12 @@ def fails(trial: rw.Trial) -> None:
     raise ValueError("no such layer")
 
 
+def fails_when_odd(trial: rw.Trial) -> None:
+    if trial.number % 2:
+        raise ValueError(f"no layer {trial.number}")
+    train(trial)
+
+
 def attempt(trial: rw.Trial) -> int:
     """How often this trial was begun, this time included."""
     with (trial.folder / "attempts").open("a+") as file:

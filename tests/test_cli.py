@@ -282,3 +282,60 @@ def test_a_study_that_others_write_can_be_looked_at(folder: Path) -> None:
     driver.wait()
     (folder / "hold").unlink()
     assert rungwise(folder, "resume", "s.db").returncode == 0
+
+
+TYPO = """
+import pathlib
+import rungwise as rw
+
+SPACE = {"x": rw.Float(0, 1)}
+
+def train(trial):
+    trial.load()
+    for epoch in trial:
+        if trial.number % 3 == 1 and not pathlib.Path(__file__).with_name("mended").exists():
+            raise NameError("modle")
+        trial.report((trial.config["x"] - 0.3) ** 2 + 1 / epoch)
+        trial.save(epoch)
+"""
+
+
+def test_failures_are_taken_back_and_tried_again(folder: Path) -> None:
+    (folder / "train.py").write_text(TYPO)
+    tuned = rungwise(folder, *TUNE, "--study", "s.db", "--max-resource", "9", "--retries", "0")
+    assert tuned.returncode == 0, tuned.stderr
+    rungwise(folder, "export", "s.db", "before.csv")
+    with (folder / "before.csv").open() as file:
+        failures = {int(row["trial"]): row["failure"] for row in csv.DictReader(file)}
+    assert {trial for trial, failure in failures.items() if failure} == {1, 4, 7, 10}
+    assert "NameError: modle" in failures[4]
+    assert rungwise(folder, "retry", "s.db", "2").stderr.startswith("rungwise: trial 2 has not failed; those that have")
+    one = rungwise(folder, "retry", "s.db", "4")
+    assert one.stdout.splitlines()[0] == "the failures of 1 trial are taken back: 4"
+    rest = rungwise(folder, "retry", "s.db")
+    assert rest.stdout.splitlines() == [
+        "the failures of 3 trials are taken back: 1, 7, 10",
+        "go on with: rungwise resume s.db",
+    ]
+    assert rungwise(folder, "retry", "s.db").stdout.startswith("no trial has failed")
+    (folder / "mended").touch()
+    resumed = rungwise(folder, "resume", "s.db")
+    assert resumed.returncode == 0, resumed.stderr
+    rungwise(folder, "export", "s.db", "after.csv")
+    with (folder / "after.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 12
+    assert not any(row["failure"] for row in rows)
+    assert all(int(row["resource"]) >= 1 for row in rows)
+
+
+def test_a_fault_that_stays_is_one_line_that_says_how_to_go_on(folder: Path) -> None:
+    (folder / "train.py").write_text(TYPO.replace("trial.number % 3 == 1", "trial.number > 3"))
+    tuned = rungwise(folder, *TUNE, "--study", "s.db", "--max-resource", "3", "--patience", "0.5")
+    assert tuned.returncode == 1
+    last = tuned.stderr.splitlines()[-1]
+    assert last.startswith("rungwise: nothing works any more: ")
+    assert "NameError: modle" in last
+    assert "rungwise resume s.db" in last
+    (folder / "mended").touch()
+    assert rungwise(folder, "resume", "s.db").returncode == 0

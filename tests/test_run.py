@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -432,3 +433,24 @@ def test_the_log_tells_the_whole_story(tmp_path: Path) -> None:
     assert sum(isinstance(fact, Started) for fact in kinds) == 9
     assert sum(isinstance(fact, Refitted) for fact in kinds) == 1
     assert not any(isinstance(fact, Opened) for fact in kinds)
+
+
+def test_each_kind_of_failure_is_said_once_and_counted(tmp_path: Path, capfd) -> None:
+    study = tune(objectives.fails_when_odd, trials=40, study=tmp_path / "s.db", retries=0, quiet=False)
+    failed = [record.number for record in study.trials if record.failure is not None]
+    assert failed == list(range(1, 40, 2))
+    said = " ".join(capfd.readouterr().err.split())
+    assert said.count("failed: ValueError: no layer") == 1
+    assert len(re.findall(r"10 trials have failed like trial \d+: ValueError: no layer", said)) == 1
+    assert len(re.findall(r"20 trials failed like trial \d+: ValueError: no layer", said)) == 1
+    assert "20 of 40 trials failed" in study.explain()
+    assert [row["failure"] is not None for row in study.rows()] == [trial % 2 == 1 for trial in range(40)]
+
+
+def test_failures_of_several_kinds_are_explained_by_kind() -> None:
+    study = rw.Study(SPACE, rw.ASHA(max_resource=9))
+    study.extend(trials=5)
+    for reason in ("out of memory: 12 GB", "out of memory: 13 GB", "no layer", "out of memory: 14 GB"):
+        study.fail(study.ask().trial, reason)
+    assert "4 of 4 trials failed, the last (trial 3): out of memory: 14 GB" in study.explain()
+    assert "  3 like trial 0: out of memory: 12 GB\n  1 like trial 2: no layer" in study.explain()

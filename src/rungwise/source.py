@@ -50,6 +50,8 @@ def _pieces(code: CodeType) -> list[bytes]:
     """What a function does, without where it stands."""
     pieces = [code.co_code, repr(code.co_names).encode()]
     for constant in code.co_consts:
+        if isinstance(constant, frozenset):
+            constant = sorted(map(repr, constant))  # or its order would be another in each process
         pieces += _pieces(constant) if isinstance(constant, CodeType) else [repr(constant).encode()]
     return pieces
 
