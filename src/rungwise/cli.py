@@ -444,5 +444,9 @@ def explain(study: Path) -> None:
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--reports", is_flag=True, help="A row a report instead of a row a trial.")
 def export(study: Path, file: Path, reports: bool) -> None:
-    """Write the trials of STUDY to FILE: .csv, .json or .parquet."""
+    """Write the trials of STUDY to FILE: .csv, .json or .parquet.
+
+    The choice None is null; a parameter that does not exist under the values of others is empty (in JSON its key is
+    missing). Mixed choices are JSON text in CSV and Parquet.
+    """
     export_study(Study.open(study), file, reports=reports)
