@@ -22,6 +22,15 @@ def numbers(scores: Mapping[str, float]) -> str:
     return ", ".join(f"{shown(name)} {number(score)}" for name, score in scores.items())
 
 
+def standing(score: float, resource: int, peak: int | None) -> str:
+    """The score of a trial at a resource, and where it was reported if that was before.
+
+    >>> standing(0.31456, 27, 12)
+    '0.3146 at 27, reported at 12'
+    """
+    return f"{number(score)} at {resource}" + ("" if peak is None or peak >= resource else f", reported at {peak}")
+
+
 def rise(fact: Raised) -> str:
     """Why the ceiling rose: the trials whose order broke, their scores, and ε."""
     if fact.why:

@@ -888,7 +888,7 @@ class Study(turns.InTurn):
         elif self.has_best:
             best = self.best
             lines.append(
-                f"trial {best.number} is the best: {explain.number(best.score)} at {best.resource}, "
+                f"trial {best.number} is the best: {explain.standing(best.score, best.resource, best.peak)}, "
                 "the highest rung with a result"
             )
             if (failure := self.trials[best.number].refit_failure) is not None:

@@ -7,7 +7,7 @@ import shlex
 from rich.cells import cell_len, set_cell_size
 
 from rungwise.events import Config
-from rungwise.explain import number, numbers
+from rungwise.explain import number, numbers, standing
 from rungwise.study import Study
 from rungwise.words import counted, shown, shown_json
 
@@ -28,8 +28,8 @@ def result(study: Study) -> list[str]:
     if not study.has_best:
         return []
     best = study.best
-    lines = [f"best: trial {best.number}, {number(best.score)} at {best.resource}"]
-    if best.refit_resource is not None:
+    lines = [f"best: trial {best.number}, {standing(best.score, best.resource, best.peak)}"]
+    if best.refit_resource not in (None, best.resource):
         lines.append(f"refit: {number(best.refit_score)} at {best.refit_resource}")
     return [*lines, shown_json(best.config)]
 
