@@ -61,7 +61,14 @@ class Chain:
                         if number != wanted or noted != digest or not isfinite(time):
                             self._damaged("it is not what was written")
                         fact = decode(content)
-                    except (msgspec.MsgspecError, AttributeError, TypeError, ValueError, struct.error) as error:
+                    except (
+                        msgspec.MsgspecError,
+                        AttributeError,
+                        RecursionError,
+                        TypeError,
+                        ValueError,
+                        struct.error,
+                    ) as error:
                         self._refuse(text, error)
                     if encode(fact) != content:  # written by an older version, or by somebody who tells two stories
                         self._check_names(text)
@@ -81,9 +88,8 @@ class Chain:
     def _refuse(self, text: object, error: Exception) -> NoReturn:
         """Say why `text`, which is what was written, is no fact: a newer version knows it, or it is damaged."""
         if isinstance(error, msgspec.ValidationError) and isinstance(text, str):
-            told = json.loads(text)
-            kind = told.get("fact") if isinstance(told, dict) else None
-            known = kind in _KINDS
+            kind = _told(text).get("fact")
+            known = isinstance(kind, str) and kind in _KINDS
             if (isinstance(kind, str) and not known) or "unknown field" in str(error):
                 what = f"it says {str(kind)[:40]!r}" if not known else f"{kind!r}: {error}"
                 raise StudyError(
@@ -98,9 +104,11 @@ class Chain:
         while number < self.count and (rows := self._source.rows_after(number)):
             texts += [row[2] for row in rows[: self.count - number] if '"version"' in row[2]]
             number += len(rows)
-        versions = [str(json.loads(told).get("version")) for told in texts]
+        versions = [str(_told(each).get("version")) for each in texts]
         newest = max(
-            (version for version in versions if re.fullmatch(r"\d+(\.\d+)*", version)), key=_parts, default="0"
+            (version for version in versions if re.fullmatch(r"\d{1,9}(\.\d{1,9}){,9}", version)),
+            key=_parts,
+            default="0",
         )
         return f" ({newest})" if _parts(newest) > _parts(re.match(r"[\d.]*", __version__)[0]) else ""  # type: ignore[index]
 
@@ -120,3 +128,12 @@ _KINDS = {kind.__struct_config__.tag for kind in Fact.__subclasses__()}
 
 def _parts(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in version.split(".") if part)
+
+
+def _told(text: str) -> dict[str, Any]:
+    """What a fact says, as far as it can be read; a fact that is refused may be anything."""
+    try:
+        told = json.loads(text)
+    except (ValueError, RecursionError):
+        return {}
+    return told if isinstance(told, dict) else {}

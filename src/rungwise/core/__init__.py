@@ -93,7 +93,7 @@ def as_scheduler(scheduler: Scheduler | str | dict[str, Any], max_resource: int 
     arguments = dict(scheduler)
     name = arguments.pop("name", None)
     if not isinstance(name, str) or name not in SCHEDULERS:
-        raise InputError(f"there is no scheduler {name!r}{suggestion(str(name), SCHEDULERS)}")
+        raise InputError(f"there is no scheduler {name!r:.80}{suggestion(str(name), SCHEDULERS)}")
     if max_resource is not None and arguments.get("max_resource") is None:
         arguments["max_resource"] = max_resource
     return SCHEDULERS[name](**arguments)

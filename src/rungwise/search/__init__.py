@@ -58,7 +58,7 @@ def as_searcher(searcher: Searcher | str | dict[str, Any], space: Space) -> Sear
     arguments = dict(searcher)
     name = arguments.pop("name", None)
     if not isinstance(name, str) or name not in SEARCHERS:
-        raise InputError(f"there is no searcher {name!r}{suggestion(str(name), SEARCHERS)}")
+        raise InputError(f"there is no searcher {name!r:.80}{suggestion(str(name), SEARCHERS)}")
     kind = load(name)
     try:
         inspect.signature(kind).bind(space, **arguments)

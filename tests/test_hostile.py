@@ -1,0 +1,84 @@
+"""Looking at a study runs, imports and changes nothing that its file names, and ends soon, in words."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.timeout(900)
+LOOKS_AT_ALL = ("good", "sampler", "proxy", "ranking", "needs", "command", "function")
+"""How the names of studies begin that are in order, save that they name code: all that looks must show them."""
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    """What came of each look at each study."""
+    folder = tmp_path_factory.mktemp("hostile")
+    script = Path(__file__).with_name("look_at_hostile.py")
+    environment = os.environ | {"XDG_STATE_HOME": str(folder / "state"), "COLUMNS": "200"}
+    done = subprocess.run(
+        [sys.executable, script, folder], capture_output=True, text=True, env=environment, timeout=900, errors="replace"
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert not (folder / "owned").exists()
+    looks: list[dict[str, Any]] = json.loads(done.stdout)
+    assert len(looks) > 2_000
+    return looks
+
+
+def told(looks: list[dict[str, Any]]) -> str:
+    return "\n".join(
+        f"{one['study']}, {one['look']}: {one['code']} {one['err'][-300:]} {one['done']}" for one in looks[:20]
+    )
+
+
+def test_nothing_is_run_imported_or_written_elsewhere(found: list[dict[str, Any]]) -> None:
+    wrong = [one for one in found if one["done"]]
+    assert not wrong, told(wrong)
+
+
+def test_each_look_ends_in_what_it_shows_or_in_one_line(found: list[dict[str, Any]]) -> None:
+    def one_line(one: dict[str, Any]) -> bool:
+        err = one["err"]
+        return err.startswith("rungwise: ") and err.count("\n") == 1 and len(err) < 1_500
+
+    wrong = [one for one in found if one["code"] not in (0, 1, 2) or (one["code"] and not one_line(one))]
+    assert not wrong, told(wrong)
+
+
+def test_soon(found: list[dict[str, Any]]) -> None:
+    wrong = [one for one in found if one["seconds"] > 20]
+    assert not wrong, told(wrong)
+
+
+def test_and_sends_the_terminal_nothing_but_text(found: list[dict[str, Any]]) -> None:
+    wrong = [one for one in found if not (one["out"] + one["err"]).replace("\n", "").isprintable()]
+    assert not wrong, told(wrong)
+
+
+def test_studies_that_only_name_code_can_be_looked_at(found: list[dict[str, Any]]) -> None:
+    looks = [
+        one for one in found if one["study"][4:].startswith(LOOKS_AT_ALL) and one["look"] not in ("resume", "refit")
+    ]
+    wrong = [one for one in looks if one["code"] != 0]
+    assert len(looks) > 300
+    assert not wrong, told(wrong)
+
+
+def test_and_none_is_gone_on_with(found: list[dict[str, Any]]) -> None:
+    wrong = [one for one in found if one["look"] in ("resume", "refit") and one["code"] == 0]
+    assert not wrong, told(wrong)
+
+
+def test_a_fact_that_does_not_fit_is_told_with_its_number(found: list[dict[str, Any]]) -> None:
+    looks = [one for one in found if "out of order: " in one["study"] and one["look"] == "status"]
+    wrong = [one for one in looks if one["code"] == 0]
+    fine = {"refitted far", "raised and broken", "opened by nobody"}
+    assert {one["study"].partition(": ")[2] for one in wrong} <= fine, told(wrong)
+    assert all(" fact " in one["err"] for one in looks if one["code"])
