@@ -87,8 +87,8 @@ def several(n: int, metrics: int, stable: str) -> np.ndarray:
 class Deciding:
     """A scheduler that is driven round robin by `WORKERS` slots as a study drives it.
 
-    `spent` are the seconds inside its calls: `tell` of each fact, `ask` after each end of a job and before each
-    beginning, `may_promote` as often as the local executor looks what it may delete.
+    `spent` are the seconds of the processor inside its calls: `tell` of each fact, `ask` after each end of a job and
+    before each beginning, `may_promote` as often as the local executor looks what it may delete.
     """
 
     def __init__(self, scheduler: Any, table: np.ndarray) -> None:
@@ -101,7 +101,7 @@ class Deciding:
 
     def run(self) -> Deciding:
         """To the end."""
-        clock, tell = time.perf_counter, self.scheduler.tell
+        clock, tell = time.thread_time, self.scheduler.tell
         slots: list[tuple[int, int, list[Any]] | None] = [None] * WORKERS
         while True:
             busy = False
@@ -144,7 +144,7 @@ class Deciding:
 
     def begin(self) -> tuple[int, int, list[Any]] | None:
         """The next job as (trial, until, losses)."""
-        began = time.perf_counter()
+        began = time.thread_time()
         self.look()
         while isinstance(self.answer, Raise):
             self.rise()
@@ -159,16 +159,16 @@ class Deciding:
             trial, self.started = self.started, self.started + 1
             self.scheduler.tell(Started(trial, {}, answer.until))
         else:
-            self.spent += time.perf_counter() - began
+            self.spent += time.thread_time() - began
             return None
         self.answer = None
-        self.spent += time.perf_counter() - began
+        self.spent += time.thread_time() - began
         losses = (-self.table[trial]).tolist()
         return trial, answer.until, [tuple(row) for row in losses] if self.table.ndim == 3 else losses
 
 
 def deciding() -> None:
-    print(f"\nµs of deciding for each report (all calls; R = 81, η = 3, {WORKERS} slots; medians)\n")
+    print(f"\nprocessor µs of deciding for each report (all calls; R = 81, η = 3, {WORKERS} slots; medians)\n")
     print("| scheduler | metrics | curves | " + " | ".join(f"{n:,} trials" for n in SIZES) + " |")
     print("|---|---|---|" + "---|" * len(SIZES), flush=True)
     for metrics in (1, 2, 3):
