@@ -164,10 +164,10 @@ class Trial:
             raise PauseRequested
         self._since = self._clock()
 
-    @_where_it_was_given
     def _head(self, resource: int) -> checkpoints.Head:
         return self._history.head(resource, self._identity, self._best.score)
 
+    @_where_it_was_given
     def load(self) -> Any:
         """The newest state that was saved, or None; the loop then goes on from its resource."""
         found = checkpoints.read(self.folder, self._identity)
