@@ -70,9 +70,11 @@ def study_of(trials: int, **arguments) -> rw.Study:
 
 
 def run(study: rw.Study, machine: Machine, *, retries: int = 2, patience: float = 120.0) -> InARow:
-    excused = [record.number for record in study.trials if record.excused]
+    broke_at = {record.number: record.broke_at for record in study.trials if record.broke_at is not None}
     worked = any(record.curve for record in study.trials)
-    judge = InARow(retries, patience, worked=worked, clock=lambda: machine.now, excused=excused)
+    judge = InARow(
+        retries, patience, worked=worked, ended_well=study.ended_well, broke_at=broke_at, clock=lambda: machine.now
+    )
     drive(study, machine, judge=judge)
     return judge
 

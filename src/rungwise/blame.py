@@ -12,7 +12,8 @@ the row had. Pure: time is an argument. Imports `events` only.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Protocol, final
 
 import msgspec
@@ -23,6 +24,9 @@ Verdict = Retried | Failed | Excused
 
 IN_A_ROW = 3
 """So many trials in a row are the machine's: with one bad configuration in ten, that is one row in a thousand."""
+
+TOLD = -1
+"""In the place of how many jobs had ended well: a run was given up over this trial, and the user goes on with it."""
 
 WAITS = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0)
 """Seconds until one job is tried again; from the last on it stays so. Together they are the default patience."""
@@ -112,11 +116,15 @@ class AtOnce:
 
 
 class _Broken(msgspec.Struct):
-    """A trial in the row: when it broke off first and its attempts before that; why it waits for its verdict, if so."""
+    """A trial in the row: when it broke off first and its attempts before that; why it waits for its verdict, if so.
+
+    One that has `failed`, since there was nothing else to be given out, still counts in the row.
+    """
 
     moment: int
     attempts: int
     waits: str | None = None
+    failed: bool = False
 
 
 class _Run(msgspec.Struct):
@@ -133,9 +141,9 @@ class InARow:
     While nothing ever has, three executions that break off end the run, with one more trial each where there is one.
     Afterwards, three trials in a row put the machine under suspicion: no work is given out, and after 1, 2, 4, … s
     one job is tried, until one reports or ends well. After `patience` seconds of such waiting the run ends. Either
-    way `given_up` says why, and the trials in the row have their attempts as before it. Once excused like that, and
-    others have ended well since, a trial that breaks off again speaks against nobody but itself: the trials `excused`
-    are such from earlier sessions.
+    way `given_up` says why, and the trials in the row have their attempts as before it. A trial that had broken off
+    before the row, and others have ended well since, speaks against nobody but itself. From earlier sessions:
+    `ended_well` counts the jobs that did, `broke_at` says of trials how many had when they broke off last.
 
     `news` holds what is to be said; whoever says it empties it.
     """
@@ -149,7 +157,8 @@ class InARow:
         *,
         worked: bool,
         clock: Callable[[], float],
-        excused: Iterable[int] = (),
+        ended_well: int = 0,
+        broke_at: Mapping[int, int] = MappingProxyType({}),
     ) -> None:
         self.given_up: str | None = None
         self.last: int | None = None
@@ -161,8 +170,8 @@ class InARow:
         self._executions = 0  # how often they did
         self._running: dict[int, _Run] = {}
         self._most = 0  # reports of a job that broke off, since one ended well
-        self._excused_at = dict.fromkeys(excused, -1)  # trial -> how many jobs had ended well when it was excused last
-        self._ended = 0  # jobs that ended well
+        self._broke_at = dict(broke_at)  # trial -> how many jobs had ended well when it broke off, before the row
+        self._ended = ended_well
         self._reason = ""
         self._suspects = False
         self._try_at = 0.0
@@ -177,7 +186,7 @@ class InARow:
     @property
     def new_first(self) -> bool:
         """While a row may have begun another trial says more of the machine than the same once more."""
-        return self._suspects or any(self._speaks(trial, broken) for trial, broken in self._row.items())
+        return self._suspects or any(not self._had_its_chance(trial) for trial in self._row)
 
     def may_give_out(self) -> bool:
         """Not to more than three while all have broken off, and under suspicion to one when its time has come."""
@@ -221,9 +230,9 @@ class InARow:
                     verdicts += self._excused(other, broken)
                 else:
                     verdicts.append(Failed(other, broken.waits))
-        self._excused_at.pop(trial, None)
-        self._ended += 1
         self._forget()
+        self._broke_at.pop(trial, None)
+        self._ended += 1
         return verdicts
 
     def broke(self, trial: int, attempts: int, reason: str) -> Sequence[Verdict]:
@@ -238,7 +247,7 @@ class InARow:
                 self._tried = None
                 self._wait()
             broken.waits = reason
-            return self._excused(trial, broken)
+            return self._excused(trial, broken) if self.given_up is None else self._all_excused()
         again: list[Verdict] = []
         if attempts < self._retries:
             again.append(Retried(trial, reason))
@@ -246,29 +255,38 @@ class InARow:
             broken.waits = reason
         if not self._worked:
             return [*again, *self._give_up_at_the_beginning()]
-        against = sum(self._speaks(other, broken) for other, broken in self._row.items())
+        against = sum(not self._had_its_chance(other) for other in self._row)
         if against < IN_A_ROW * (1 + self._witnesses(min(one.moment for one in self._row.values()))):
             return again
+        return [*again, *self._suspect()]
+
+    def _suspect(self) -> list[Verdict]:
+        """From now on it is taken to be the machine, until something works."""
         self._suspects, self._tried = True, None
-        excused = [*again, *self._all_excused()]
         self.news.append(
-            f"{len(self._row)} trials broke off in a row, the last (trial {trial}) with: {reason}; hardly by their "
-            "configurations' fault: none of them has failed, no more work is given out, and now and then one job is "
-            f"tried, for patience={self._patience:g} seconds"
+            f"{len(self._row)} trials broke off in a row, the last (trial {self.last}) with: {self._reason}; hardly by "
+            "their configurations' fault: none of them has failed, no more work is given out, and now and then one job "
+            f"is tried, for patience={self._patience:g} seconds"
         )
         self._wait()
-        return excused
+        return self._all_excused()
 
     def stranded(self) -> Sequence[Verdict]:
-        """Nothing else can be given out: a verdict falls if nothing runs, or if what runs has reported since."""
+        """Nothing else can be given out: a verdict falls if nothing runs, or if what runs has reported since.
+
+        Unless all that is left, three trials or more, breaks off, and the user has not been told yet.
+        """
         if self._suspects or self.given_up is not None:
             return ()
+        waits = any(broken.waits is not None for broken in self._row.values())
+        if waits and not self._running and sum(self._broke_at.get(trial) != TOLD for trial in self._row) >= IN_A_ROW:
+            return self._suspect()
         failed = []
         for trial, broken in self._row.items():
             if broken.waits is not None and (not self._running or self._witnesses(broken.moment)):
                 failed.append(Failed(trial, broken.waits))
         for one in failed:
-            del self._row[one.trial]
+            self._row[one.trial].waits, self._row[one.trial].failed = None, True
         return failed
 
     def left(self) -> Sequence[Verdict]:
@@ -281,32 +299,28 @@ class InARow:
         """How many jobs run that have reported after the moment `since`, and further than those that broke off."""
         return sum(run.moment > since and run.reports > self._most for run in self._running.values())
 
-    def _speaks(self, trial: int, broken: _Broken) -> bool:
-        """Whether it speaks against the machine: not if it broke off before, and others have ended well since."""
-        return broken.attempts == 0 and not self._had_its_chance(trial)
-
     def _had_its_chance(self, trial: int) -> bool:
-        """Whether others have ended well since it was excused."""
-        return self._excused_at.get(trial, self._ended) < self._ended
+        """Whether others have ended well since it broke off before this row."""
+        return self._broke_at.get(trial, self._ended) < self._ended
 
     def _excused(self, trial: int, broken: _Broken) -> list[Verdict]:
         """It is not to blame: if it waited for a verdict it goes on, and it has its attempts as before the row."""
-        self._excused_at.setdefault(trial, self._ended)
-        excused = Excused(trial, broken.attempts)
+        excused = Excused(trial, broken.attempts, given_up=self.given_up is not None)
         again = [] if broken.waits is None else [Retried(trial, broken.waits)]
         broken.waits = None
         return [*again, excused]
 
     def _all_excused(self) -> list[Verdict]:
-        return [verdict for trial, broken in self._row.items() for verdict in self._excused(trial, broken)]
+        left = [(trial, broken) for trial, broken in self._row.items() if not broken.failed]
+        return [verdict for trial, broken in left for verdict in self._excused(trial, broken)]
 
     def _give_up_at_the_beginning(self) -> list[Verdict]:
         if self._running or self._executions < IN_A_ROW:
             return []
+        excused = self._all_excused()
         self.given_up = (
             f"the first {self._executions} jobs all broke off, the last (trial {self.last}) with: {self._reason}"
         )
-        excused = self._all_excused()
         self._forget()
         return excused
 
@@ -331,5 +345,6 @@ class InARow:
         self._forget()
 
     def _forget(self) -> None:
+        self._broke_at.update(dict.fromkeys(self._row, self._ended))
         self._row.clear()
         self._executions = 0

@@ -232,10 +232,14 @@ class Failed(Fact, frozen=True):
 
 
 class Excused(Fact, frozen=True):
-    """The job of `trial` broke off when others did, by the machine's fault: it has `attempts` behind it, no more."""
+    """The job of `trial` broke off when others did, by the machine's fault: it has `attempts` behind it, no more.
+
+    With `given_up` the session ends with that: whoever goes on with the study has been told.
+    """
 
     trial: int
     attempts: int = 0
+    given_up: bool = False
 
 
 class TakenBack(Fact, frozen=True):

@@ -47,8 +47,8 @@ class TrialRecord(msgspec.Struct):
     """The job that is under way."""
     attempts: int = 0
     """How often that job broke off."""
-    excused: bool = False
-    """Whether it did so together with others."""
+    broke_at: int | None = None
+    """How many jobs had come to their end when it did so last; `blame.TOLD` if a run was given up with it."""
     failure: str | None = None
     refit_failure: str | None = None
     curve: array[float] = msgspec.field(default_factory=lambda: array("d"))

@@ -313,8 +313,10 @@ def run(
 
 def _judge(study: Study, retries: int, patience: float) -> InARow:
     worked = any(record.curve or record.refit for record in study.trials)
-    excused = [record.number for record in study.trials if record.excused]
-    return InARow(retries, patience, worked=worked, excused=excused, clock=time.monotonic)
+    broke_at = {record.number: record.broke_at for record in study.trials if record.broke_at is not None}
+    return InARow(
+        retries, patience, worked=worked, ended_well=study.ended_well, broke_at=broke_at, clock=time.monotonic
+    )
 
 
 class _Pool:

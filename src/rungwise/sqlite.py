@@ -49,7 +49,6 @@ class SQLiteLog(turns.InTurn):
         self.path = paths.study_path(path)
         self.real = paths.real_path(path)
         self._pending: list[tuple[float, str, int]] = []
-        self._new = False  # whether the table was made just now
         self._digest = 0  # of the last fact that was appended, or was there when the file was opened
         self._count = 0  # of the facts that are durable
         self._read = False  # whether all that was there has been read
@@ -85,7 +84,6 @@ class SQLiteLog(turns.InTurn):
         self._connection.execute("PRAGMA journal_mode = WAL")
         self._connection.execute("PRAGMA synchronous = NORMAL")
         if version is None:
-            self._new = True
             self._connection.executescript(f"BEGIN IMMEDIATE; {database.SCHEMA} COMMIT;")
         self._next_digest = database.digest_of(version or database.SCHEMA_VERSION)
         return version or database.SCHEMA_VERSION
@@ -165,10 +163,10 @@ class SQLiteLog(turns.InTurn):
             self._drop_durable(error)
             self._commit()
             return
+        first = self._count == 0
         self._durable(len(self._pending))
-        if self._new:  # the first facts are in the file itself, so that it is never taken for an empty one
+        if first:  # they are in the file itself, so that it is never taken for an empty one
             self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-            self._new = False
 
     def _rows(self) -> list[database.Row]:
         """What is pending, with the numbers that it will have: given, so that a second writer meets the first."""

@@ -19,6 +19,7 @@ import msgspec
 
 from rungwise import checkpoints, explain, frames, peaks, replay, turns
 from rungwise import trust as trusted
+from rungwise.blame import TOLD
 from rungwise.core import Scheduler, as_scheduler
 from rungwise.core.pareto import ParetoFront
 from rungwise.events import (
@@ -232,6 +233,7 @@ class Study(turns.InTurn):
         self.budget = Budget()
         self.rises: list[Raised] = []
         self.resource_used = 0
+        self.ended_well = 0  # jobs that came to their end
         self.running_seconds = 0.0  # as the log tells
         self._ran = 0.0  # those of them that are told, the others are the time between facts
         self.temporary: object = None  # what keeps a temporary folder alive
@@ -630,11 +632,11 @@ class Study(turns.InTurn):
             self._tell(fact)
         elif type(fact) is Retried:
             record = self.trials[fact.trial]
-            record.attempts += 1
+            record.attempts, record.broke_at = record.attempts + 1, self.ended_well
             self._again.append(self._running[fact.trial])
         elif type(fact) is Excused:
             record = self.trials[fact.trial]
-            record.attempts, record.excused = fact.attempts, True
+            record.attempts, record.broke_at = fact.attempts, TOLD if fact.given_up else self.ended_well
         elif type(fact) is TakenBack:
             record = self.trials[fact.trial]
             record.job = self._running[fact.trial] = self._shelved.pop(fact.trial)
@@ -663,7 +665,7 @@ class Study(turns.InTurn):
 
     def _run(self, record: TrialRecord, job: Job, fact: Fact) -> None:
         record.job = self._running[job.trial] = job
-        record.attempts, record.excused, record.refit_failure = 0, False, None
+        record.attempts, record.broke_at, record.refit_failure = 0, None, None
         if not job.refit:
             self._tell(fact)
 
@@ -690,6 +692,8 @@ class Study(turns.InTurn):
             self._again.remove(job)
         if isinstance(fact, Failed):
             self.failures.append((fact.trial, fact.reason))
+        else:
+            self.ended_well += 1
         if job.refit:
             record.refit_failure = fact.reason if isinstance(fact, Failed) else None
             return

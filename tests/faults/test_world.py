@@ -14,8 +14,9 @@ import pytest
 
 from faults import world
 from faults.world import CHANCE, InvariantBroken, folder, live
-from rungwise import checkpoints
+from rungwise import blame, checkpoints, database, study, turns
 from rungwise.executors import Message, Said
+from rungwise.hold import Hold
 from rungwise.inbox import Inbox
 from rungwise.sqlite import SQLiteLog
 
@@ -33,6 +34,7 @@ def histories(seeds: int) -> Counter[str]:
 def test_no_invariant_is_broken_whatever_fails() -> None:
     struck = histories(SEEDS)
     assert all(struck[fault] > 0 for fault in CHANCE), "every fault was gone through"
+    assert struck["broken off by the machine"] > struck["given up"] > 0
     assert struck["fenced off"] > 0
 
 
@@ -100,6 +102,42 @@ def test_it_finds_that_a_stale_holder_may_write(monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(checkpoints, "save", unfenced)
     assert "was saved" in found_by()
+
+
+def test_it_finds_that_a_checkpoint_of_another_configuration_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checkpoints.Identity, "owns", lambda self, other: True)
+    assert "goes on from the checkpoint of x" in found_by()
+
+
+def test_it_finds_that_the_machines_fault_fails_trials(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(blame, "IN_A_ROW", 100)
+    assert "failed by the fault of the machine" in found_by()
+
+
+def test_it_finds_that_a_second_writer_is_not_met(monkeypatch: pytest.MonkeyPatch) -> None:
+    def numbered_by_the_database(self: SQLiteLog) -> list[database.Row]:
+        (last,) = self._connection.execute("SELECT coalesce(max(id), 0) FROM facts").fetchone()
+        return [(number, *row) for number, row in enumerate(self._pending, start=last + 1)]
+
+    monkeypatch.setattr(SQLiteLog, "_rows", numbered_by_the_database)
+    assert "was not noticed" in found_by()
+
+
+def test_it_finds_that_a_forked_child_may_write(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(turns._Refusal, "acquire", lambda self: None)
+    monkeypatch.setattr(turns._Refusal, "release", lambda self: None, raising=False)
+    monkeypatch.setitem(CHANCE, "forked writer", 0.01)
+    assert "a forked child used the study" in found_by()
+
+
+def test_it_finds_that_nobody_notices_when_the_study_vanishes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Hold, "moved", lambda self: None)
+    assert "was not noticed" in found_by()
+
+
+def test_it_finds_that_a_clock_that_is_set_spends_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(study, "LONGEST_GAP", float("inf"))
+    assert "it has run for" in found_by()
 
 
 def test_a_broken_invariant_is_told_with_the_command_that_repeats_it(tmp_path: Path) -> None:

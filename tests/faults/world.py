@@ -12,32 +12,39 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 import random
+import re
 import shutil
 import sqlite3
 import sys
 import tempfile
 import time
+import zlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 
 import rungwise as rw
-from rungwise import checkpoints
+from rungwise import checkpoints, database
+from rungwise.blame import IN_A_ROW, InARow, Verdict
 from rungwise.core import as_scheduler
-from rungwise.events import Completed, Fact, Job, Opened, Promote, Promoted, Raise, Raised, Start, Started
-from rungwise.executors import Broke, Said
+from rungwise.events import Completed, Fact, Failed, Job, Opened, Promote, Promoted, Raise, Raised, Start, Started
+from rungwise.executors import Broke, Message, Said
 from rungwise.log import StudyError
 from rungwise.loop import drive
 from rungwise.sqlite import SQLiteLog
-from rungwise.study import Study
+from rungwise.study import LONGEST_GAP, Study
 from rungwise.trial import Trial
 
 TRIALS, TOP, WORKERS, RETRIES = 8, 9, 3, 2
+PATIENCE, TICK, NOTED = 30.0, 0.5, 5.0  # simulated seconds
 LIMIT = 20.0  # simulated seconds after which a job is ended
 KILLS = 4  # of the driver, at most
 CHANCE = {  # of each fault, at each chance that it has
@@ -51,7 +58,14 @@ CHANCE = {  # of each fault, at each chance that it has
     "checkpoint torn": 0.3,  # when a worker is killed: in the middle of writing one
     "checkpoint damaged": 0.02,
     "function raises": 0.01,
+    "machine fails": 0.3,  # in a history: for a while every job breaks off
+    "clock set": 0.01,
+    "second writer": 0.001,
+    "forked writer": 0.0005,
+    "study vanishes": 0.002,
 }
+MACHINE = "no space left on device"
+JUMP = 1e8  # seconds, either way, by which the clock is set
 
 
 class InvariantBroken(AssertionError):
@@ -63,6 +77,28 @@ class Killed(BaseException):
 
 
 SPACE = {"x": rw.Float(0, 1)}
+
+
+class Learner:
+    """A searcher whose proposals hang on all that it was told: after a lost tail, trial N is another configuration."""
+
+    def __init__(self) -> None:
+        self.told = 0
+
+    def propose(self, rng: Any) -> dict[str, float]:
+        return {"x": float(np.random.default_rng([*rng, self.told]).uniform())}
+
+    def tell(self, fact: Fact) -> None:
+        if not isinstance(fact, rw.events.Created):  # whose id is another in each study
+            self.told = zlib.crc32(msgspec.json.encode(fact), self.told)
+
+    def settings(self) -> dict[str, Any]:
+        return {"name": "learner"}
+
+
+def score(trial: int, x: float, epoch: int) -> float:
+    """What training reports: it hangs on the configuration, so that another's is found out."""
+    return (x - 0.3) ** 2 + 1 / epoch + random.Random(f"{trial} {x} {epoch}").uniform(0, 0.1)
 
 
 class World:
@@ -80,10 +116,19 @@ class World:
         self.network: list[tuple[float, int, Said]] = []  # (due, order, message)
         self.order = count()
         self.leases = count(1)
-        self.saved: dict[int, list[int]] = {}  # trial -> resources of its newest two checkpoints, 0 if damaged
-        self.acknowledged: set[tuple[int, int]] = set()  # reports after which a save has returned
-        self.trained: Counter[tuple[int, int]] = Counter()
+        # a trial of a configuration -> resources of its newest two checkpoints, 0 if damaged
+        self.saved: dict[tuple[int, float], list[int]] = {}
+        self.acknowledged: set[tuple[int, float, int]] = set()  # reports after which a save has returned
+        self.trained: Counter[tuple[int, float, int]] = Counter()
         self.interruptions = 0
+        self.wall = 1.7e9  # what the clock on the wall is ahead of the time that passes
+        self.ended: StudyError | None = None  # what the log said when it let go of its file
+        began = self.rng.uniform(2, 20) if self.strikes("machine fails") else float("inf")
+        self.failing = began, began + self.rng.choice((5, 40, 150)) * self.rng.random()
+
+    @property
+    def machine_fails(self) -> bool:
+        return self.failing[0] <= self.now < self.failing[1]
 
     def strikes(self, fault: str) -> bool:
         if self.rng.random() >= CHANCE[fault]:
@@ -106,14 +151,35 @@ class World:
         world = self
 
         class FaultyLog(SQLiteLog):
+            def append(self, fact: Fact, time: float | None = None) -> None:
+                if world.strikes("clock set"):
+                    world.wall += world.rng.uniform(-JUMP, JUMP)
+                super().append(fact, world.wall + world.now)
+
             def flush(self) -> None:
                 if not self._pending:
                     return
                 world.may_kill_driver()
                 facts = [msgspec.json.decode(text, type=rw.events.AnyFact) for _, text, _ in self._pending]
+                expected = None
                 if world.strikes("disk full"):
                     self._connection.execute("PRAGMA query_only = 1")  # the next write is refused by SQLite itself
-                super().flush()
+                    expected = "cannot be written"
+                elif self._count and world.strikes("second writer"):
+                    world.write_beside(self)
+                    expected, facts = "was written by another process", []
+                elif world.strikes("study vanishes"):
+                    world.lose(self.path)
+                    expected = "while it was driven: all its facts"
+                try:
+                    super().flush()
+                except StudyError as error:
+                    world.require(expected is not None and expected in str(error), str(error))
+                    world.ended = None if expected == "cannot be written" else error
+                    if world.ended is not None:
+                        world.durable += facts
+                    raise
+                world.require(expected is None, "what happened to the file was not noticed")
                 world.durable += facts
                 world.may_kill_driver()
 
@@ -137,6 +203,52 @@ class World:
         for name, content in kept.items():
             files[name].write_bytes(content)
 
+    def write_beside(self, log: SQLiteLog) -> None:
+        """Another process, which got past all locks, opens the study and notes that."""
+        fact = Opened("another")
+        text, moment = msgspec.json.encode(fact), self.wall + self.now
+        rows = log._connection.execute("SELECT digest FROM facts ORDER BY id").fetchall()
+        digest = database.digest_of(log.version)(rows[-1][0] if rows else 0, moment, text)
+        connection = sqlite3.connect(self.path, isolation_level=None)
+        connection.execute(database.INSERT, (len(rows) + 1, moment, text.decode(), digest))
+        connection.close()
+        self.durable.append(fact)
+
+    def lose(self, path: Path) -> None:
+        """Somebody deletes the study, moves it, or puts another file in its place."""
+        how = self.rng.choice(("deleted", "moved", "replaced"))
+        if how == "moved":
+            path.rename(self.folder / f"moved-{next(self.order)}.db")
+        else:
+            path.unlink()
+        if how == "replaced":
+            path.touch()
+
+    def fork(self, study: Study) -> None:
+        """A forked child uses the study: it is told not to, and nothing comes of it."""
+        child = os.fork()
+        if child == 0:
+            refused = 0
+            try:
+                for call in (study.ask, lambda: study.report(0, 1, 0.0), study.flush, lambda: study.extend(trials=99)):
+                    try:
+                        call()
+                    except StudyError as error:
+                        refused += "from which this one" in str(error)
+            finally:
+                os._exit(refused)
+        _, status = os.waitpid(child, 0)
+        self.require(os.waitstatus_to_exitcode(status) == 4, "a forked child used the study")
+
+    def obey(self, error: StudyError) -> None:
+        """The log let go of its file, and said what is to be done."""
+        self.interruptions += WORKERS
+        self.log = None
+        if (kept := re.search(r"are in (\S+) now; go on with", str(error))) is not None:
+            for end in ("", "-wal", "-shm"):
+                Path(f"{self.path}{end}").unlink(missing_ok=True)
+            Path(kept[1]).rename(self.path)
+
     def check_log(self, study: Study) -> None:
         """After a start: what was durable is there, and the decisions in it are those that the scheduler takes."""
         facts = [fact for _, fact in study.facts()]
@@ -150,17 +262,25 @@ class World:
         self.require(facts[: len(known)] == known, "durable facts are gone from the log")
         self.durable, self.cut = facts, False
         derive(facts, self.require)
+        self.check_time(study)
+
+    def check_time(self, study: Study) -> None:
+        most = self.now + 1e-3 + LONGEST_GAP * self.struck["clock set"]
+        self.require(study.running_seconds <= most, f"it has run for {study.running_seconds:g} s, of {self.now:g}")
 
     # -- workers -----------------------------------------------------------------------------------
 
-    def began(self, trial: int, state: int | None) -> None:
-        newest = max(self.saved.get(trial, []), default=0)
-        self.require((state or 0) >= newest, f"trial {trial} goes on from {state}, though {newest} was saved")
+    def began(self, trial: Trial, state: list[Any] | None) -> None:
+        at, x = state or (0, trial.config["x"])
+        self.require(x == trial.config["x"], f"trial {trial.number} goes on from the checkpoint of x = {x}")
+        newest = max(self.saved.get((trial.number, x), []), default=0)
+        self.require(at >= newest, f"trial {trial.number} goes on from {at}, though {newest} was saved")
 
     def has_saved(self, trial: Trial, epoch: int) -> None:
-        kept = self.saved.setdefault(trial.number, [])
+        which = trial.number, trial.config["x"]
+        kept = self.saved.setdefault(which, [])
         kept[:] = [*kept[-1:], epoch]  # the one before stays, damaged or not
-        self.acknowledged |= {(trial.number, resource) for resource in range(1, epoch + 1)}
+        self.acknowledged |= {(*which, resource) for resource in range(1, epoch + 1)}
         if self.strikes("checkpoint damaged"):
             kept[-1] = 0
             self.interruptions += 1
@@ -219,26 +339,25 @@ class Process:
         try:
             state = trial.load()
             if not self.zombie:
-                world.began(trial.number, state)
+                world.began(trial, state)
             yield 0.1
             for epoch in trial:
                 yield world.rng.uniform(0.5, 2)
+                if world.machine_fails:
+                    world.struck["broken off by the machine"] += 1
+                    raise OSError(MACHINE)
                 if not self.zombie:
-                    world.trained[trial.number, epoch] += 1
+                    world.trained[trial.number, trial.config["x"], epoch] += 1
                 if world.strikes("function raises"):
                     raise RuntimeError("bad luck")
-                trial.report(
-                    (trial.config["x"] - 0.3) ** 2
-                    + 1 / epoch
-                    + random.Random(f"{trial.number} {epoch}").uniform(0, 0.1)
-                )
+                trial.report(score(trial.number, trial.config["x"], epoch))
                 yield 0.01
-                trial.save(epoch)
+                trial.save([epoch, trial.config["x"]])
                 world.has_saved(trial, epoch)
                 yield 0.01
             wrong = trial.end()
             self.say(Completed(job.trial) if wrong is None else Broke(job.trial, wrong))
-        except RuntimeError as error:
+        except (RuntimeError, OSError) as error:
             world.interruptions += 1
             self.say(Broke(job.trial, str(error)))
         except checkpoints.Superseded:
@@ -253,6 +372,45 @@ class Process:
                 (folder / f"{checkpoints.NAME}.{self.job.lease}.part").write_bytes(b"half a check")
 
 
+class Watched(InARow):
+    """The judge of one driver, watched by one who knows whose fault it was."""
+
+    def __init__(self, world: World, study: Study) -> None:
+        worked = any(record.curve for record in study.trials)
+        broke_at = {record.number: record.broke_at for record in study.trials if record.broke_at is not None}
+        clock = partial(getattr, world, "now")
+        super().__init__(RETRIES, PATIENCE, worked=worked, ended_well=study.ended_well, broke_at=broke_at, clock=clock)
+        self.world = world
+        self.row: set[int] = set()  # trials that broke off since a job ended well
+        self.before: set[int] = set(broke_at)  # those that did before that
+        self.itself: set[int] = set()  # those of which one broke off by its own fault
+
+    def broke(self, trial: int, attempts: int, reason: str) -> Sequence[Verdict]:
+        self.row.add(trial)
+        if reason != MACHINE:
+            self.itself.add(trial)
+        return self.check(super().broke(trial, attempts, reason))
+
+    def stranded(self) -> Sequence[Verdict]:
+        return self.check(super().stranded())
+
+    def ended(self, trial: int) -> Sequence[Verdict]:
+        verdicts = self.check(super().ended(trial))
+        self.before |= self.row
+        self.row.clear()
+        self.before.discard(trial)
+        return verdicts
+
+    def check(self, verdicts: Sequence[Verdict]) -> Sequence[Verdict]:
+        """Three in a row fail no trial, but for those that had broken off before others ended well."""
+        for one in verdicts:
+            if isinstance(one, Failed):
+                alone = len(self.row) < IN_A_ROW
+                holds = alone or one.trial in self.before | self.itself
+                self.world.require(holds, f"trial {one.trial} failed by the fault of the machine")
+        return verdicts
+
+
 class Workers:
     """The executor of one driver."""
 
@@ -261,10 +419,19 @@ class Workers:
     def __init__(self, world: World, study: Study) -> None:
         self.world, self.study = world, study
         self.processes: dict[int, Process] = {}  # lease -> process
+        self.judge = Watched(world, study)
+        self.noted = world.now
+
+    def note_time(self, messages: list[Message]) -> None:
+        """As a run does, now and then."""
+        if messages and self.world.now - self.noted > NOTED:
+            self.study.ran(self.world.now - self.noted)
+            self.noted = self.world.now
 
     def submit(self, job: Job) -> None:
         self.world.may_kill_driver()
-        checkpoints.hold(checkpoints.trial_folder(self.world.folder / "study.db.trials", job.trial), job.lease)
+        whose = checkpoints.identity(job.study, job.config)
+        checkpoints.hold(checkpoints.trial_folder(self.world.folder / "study.db.trials", job.trial), job.lease, whose)
         self.processes[job.lease] = Process(self.world, job)
 
     def give_up(self, process: Process, reason: str) -> None:
@@ -282,10 +449,12 @@ class Workers:
         world.may_kill_driver()
         world.network.sort(key=lambda sent: sent[:2])
         all_of_them = [*self.processes.values(), *world.zombies]
-        world.now = max(
-            world.now,
-            min([due for due, _, _ in world.network[:1]] + [min(p.due, p.deadline, p.dies) for p in all_of_them]),
-        )
+        if self.study.trials and world.strikes("forked writer"):
+            world.fork(self.study)
+        moments = [due for due, _, _ in world.network[:1]] + [min(p.due, p.deadline, p.dies) for p in all_of_them]
+        if self.judge.waiting:  # a job is tried when its time has come, whatever else happens
+            moments.append(world.now + TICK)
+        world.now = max(world.now, min(moments))
         for process in list(self.processes.values()):
             if process.due > world.now and process.deadline <= world.now:
                 self.give_up(process, "overdue")
@@ -330,19 +499,30 @@ def live(seed: int, folder: Path, say: Any = lambda text: None) -> Counter[str]:
         while True:
             workers = None
             try:
-                study = Study(SPACE, rw.PASHA(max_resource=TOP), mode="min", path=world.path)
+                study = Study(SPACE, rw.PASHA(max_resource=TOP), Learner(), mode="min", path=world.path)
                 world.check_log(study)
                 study.extend(trials=TRIALS)
                 workers = Workers(world, study)
-                drive(study, workers, retries=RETRIES, first_lease=world.rng.getrandbits(32))
-                check_end(world, study)
+                first = world.rng.getrandbits(32)
+                drive(study, workers, watch=workers.note_time, first_lease=first, judge=workers.judge)
+                if workers.judge.given_up is None:
+                    check_end(world, study)
+                    study.close()
+                    return world.struck
+                world.struck["given up"] += 1
+                world.say(f"{world.now:8.2f}  given up: {workers.judge.given_up}")
                 study.close()
-                return world.struck
+                world.log = None
+                world.now = max(world.now, min(world.failing[1], world.now + 100))  # somebody mends the machine
             except Killed:
                 world.crash(power_may_fail=True)
             except StudyError as error:
-                world.require("cannot be written" in str(error), str(error))
-                world.crash(power_may_fail=False)
+                if world.ended is not None:
+                    world.obey(world.ended)
+                    world.ended = None
+                else:
+                    world.require("cannot be written" in str(error), str(error))
+                    world.crash(power_may_fail=False)
             if workers is not None:
                 workers.abandon()
     finally:
@@ -358,6 +538,7 @@ def check_step(world: World, study: Study, workers: Workers) -> None:
     trials = [process.job.trial for process in workers.processes.values()]
     world.require(len(trials) == len(set(trials)) <= WORKERS, f"trials {trials} are at work at once")
     cared_for = {*trials, *(job.trial for job in study._again), *(said.message.trial for _, _, said in world.network)}
+    cared_for |= {trial for trial, broken in workers.judge._row.items() if broken.waits is not None}
     stuck = [job.trial for job in study.running if job.trial not in cared_for]
     world.require(not stuck, f"nobody cares for trials {stuck} any more")
 
@@ -367,11 +548,15 @@ def check_end(world: World, study: Study) -> None:
     world.require(len(study.trials) == TRIALS, f"{len(study.trials)} trials, not {TRIALS}")
     world.require(study.finished and not study.running, "work is left")
     for record in study.trials:
-        saved = [r for trial, r in world.acknowledged if trial == record.number]
+        x = record.config["x"]
+        false = [r for r, said in record.reports.items() if said != score(record.number, x, r)]
+        world.require(not false, f"reports {false} of trial {record.number} are another configuration's")
+        saved = [r for *which, r in world.acknowledged if which == [record.number, x]]
         if world.struck["power cut"]:  # it may undo a promotion; then what was trained after it is of no use
             saved = [r for r in saved if r <= record.paused_at]
         lost = [r for r in saved if r not in record.reports]
         world.require(record.failure is not None or not lost, f"reports {lost} of trial {record.number} are lost")
+    world.check_time(study)
     repeated = sum(times - 1 for times in world.trained.values())
     world.require(repeated <= world.interruptions, f"{repeated} units again after {world.interruptions} interruptions")
     study.flush()
