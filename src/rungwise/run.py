@@ -442,7 +442,7 @@ class _Session:
                 )
         if self.interrupted > 1:
             raise KeyboardInterrupt
-        if messages and (not self._ran or time.monotonic() - self._since > TIME_NOTED):
+        if time.monotonic() - self._since > TIME_NOTED if self._ran else messages:
             self._ran = True
             self._note_time()
         for message in messages:

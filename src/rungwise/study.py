@@ -64,6 +64,8 @@ from rungwise.words import counted, shown, shown_lines
 
 LONGEST_GAP = 3600.0
 """Seconds between two facts: if it is longer, and nothing else is told, the clock was set meanwhile."""
+UNTOLD = 60.0
+"""The same in a session that tells how long it has run, which it does every half a minute (`Ran`)."""
 
 REMEMBERED = ("earlier", "left_out")
 """Settings of a searcher that say what an earlier study had come to when this one was begun; it may have gone on."""
@@ -236,6 +238,7 @@ class Study(turns.InTurn):
         self.ended_well = 0  # jobs that came to their end
         self.running_seconds = 0.0  # as the log tells
         self._ran = 0.0  # those of them that are told, the others are the time between facts
+        self._tells = False  # whether this session has told any
         self.temporary: object = None  # what keeps a temporary folder alive
         self.restarted: dict[int, Job] = {}  # jobs seen to train again what was trained before them
         self.interrupted = False  # whether the last run of it was stopped by Ctrl-C
@@ -309,7 +312,7 @@ class Study(turns.InTurn):
     def _replay_one(self, before: float | None, time: float, number: int, fact: Fact) -> float:
         """Apply `fact`, noted at `time`; the clock may have been set since the fact `before`."""
         if before is not None and type(fact) is not Opened:
-            self.running_seconds += min(max(0.0, time - before), LONGEST_GAP)
+            self.running_seconds += min(max(0.0, time - before), UNTOLD if self._tells else LONGEST_GAP)
         replay.apply(self, number, fact, self._apply)
         return time
 
@@ -644,6 +647,7 @@ class Study(turns.InTurn):
             self._again.append(record.job)
         elif type(fact) is Ran:
             self.running_seconds = self._ran = self._ran + fact.seconds
+            self._tells = True
         elif type(fact) is Refitted:
             record = self.trials[fact.trial]
             self._run(record, self._job_of(record, fact.start, fact.until, refit=True), fact)
@@ -656,7 +660,7 @@ class Study(turns.InTurn):
             self._again = deque(self._running.values())  # their driver is gone
             self.how_before = self.how
             self._run_as(fact.run or self.how)
-            self._ran = self.running_seconds
+            self._ran, self._tells = self.running_seconds, False
             self._tell(fact)
 
     def _job_of(self, record: TrialRecord, start: int, until: int, refit: bool = False) -> Job:
