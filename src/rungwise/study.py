@@ -340,7 +340,7 @@ class Study(turns.InTurn):
 
     def ask(self) -> Job | None:
         """The next job, now yours; None if there is none now (all is done, or others must report first)."""
-        job = self._hand_out()
+        job = self.hand_out()
         self._log.flush()
         return job
 
@@ -415,8 +415,8 @@ class Study(turns.InTurn):
 
     def hand_out(self, *, again: bool = True) -> Job | None:
         """As `ask`, but durable only after `flush`; unless `again`, none that was given out before."""
-        spent = self._spent()
-        if again and (job := self._give_again(lambda job: job.refit or not spent)) is not None:
+        spent = self.spent
+        if again and (job := self.give_again(lambda job: job.refit or not spent)) is not None:
             return job
         if spent:
             return None
@@ -448,6 +448,9 @@ class Study(turns.InTurn):
 
     def refusal(self, fact: object) -> str | None:
         """Why the job that says `fact` has gone wrong by it; None if it has not."""
+        return self._refusal(fact)
+
+    def _refusal(self, fact: object) -> str | None:
         if isinstance(fact, Reported):
             return self.metrics.wrong(fact.score)
         if isinstance(fact, Completed):
@@ -458,6 +461,10 @@ class Study(turns.InTurn):
 
     def take(self, fact: Reported | Completed | Failed | Retried | Excused) -> bool:
         """Take what a worker says; False if it is nothing new. Durable only after `flush`."""
+        return self._take(fact)
+
+    def _take(self, fact: Reported | Completed | Failed | Retried | Excused) -> bool:
+        """As `take`, where the lock is held already: to take it again for each report would cost a tenth of it."""
         record = self.trials[fact.trial]
         job = record.job
         if job is None:
@@ -500,13 +507,6 @@ class Study(turns.InTurn):
             vars(self).update(kept)
             self._again = deque(self._running[trial] for trial in [*again, *wanted])
         return wanted
-
-    _hand_out, _take, _give_again, _refusal = (
-        hand_out,
-        take,
-        give_again,
-        refusal,
-    )  # for calls that have the lock already
 
     def refit(self, until: int | None = None) -> bool:
         """Have the best trial trained on to `until` (default: `max_resource`): the next `ask` gives that job.
@@ -572,9 +572,6 @@ class Study(turns.InTurn):
     @property
     def spent(self) -> bool:
         """Whether the total of resource is used up, or the target reached."""
-        return self._spent()
-
-    def _spent(self) -> bool:
         budget = self.budget
         return self.target_reached or (budget.resource is not None and self.resource_used >= budget.resource)
 
@@ -736,9 +733,9 @@ class Study(turns.InTurn):
 
         A study that is only looked at does not know whether its grid is at its end.
         """
-        if len(self._running) > (len(self._again) if self._spent() else 0):
+        if len(self._running) > (len(self._again) if self.spent else 0):
             return False
-        if self._spent():
+        if self.spent:
             return True
         return isinstance(self._decided()[0], Wait)
 

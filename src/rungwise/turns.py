@@ -8,7 +8,6 @@ call that would change the study, or read its file, is refused. What was known a
 from __future__ import annotations
 
 import functools
-import inspect
 import os
 import threading
 import weakref
@@ -62,34 +61,34 @@ def in_turn(*, looks: Collection[str]) -> Callable[[C], C]:
             if name.startswith("_"):
                 continue
             if isinstance(value, property):
-                setattr(cls, name, property(_with("_turn", value.fget), doc=value.__doc__))
+                setattr(cls, name, property(_look(value.fget), doc=value.__doc__))
             elif isinstance(value, FunctionType):  # neither a static method nor a class method
-                setattr(cls, name, _with("_turn" if name in looks else "_change", value))
+                setattr(cls, name, _look(value) if name in looks else _changing(value))
         return cls
 
     return decorate
 
 
-def _with(lock: str, function: Any) -> Any:
-    """`function`, holding the lock.
+def _look(function: Any) -> Any:
+    """`function`, one thread at a time."""
 
-    Written out with its own parameters, as `dataclasses` does: with *args and **kwargs it would cost twice as much,
-    and a report in memory takes 2 µs. So would `with` instead of the two calls (Python 3.11).
-    """
-    code = function.__code__
-    positional = code.co_varnames[: code.co_argcount]
-    keywords = code.co_varnames[code.co_argcount : code.co_argcount + code.co_kwonlyargcount]
-    if code.co_flags & (inspect.CO_VARARGS | inspect.CO_VARKEYWORDS):  # another decorator's, whose lock comes first
-        taken = given = "self, *args, **kwargs"
-    else:
-        taken = ", ".join([*positional, *(["*"] if keywords else []), *keywords])
-        given = ", ".join([*positional, *(f"{name}={name}" for name in keywords)])
-    names = {"function": function}
-    body = f"lock = self.{lock}\n lock.acquire()\n try: return function({given})\n finally: lock.release()"
-    exec(f"def call({taken}):\n {body}", names)  # noqa: S102  # nothing but our own names
-    call: Any = names["call"]
-    call.__defaults__, call.__kwdefaults__ = function.__defaults__, function.__kwdefaults__
-    return functools.wraps(function)(call)
+    @functools.wraps(function)
+    def call(self: InTurn, *args: Any, **kwargs: Any) -> Any:
+        with self._turn:
+            return function(self, *args, **kwargs)
+
+    return call
+
+
+def _changing(function: Any) -> Any:
+    """`function`, one thread at a time, and in no forked child."""
+
+    @functools.wraps(function)
+    def call(self: InTurn, *args: Any, **kwargs: Any) -> Any:
+        with self._change:
+            return function(self, *args, **kwargs)
+
+    return call
 
 
 class _Refusal:
@@ -98,14 +97,11 @@ class _Refusal:
     def __init__(self, owner: int) -> None:
         self._owner = owner
 
-    def acquire(self) -> NoReturn:
+    def __enter__(self) -> NoReturn:
         raise StudyError(
             f"this study belongs to process {self._owner}, from which this one (process {os.getpid()}) was forked: it "
             "would change a copy that nobody hears of; ask and report there, or open the study here"
         )
-
-    def __enter__(self) -> NoReturn:
-        self.acquire()
 
     def __exit__(self, *_: object) -> None:
         """Nobody gets in."""

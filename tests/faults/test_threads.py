@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 from collections import Counter
 from collections.abc import Callable
@@ -11,6 +12,7 @@ import pytest
 
 import rungwise as rw
 from rungwise.events import Extended
+from rungwise.sqlite import SQLiteLog
 
 SPACE = {"x": rw.Float(0, 1)}
 THREADS, TRIALS = 8, 400
@@ -138,26 +140,27 @@ def test_threads_close_while_others_report(tmp_path: Path) -> None:
 
 
 def test_a_fact_is_noted_as_a_whole_when_the_commit_is_followed_by_a_failure(tmp_path: Path) -> None:
-    study = rw.Study(SPACE, path=tmp_path / "study.db")
-    study._log._new = True  # the first facts are then put into the file itself, which fails here
-    execute = study._log._connection.execute
+    log = SQLiteLog(tmp_path / "study.db", writable=True)
+    assert list(log.read()) == []
+    connection = log._connection
 
     class Failing:
+        """Where the first facts, which are committed, are to be put into the file itself, the disk is full."""
+
         def __getattr__(self, name: str) -> object:
-            return getattr(study_connection, name)
+            return getattr(connection, name)
 
-        def execute(self, text: str, *rest: object) -> object:
+        def execute(self, text: str) -> object:
             if "wal_checkpoint" in text:
-                import sqlite3
-
                 raise sqlite3.OperationalError("database or disk is full")
-            return execute(text, *rest)
+            return connection.execute(text)
 
-    study_connection, study._log._connection = study._log._connection, Failing()
+    log._connection = Failing()
+    log.append(Extended(trials=3))
     with pytest.raises(rw.StudyError, match="disk is full"):
-        study.extend(trials=3)
-    study._log._new = False
-    study.extend(trials=4)
-    study.close()
-    facts = [fact for _, fact in rw.Study.open(tmp_path / "study.db").facts()]
-    assert facts[1:] == [Extended(trials=3), Extended(trials=4)]
+        log.flush()
+    log.append(Extended(trials=4))
+    log.flush()
+    assert [fact for _, fact in log.read()] == [Extended(trials=3), Extended(trials=4)]
+    log._connection = connection
+    log.close()

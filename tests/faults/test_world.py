@@ -124,8 +124,7 @@ def test_it_finds_that_a_second_writer_is_not_met(monkeypatch: pytest.MonkeyPatc
 
 
 def test_it_finds_that_a_forked_child_may_write(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(turns._Refusal, "acquire", lambda self: None)
-    monkeypatch.setattr(turns._Refusal, "release", lambda self: None, raising=False)
+    monkeypatch.setattr(turns._Refusal, "__enter__", lambda self: None)
     monkeypatch.setitem(CHANCE, "forked writer", 0.01)
     assert "a forked child used the study" in found_by()
 
