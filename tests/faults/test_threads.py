@@ -150,10 +150,10 @@ def test_a_fact_is_noted_as_a_whole_when_the_commit_is_followed_by_a_failure(tmp
         def __getattr__(self, name: str) -> object:
             return getattr(connection, name)
 
-        def execute(self, text: str) -> object:
+        def execute(self, text: str, *values: object) -> object:
             if "wal_checkpoint" in text:
                 raise sqlite3.OperationalError("database or disk is full")
-            return connection.execute(text)
+            return connection.execute(text, *values)
 
     log._connection = Failing()
     log.append(Extended(trials=3))
