@@ -15,6 +15,7 @@ import pytest
 
 import messages
 import rungwise as rw
+from rungwise import database
 from rungwise.events import Extended, Opened, Reported
 from rungwise.sqlite import SQLiteLog
 
@@ -451,3 +452,19 @@ def test_a_study_has_an_id_of_its_own_that_its_jobs_carry(tmp_path: Path) -> Non
     assert again.id == study_id, "it is no argument that a study is compared by"
     assert again.ask().study == study_id
     assert rw.Study({"x": rw.Float(0, 1)}).id, "in memory too"
+
+
+def test_a_long_study_is_written_and_read_to_its_end(tmp_path, monkeypatch) -> None:
+    """SQLite counts the steps of a statement over all rows and all times that it is used for; a limit must not."""
+    monkeypatch.setattr(database, "STEPS", 50_000)  # in proportion to 16,000 facts as the real one is to a million
+    path = tmp_path / "s.db"
+    study = rw.Study({"x": rw.Float(0, 1)}, "asha", path=path)
+    for total in range(1, 16_001):
+        study._log.append(Extended(trials=total))
+        if total % 50 == 0:
+            study.flush()
+    study.close()
+    assert sum(1 for _ in rw.Study.open(path).facts()) == 16_001
+    again = rw.Study.open(path, writable=True)
+    assert again.budget.trials == 16_000
+    again.close()

@@ -30,7 +30,7 @@ SELECT = "SELECT id, time, fact, digest FROM facts WHERE id > ? ORDER BY id LIMI
 
 LARGEST = 2**27  # bytes of a fact: a study begun from 100,000 trials of an earlier one needs a quarter of it
 PORTION = 2**24  # characters that are read at once, or a little more: a row
-STEPS = 5_000_000  # of SQLite's machine, in one statement; none of ours takes a hundredth of them
+STEPS = 5_000_000  # of SQLite's machine, in one statement; none that looks takes a hundredth of them
 
 Row = tuple[int, float, str, int]
 
@@ -38,15 +38,24 @@ Row = tuple[int, float, str, int]
 def connect(name: str, *, uri: bool = False, looks: bool = True, seconds: float = 5.0) -> sqlite3.Connection:
     """A connection that believes nothing that a file says of itself (https://www.sqlite.org/security.html).
 
-    It waits `seconds` for a lock. With `looks` it refuses to write.
+    It waits `seconds` for a lock. With `looks` it refuses to write, and a statement that takes long beyond reason ends.
+    One that writes has no such end: SQLite counts the steps of all rows that a statement is used for, and of all times
+    if it is kept, as Python does unless told otherwise.
     """
-    connection = sqlite3.connect(name, uri=uri, isolation_level=None, check_same_thread=False, timeout=seconds)
+    connection = sqlite3.connect(
+        name,
+        uri=uri,
+        isolation_level=None,
+        check_same_thread=False,
+        timeout=seconds,
+        cached_statements=0 if looks else 128,
+    )
     connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, LARGEST)
     connection.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
-    connection.set_progress_handler(lambda: 1, STEPS)
     connection.execute("PRAGMA trusted_schema = OFF")
     connection.execute("PRAGMA cell_size_check = ON")
     if looks:
+        connection.set_progress_handler(lambda: 1, STEPS)
         connection.execute("PRAGMA query_only = ON")
     return connection
 
