@@ -11,7 +11,9 @@ import math
 from collections.abc import Mapping
 from typing import Any, final
 
-from rungwise.events import Score
+import msgspec
+
+from rungwise.events import Raise, Raised, Score
 from rungwise.names import InputError, suggestion
 
 Loss = float | tuple[float, ...]
@@ -82,6 +84,17 @@ class Metrics:
         if isinstance(loss, tuple):
             return {name: sign * each for name, sign, each in zip(self.names, self._signs, loss, strict=True)}
         return self._signs[0] * loss
+
+    def raised(self, answer: Raise) -> Raised:
+        """The rise of a ceiling as a fact, its losses as scores; a loss that is not finite as None."""
+        broken = tuple(
+            msgspec.structs.replace(one, below=self._pair(one.below), top=self._pair(one.top)) for one in answer.broken
+        )
+        return Raised(**(msgspec.structs.asdict(answer) | {"broken": broken}))
+
+    def _pair(self, losses: tuple[float | None, float | None]) -> tuple[float | None, float | None]:
+        one, other = (None if loss is None or not math.isfinite(loss) else self.score(loss) for loss in losses)
+        return one, other
 
 
 def _loss(sign: float, score: Any) -> float:

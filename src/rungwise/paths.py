@@ -64,6 +64,11 @@ def trials_folder(real: Path) -> Path:
     return Path(f"{real}.trials")
 
 
+def trials_of(path: Path) -> Path:
+    """The same by the path that the user gave: beside the file that it leads to, if it is a link."""
+    return trials_folder(path.resolve() if path.is_symlink() else path)
+
+
 def refuse_leftovers(path: Path, real: Path) -> None:
     """Raise `StudyError` if `real` is not there, or empty, but what belongs to it is.
 

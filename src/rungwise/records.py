@@ -1,4 +1,4 @@
-"""What is known of a trial, of the best one, and how much may be spent. Plain values: `study` decides and fills them.
+"""What is known of a trial and of the best one, what may be spent, how long did it run? Plain values: `study` decides.
 
 Imports `events`, `metrics`, `names`, `values` and `checkpoints` only.
 """
@@ -11,7 +11,7 @@ from bisect import bisect_right
 from collections.abc import Iterable
 from itertools import accumulate
 from pathlib import Path
-from typing import Any
+from typing import Any, final
 
 import msgspec
 
@@ -220,3 +220,32 @@ class Budget(msgspec.Struct, frozen=True):
             self.seconds if seconds is None else real(seconds, "seconds"),
             self.target if target is None else real(target, "target"),
         )
+
+
+LONGEST_GAP = 3600.0
+"""Seconds between two facts: if it is longer, and nothing else is told, the clock was set meanwhile."""
+UNTOLD = 60.0
+"""The same in a session that tells how long it has run, which it does every half a minute (`Ran`)."""
+
+
+@final
+class RunningTime:
+    """For how long has a study been run? What its sessions told of it, and for the rest the time between facts."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self._told = 0.0  # of those what this session and those before it told, or what was known when it began
+        self._tells = False  # whether this session has told any
+
+    def opened(self) -> None:
+        """A session begins."""
+        self._told, self._tells = self.seconds, False
+
+    def told(self, seconds: float) -> None:
+        """The session has run for `seconds` more; the time between facts since it told last is part of that."""
+        self.seconds = self._told = self._told + seconds
+        self._tells = True
+
+    def between(self, before: float, time: float) -> None:
+        """Two facts of one session were noted at these times (Unix seconds); the clock may have been set meanwhile."""
+        self.seconds += min(max(0.0, time - before), UNTOLD if self._tells else LONGEST_GAP)

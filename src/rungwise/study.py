@@ -17,14 +17,13 @@ from typing import Any
 
 import msgspec
 
-from rungwise import checkpoints, explain, frames, peaks, replay, turns
+from rungwise import checkpoints, frames, peaks, replay, same_study, summary, turns
 from rungwise import trust as trusted
 from rungwise.blame import TOLD
 from rungwise.core import Scheduler, as_scheduler
 from rungwise.core.pareto import ParetoFront
 from rungwise.events import (
     Answer,
-    Broken,
     Completed,
     Config,
     Created,
@@ -47,28 +46,19 @@ from rungwise.events import (
     TakenBack,
     Wait,
 )
-from rungwise.kinds import by_kind
 from rungwise.log import Log, MemoryLog, StudyError, undone
 from rungwise.metrics import Metrics
 from rungwise.names import InputError, our_names
-from rungwise.paths import real_path, study_path
-from rungwise.records import Best, Budget, OnFront, TrialRecord, rung_results
+from rungwise.paths import real_path, study_path, trials_of
+from rungwise.records import Best, Budget, OnFront, RunningTime, TrialRecord, rung_results
 from rungwise.search import Searcher, as_searcher
 from rungwise.search.first import First
 from rungwise.search.intake import checked, is_ours, own
 from rungwise.space import Space, as_space
 from rungwise.sqlite import SQLiteLog
-from rungwise.values import as_score, copied, plain, same, whole
+from rungwise.values import as_score, copied, plain, whole
 from rungwise.version import __version__
-from rungwise.words import counted, shown, shown_lines
-
-LONGEST_GAP = 3600.0
-"""Seconds between two facts: if it is longer, and nothing else is told, the clock was set meanwhile."""
-UNTOLD = 60.0
-"""The same in a session that tells how long it has run, which it does every half a minute (`Ran`)."""
-
-REMEMBERED = ("earlier", "left_out")
-"""Settings of a searcher that say what an earlier study had come to when this one was begun; it may have gone on."""
+from rungwise.words import shown_lines
 
 
 @turns.in_turn(
@@ -163,7 +153,7 @@ class Study(turns.InTurn):
                     )
                 self._log.append(created)
             else:
-                found = self._compared(created, first[1])
+                found = same_study.agreed(self._path, created, first[1])
                 if not isinstance(searcher_given, Searcher):  # the log's order of parameters is the one that counts
                     space = Space.from_dict(found.space)
                     with replay.at(self._path, 1, InputError):
@@ -236,16 +226,11 @@ class Study(turns.InTurn):
         self.rises: list[Raised] = []
         self.resource_used = 0
         self.ended_well = 0  # jobs that came to their end
-        self.running_seconds = 0.0  # as the log tells
-        self._ran = 0.0  # those of them that are told, the others are the time between facts
-        self._tells = False  # whether this session has told any
+        self._time = RunningTime()
         self.temporary: object = None  # what keeps a temporary folder alive
         self.restarted: dict[int, Job] = {}  # jobs seen to train again what was trained before them
         self.interrupted = False  # whether the last run of it was stopped by Ctrl-C
-        self._folder: Path | None = None
-        if self._path is not None:
-            real = self._path.resolve() if self._path.is_symlink() else self._path
-            self._folder = Path(f"{real}.trials")
+        self._folder = None if self._path is None else trials_of(self._path)
         self._results: dict[int, tuple[float, int]] = {}  # level -> best loss there and its trial
         self._several: dict[int, ParetoFront] = {}  # level -> where there are several metrics, the best there
         self._completed: dict[int, int] = {}  # level -> jobs that ended there
@@ -277,30 +262,6 @@ class Study(turns.InTurn):
         config = None if full else self.searcher.propose([self.seed, len(self.trials)])
         return (answer, config) if config is not None else (self.scheduler.ask(more=False), None)
 
-    def _compared(self, wanted: Created, found: Fact) -> Created:
-        if not isinstance(found, Created):
-            raise StudyError(f"{self._path} does not begin as a study does; name another file")
-        for what in ("space", "mode", "score", "seed", "searcher", "scheduler"):
-            new, old = getattr(wanted, what), getattr(found, what)
-            if what == "searcher":
-                new, old = ({name: s[name] for name in s if name not in REMEMBERED} for s in (new, old))
-            if not same(new, old):
-                if isinstance(new, dict):
-                    name = next(key for key in [*new, *old] if not same(new.get(key), old.get(key)))
-                    what, new, old = f"{what}, {name!r}", new.get(name), old.get(name)
-                raise InputError(
-                    f"{self._path} is a study of another {what}: {old!r} there, {new!r} now; "
-                    "give it the same, or begin another file"
-                )
-        for what in ("function", "command"):
-            new, old = wanted.run.get(what), found.run.get(what)
-            if new is not None and old is not None and new != old:
-                raise InputError(
-                    f"{self._path} is a study of another {what}: {old!r} there, {new!r} now; begin another file, or, "
-                    f"if it has only moved, say: rungwise resume {self._path} --function FILE.py:NAME"
-                )
-        return found
-
     def _replay(self, facts: Iterator[tuple[float, Fact]]) -> None:
         before: float | None = None
         for number, (time, fact) in enumerate(facts, start=2):
@@ -312,7 +273,7 @@ class Study(turns.InTurn):
     def _replay_one(self, before: float | None, time: float, number: int, fact: Fact) -> float:
         """Apply `fact`, noted at `time`; the clock may have been set since the fact `before`."""
         if before is not None and type(fact) is not Opened:
-            self.running_seconds += min(max(0.0, time - before), UNTOLD if self._tells else LONGEST_GAP)
+            self._time.between(before, time)
         replay.apply(self, number, fact, self._apply)
         return time
 
@@ -421,7 +382,7 @@ class Study(turns.InTurn):
         if spent:
             return None
         while isinstance(answer := self._next(), Raise):
-            self._note(self._raised(answer))
+            self._note(self.metrics.raised(answer))
         answer, config = self._decided()
         if isinstance(answer, Promote):
             self._note(Promoted(answer.trial, answer.until, answer.rank, answer.size))
@@ -477,7 +438,7 @@ class Study(turns.InTurn):
             fact = Failed(fact.trial, wrong)
         self._note(fact)
         if isinstance(fact, Completed | Failed) and not job.refit and isinstance(answer := self._next(), Raise):
-            self._note(self._raised(answer))
+            self._note(self.metrics.raised(answer))
         return True
 
     def ran(self, seconds: float) -> None:
@@ -565,6 +526,11 @@ class Study(turns.InTurn):
             self._log.close()
 
     @property
+    def running_seconds(self) -> float:
+        """For how long the study has been run, in seconds, as far as its log tells."""
+        return self._time.seconds
+
+    @property
     def under_way(self) -> int:
         """How many jobs are out: given out, and not back."""
         return len(self._running) - len(self._again)
@@ -574,34 +540,6 @@ class Study(turns.InTurn):
         """Whether the total of resource is used up, or the target reached."""
         budget = self.budget
         return self.target_reached or (budget.resource is not None and self.resource_used >= budget.resource)
-
-    def _raised(self, answer: Raise) -> Raised:
-        """The rise as a fact, its losses as scores."""
-
-        def score(loss: float | None) -> float | None:
-            return self.metrics.score(loss) if loss is not None and math.isfinite(loss) else None
-
-        broken = tuple(
-            Broken(
-                b.position,
-                b.trial,
-                b.expected,
-                (score(b.below[0]), score(b.below[1])),
-                (score(b.top[0]), score(b.top[1])),
-            )
-            for b in answer.broken
-        )
-        return Raised(
-            answer.until,
-            answer.level,
-            answer.compared,
-            answer.gap,
-            answer.epsilon,
-            answer.positions,
-            broken,
-            answer.why,
-            answer.bracket,
-        )
 
     # -- facts -------------------------------------------------------------------------------------
 
@@ -643,8 +581,7 @@ class Study(turns.InTurn):
             record.attempts = 0
             self._again.append(record.job)
         elif type(fact) is Ran:
-            self.running_seconds = self._ran = self._ran + fact.seconds
-            self._tells = True
+            self._time.told(fact.seconds)
         elif type(fact) is Refitted:
             record = self.trials[fact.trial]
             self._run(record, self._job_of(record, fact.start, fact.until, refit=True), fact)
@@ -657,7 +594,7 @@ class Study(turns.InTurn):
             self._again = deque(self._running.values())  # their driver is gone
             self.how_before = self.how
             self._run_as(fact.run or self.how)
-            self._ran, self._tells = self.running_seconds, False
+            self._time.opened()
             self._tell(fact)
 
     def _job_of(self, record: TrialRecord, start: int, until: int, refit: bool = False) -> Job:
@@ -766,7 +703,7 @@ class Study(turns.InTurn):
                 self.trials[number].config,
                 self.metrics.score(self._several[level].losses[number]),
                 level,
-                None if self._folder is None else checkpoints.trial_folder(self._folder, number),
+                self._folder_of(number),
                 study=self.id,
             )
             for number in self.winners
@@ -787,8 +724,11 @@ class Study(turns.InTurn):
         asked = refit is None and self._refit_to is not None and record.job is None
         if asked and (level >= self._refit_to or self._past_its_best(record)):  # type: ignore[operator]
             refit, refit_score = level, score  # there was nothing to train
-        folder = None if self._folder is None else checkpoints.trial_folder(self._folder, number)
+        folder = self._folder_of(number)
         return Best(number, record.config, score, level, refit_score, refit, folder, study=self.id, peak=peak)
+
+    def _folder_of(self, trial: int) -> Path | None:
+        return None if self._folder is None else checkpoints.trial_folder(self._folder, trial)
 
     @property
     def folder(self) -> Path | None:
@@ -811,22 +751,8 @@ class Study(turns.InTurn):
 
     def rungs(self) -> list[tuple[int, int, int, float | None]]:
         """A row a level that has results, from the top: level, completed, running to it, best score."""
-        towards: dict[int, int] = {}
-        for job in self._running.values():
-            if not job.refit:
-                towards[job.until] = towards.get(job.until, 0) + 1
-        rows = []
-        for level in sorted({*self._completed, *towards}, reverse=True):
-            best = self._results.get(level)
-            rows.append(
-                (
-                    level,
-                    self._completed.get(level, 0),
-                    towards.get(level, 0),
-                    None if best is None else self.metrics.score(best[0]),
-                )
-            )
-        return rows
+        best = {level: self.metrics.score(loss) for level, (loss, _) in self._results.items()}
+        return summary.rungs(self._completed, self._running.values(), best)
 
     def rows(self, *, reports: bool = False) -> list[dict[str, Any]]:
         """A dict a trial (with the score that counts: its last, or its best), or with `reports` one a report.
@@ -834,28 +760,7 @@ class Study(turns.InTurn):
         Keys: trial, state, resource, score (score.NAME for each of several metrics), seconds, refit (only with
         `reports`), and config.NAME for each parameter that exists under the values of the others.
         """
-        rows = []
-        for record in self.trials:
-            head = {"trial": record.number, "state": record.state}
-            values = record.config
-            config = {f"config.{name}": values[name] for name in self.space if name in values}
-            if not reports:
-                seconds = None if record.score is None else record.seconds_used
-                told = {"resource": record.resource, **self._scores(record.score), "seconds": seconds}
-                rows.append({**head, **told, "failure": record.failure, **config})
-                continue
-            times = record.seconds
-            for refit, scores in ((False, record.reports), (True, record.refit)):
-                for resource, score in scores.items():
-                    seconds = None if refit else times[resource]
-                    told = {"resource": resource, **self._scores(score), "seconds": seconds, "refit": refit}
-                    rows.append({**head, **told, **config})
-        return rows
-
-    def _scores(self, score: Any) -> dict[str, Any]:
-        if not self.metrics.names:
-            return {"score": score}
-        return {f"score.{name}": None if score is None else score[name] for name in self.metrics.names}
+        return summary.rows(self, reports=reports)
 
     def rung_results(self, score: str | None = None) -> list[dict[str, Any]]:
         """A dict a trial that has ended a job: "config", and "results", [level, loss] at the rungs that it completed.
@@ -875,31 +780,7 @@ class Study(turns.InTurn):
 
     def explain(self) -> str:
         """Why the study stands where it stands: each rise of the ceiling, failures, the best trial."""
-        lines = [*explain.rises(self.rises), *explain.ceilings(self.scheduler, self.rises)]
-        failed = [record for record in self.trials if record.failure is not None]
-        if failed:
-            lines.append(
-                f"{len(failed)} of {counted(len(self.trials), 'trial')} failed, "
-                f"the last (trial {failed[-1].number}): {shown(failed[-1].failure)}"
-            )
-            kinds = by_kind((record.number, record.failure or "") for record in failed)
-            lines += [
-                f"  {one.count} like trial {one.trial}: {shown(one.reason)}" for one in kinds[:10] if len(kinds) > 1
-            ]
-        if self.metrics.names:
-            front = self.front
-            lines.append(f"{counted(len(front), 'trial')} on the Pareto front, at the highest rung with a result")
-            lines += [f"  trial {one.number} at {one.resource}: {explain.numbers(one.scores)}" for one in front]
-        elif self.has_best:
-            best = self.best
-            lines.append(
-                f"trial {best.number} is the best: {explain.standing(best.score, best.resource, best.peak)}, "
-                "the highest rung with a result"
-            )
-            if (failure := self.trials[best.number].refit_failure) is not None:
-                lines.append(f"its refit failed: {shown(failure)}")
-            lines += peaks.remarks(self.trials[best.number], self.trials, self.metrics)
-        return "\n".join(lines)
+        return summary.story(self)
 
 
 def _handed(job: Job) -> Job:

@@ -14,7 +14,7 @@ import pytest
 
 from faults import world
 from faults.world import CHANCE, InvariantBroken, folder, live
-from rungwise import blame, checkpoints, database, study, turns
+from rungwise import blame, checkpoints, database, records, turns
 from rungwise.executors import Message, Said
 from rungwise.hold import Hold
 from rungwise.inbox import Inbox
@@ -135,7 +135,7 @@ def test_it_finds_that_nobody_notices_when_the_study_vanishes(monkeypatch: pytes
 
 
 def test_it_finds_that_a_clock_that_is_set_spends_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(study, "LONGEST_GAP", float("inf"))
+    monkeypatch.setattr(records, "LONGEST_GAP", float("inf"))
     assert "it has run for" in found_by()
 
 

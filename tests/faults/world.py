@@ -39,8 +39,9 @@ from rungwise.events import Completed, Fact, Failed, Job, Opened, Promote, Promo
 from rungwise.executors import Broke, Message, Said
 from rungwise.log import StudyError
 from rungwise.loop import drive
+from rungwise.records import LONGEST_GAP
 from rungwise.sqlite import SQLiteLog
-from rungwise.study import LONGEST_GAP, Study
+from rungwise.study import Study
 from rungwise.trial import Trial
 
 TRIALS, TOP, WORKERS, RETRIES = 8, 9, 3, 2

@@ -1,0 +1,97 @@
+"""What does a study say of itself? A row a trial or report, a row a rung, and in words why it stands where it stands.
+
+What `Study.rows`, `Study.rungs` and `Study.explain` give; nothing here decides anything. May import what `study` may.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from rungwise import explain, peaks
+from rungwise.events import Job
+from rungwise.frames import CONFIG
+from rungwise.kinds import by_kind
+from rungwise.metrics import Metrics
+from rungwise.words import counted, shown
+
+if TYPE_CHECKING:
+    from rungwise.study import Study
+
+KINDS_SHOWN = 10
+"""So many kinds of failures are told one by one: the most frequent."""
+
+
+def rungs(
+    completed: Mapping[int, int], running: Iterable[Job], best: Mapping[int, float]
+) -> list[tuple[int, int, int, float | None]]:
+    """A row a level, from the top: level, how many `completed` it, are `running` to it, and the `best` score there.
+
+    >>> rungs({1: 3, 3: 1}, [Job(0, {}, 3, 9)], {1: 0.5, 3: 0.2})
+    [(9, 0, 1, None), (3, 1, 0, 0.2), (1, 3, 0, 0.5)]
+    """
+    towards = Counter(job.until for job in running if not job.refit)
+    levels = sorted({*completed, *towards}, reverse=True)
+    return [(level, completed.get(level, 0), towards[level], best.get(level)) for level in levels]
+
+
+def rows(study: Study, *, reports: bool) -> list[dict[str, Any]]:
+    """A dict a trial of `study`, or with `reports` one a report; see `Study.rows`."""
+    rows = []
+    for record in study.trials:
+        values = record.config
+        head = {"trial": record.number, "state": record.state}
+        config = {f"{CONFIG}{name}": values[name] for name in study.space if name in values}
+        if not reports:
+            seconds = None if record.score is None else record.seconds_used
+            told = {"resource": record.resource, **_scores(study.metrics, record.score), "seconds": seconds}
+            rows.append({**head, **told, "failure": record.failure, **config})
+            continue
+        times = record.seconds
+        for refit, scores in ((False, record.reports), (True, record.refit)):
+            for resource, score in scores.items():
+                seconds = None if refit else times[resource]
+                told = {"resource": resource, **_scores(study.metrics, score), "seconds": seconds, "refit": refit}
+                rows.append({**head, **told, **config})
+    return rows
+
+
+def _scores(metrics: Metrics, score: Any) -> dict[str, Any]:
+    if not metrics.names:
+        return {"score": score}
+    return {f"score.{name}": None if score is None else score[name] for name in metrics.names}
+
+
+def story(study: Study) -> str:
+    """Each rise of the ceiling, the failures by kind, and the answer: what `Study.explain` gives."""
+    lines = [*explain.rises(study.rises), *explain.ceilings(study.scheduler, study.rises), *_failures(study)]
+    if study.metrics.names:
+        front = study.front
+        lines.append(f"{counted(len(front), 'trial')} on the Pareto front, at the highest rung with a result")
+        lines += [f"  trial {one.number} at {one.resource}: {explain.numbers(one.scores)}" for one in front]
+    elif study.has_best:
+        best = study.best
+        record = study.trials[best.number]
+        lines.append(
+            f"trial {best.number} is the best: {explain.standing(best.score, best.resource, best.peak)}, "
+            "the highest rung with a result"
+        )
+        if record.refit_failure is not None:
+            lines.append(f"its refit failed: {shown(record.refit_failure)}")
+        lines += peaks.remarks(record, study.trials, study.metrics)
+    return "\n".join(lines)
+
+
+def _failures(study: Study) -> list[str]:
+    """How many trials failed, the last reason, and where there are several kinds of them the most frequent."""
+    failed = [(record.number, record.failure) for record in study.trials if record.failure is not None]
+    if not failed:
+        return []
+    trial, reason = failed[-1]
+    trials = counted(len(study.trials), "trial")
+    lines = [f"{len(failed)} of {trials} failed, the last (trial {trial}): {shown(reason)}"]
+    kinds = by_kind(failed)
+    if len(kinds) > 1:
+        lines += [f"  {one.count} like trial {one.trial}: {shown(one.reason)}" for one in kinds[:KINDS_SHOWN]]
+    return lines
