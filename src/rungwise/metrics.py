@@ -53,6 +53,14 @@ class Metrics:
         self.best = score == "best"
         self._signs = tuple(-1.0 if each == "max" else 1.0 for each in given)
 
+    def check(self, scheduler: Any) -> None:
+        """Raise `InputError` if there are several metrics and `scheduler` is for one."""
+        if self.names and not getattr(scheduler, "several_metrics", False):
+            raise InputError(
+                f"the scheduler {scheduler.name!r} is for one metric, this study has {', '.join(self.names)}; "
+                "with several take 'pasha', 'asha', 'async-hyperband' or 'full'"
+            )
+
     def wrong(self, score: object) -> str | None:
         """What is wrong with a score's shape, or None."""
         if not self.names:

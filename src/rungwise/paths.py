@@ -88,13 +88,26 @@ def refuse_leftovers(path: Path, real: Path) -> None:
     left = []
     if wal.exists() and wal.stat().st_size:
         left.append(f"{wal} holds the newest facts")
-    if folder.is_dir() and any(folder.glob("[0-9]*")):
+    if _holds_checkpoints(folder):
         left.append(f"{folder} holds the checkpoints")
     if left:
         raise StudyError(
             f"{path} holds no facts, though {' and '.join(left)} of a study: put the file back (nothing has been "
             f"touched), or move {'these' if len(left) > 1 else 'that'} away to begin anew"
         )
+
+
+def refuse_checkpoints(path: Path | None, folder: Path) -> None:
+    """Raise `StudyError` if `folder` holds checkpoints, of a study whose file `path` holds no facts."""
+    if _holds_checkpoints(folder):
+        raise StudyError(
+            f"{path} holds no facts, though {folder} holds the checkpoints of a study: put the file back, or move that "
+            "folder away to begin anew"
+        )
+
+
+def _holds_checkpoints(folder: Path) -> bool:
+    return folder.is_dir() and any(folder.glob("[0-9]*"))
 
 
 def part_of(real: Path, target: Path) -> bool:

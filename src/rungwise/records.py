@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from array import array
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import accumulate
 from pathlib import Path
 from typing import Any, final
@@ -16,7 +16,7 @@ from typing import Any, final
 import msgspec
 
 from rungwise import checkpoints
-from rungwise.events import Config, Job, Score
+from rungwise.events import Completed, Config, Job, Reported, Score
 from rungwise.metrics import Metrics
 from rungwise.names import InputError
 from rungwise.values import copied, real, whole
@@ -115,6 +115,29 @@ class TrialRecord(msgspec.Struct):
             peak = peak if counted is before else resource
         end = max(self.refit, default=None)
         return end, None if end is None else counted, peak if metrics.best else None
+
+
+def refusal(fact: Reported | Completed, records: Sequence[TrialRecord], metrics: Metrics) -> str | None:
+    """Why the job that says `fact` has gone wrong by it: a score of another shape, or no report; None if it has not."""
+    if isinstance(fact, Reported):
+        return metrics.wrong(fact.score)
+    record = records[fact.trial]
+    if (job := record.job) is not None and record.noted(job) <= job.start:
+        return f"its job from {job.start} to {job.until} ended without a report"
+    return None
+
+
+def to_take_back(records: Iterable[TrialRecord], wanted: Iterable[int] | None) -> list[int]:
+    """The numbers of the `wanted` trials in order (None: of all that have failed), or `InputError` if one has not."""
+    failed = [record.number for record in records if record.job is None and record.has_failed]
+    if wanted is None:
+        return failed
+    numbers = sorted({whole(trial, "a trial's number") for trial in wanted})
+    for trial in numbers:
+        if trial not in failed:
+            there = f"; those that have: {', '.join(map(str, failed[:20]))}" if failed else ""
+            raise InputError(f"trial {trial} has not failed{there}")
+    return numbers
 
 
 def rung_results(records: Iterable[TrialRecord], levels: Iterable[int], metrics: Metrics) -> list[dict[str, Any]]:

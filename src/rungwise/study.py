@@ -49,8 +49,8 @@ from rungwise.events import (
 from rungwise.log import Log, MemoryLog, StudyError, undone
 from rungwise.metrics import Metrics
 from rungwise.names import InputError, our_names
-from rungwise.paths import real_path, study_path, trials_of
-from rungwise.records import Best, Budget, OnFront, RunningTime, TrialRecord, rung_results
+from rungwise.paths import real_path, refuse_checkpoints, study_path, trials_of
+from rungwise.records import Best, Budget, OnFront, RunningTime, TrialRecord, refusal, rung_results, to_take_back
 from rungwise.search import Searcher, as_searcher
 from rungwise.search.first import First
 from rungwise.search.intake import checked, is_ours, own
@@ -109,7 +109,7 @@ class Study(turns.InTurn):
         run: dict[str, Any] | None = None,
     ) -> None:
         mode = dict(mode) if isinstance(mode, Mapping) else mode
-        Metrics(mode, score)
+        metrics = Metrics(mode, score)
         if whole(seed, "seed") < 0:
             raise InputError(f"seed must be 0 or more, not {seed!r}")
         space = as_space(space)
@@ -119,11 +119,7 @@ class Study(turns.InTurn):
         if leads:
             lead = First(space, points=initial, earlier=_earlier(warm_start, mode, score))
             settings = lead.settings() | {"searcher": settings}
-        if isinstance(mode, dict) and not getattr(scheduler, "several_metrics", False):
-            raise InputError(
-                f"the scheduler {scheduler.name!r} is for one metric, this study has {', '.join(mode)}; "
-                "with several take 'pasha', 'asha', 'async-hyperband' or 'full'"
-            )
+        metrics.check(scheduler)
         created = Created(
             space.to_dict(),
             {"name": scheduler.name, **scheduler.settings()},
@@ -146,11 +142,8 @@ class Study(turns.InTurn):
                 if leads:
                     searcher = as_searcher({**settings, "searcher": searcher}, space)
                 self._set_up(created, space, scheduler, searcher)
-                if self._folder is not None and self._folder.is_dir() and any(self._folder.glob("[0-9]*")):
-                    raise StudyError(
-                        f"{self._path} holds no facts, though {self._folder} holds the checkpoints of a study: put the "
-                        "file back, or move that folder away to begin anew"
-                    )
+                if self._folder is not None:
+                    refuse_checkpoints(self._path, self._folder)
                 self._log.append(created)
             else:
                 found = same_study.agreed(self._path, created, first[1])
@@ -209,6 +202,10 @@ class Study(turns.InTurn):
     def _begin(self, log: Log, *, writable: bool) -> None:
         self._log = log
         self._writable = writable
+        self._folder = None if self._path is None else trials_of(self._path)
+        self.temporary: object = None  # what keeps a temporary folder alive
+        self.restarted: dict[int, Job] = {}  # jobs seen to train again what was trained before them
+        self.interrupted = False  # whether the last run of it was stopped by Ctrl-C
         self.begin()
 
     def _set_up(self, created: Created, space: Space, scheduler: Scheduler, searcher: Searcher) -> None:
@@ -227,10 +224,6 @@ class Study(turns.InTurn):
         self.resource_used = 0
         self.ended_well = 0  # jobs that came to their end
         self._time = RunningTime()
-        self.temporary: object = None  # what keeps a temporary folder alive
-        self.restarted: dict[int, Job] = {}  # jobs seen to train again what was trained before them
-        self.interrupted = False  # whether the last run of it was stopped by Ctrl-C
-        self._folder = None if self._path is None else trials_of(self._path)
         self._results: dict[int, tuple[float, int]] = {}  # level -> best loss there and its trial
         self._several: dict[int, ParetoFront] = {}  # level -> where there are several metrics, the best there
         self._completed: dict[int, int] = {}  # level -> jobs that ended there
@@ -409,16 +402,7 @@ class Study(turns.InTurn):
 
     def refusal(self, fact: object) -> str | None:
         """Why the job that says `fact` has gone wrong by it; None if it has not."""
-        return self._refusal(fact)
-
-    def _refusal(self, fact: object) -> str | None:
-        if isinstance(fact, Reported):
-            return self.metrics.wrong(fact.score)
-        if isinstance(fact, Completed):
-            record = self.trials[fact.trial]
-            if (job := record.job) is not None and record.noted(job) <= job.start:
-                return f"its job from {job.start} to {job.until} ended without a report"
-        return None
+        return refusal(fact, self.trials, self.metrics) if isinstance(fact, Reported | Completed) else None
 
     def take(self, fact: Reported | Completed | Failed | Retried | Excused) -> bool:
         """Take what a worker says; False if it is nothing new. Durable only after `flush`."""
@@ -434,7 +418,7 @@ class Study(turns.InTurn):
             if fact.resource <= job.start and not job.refit:
                 self.restarted[fact.trial] = job
             return False
-        if isinstance(fact, Reported | Completed) and (wrong := self._refusal(fact)) is not None:
+        if isinstance(fact, Reported | Completed) and (wrong := refusal(fact, self.trials, self.metrics)) is not None:
             fact = Failed(fact.trial, wrong)
         self._note(fact)
         if isinstance(fact, Completed | Failed) and not job.refit and isinstance(answer := self._next(), Raise):
@@ -451,21 +435,14 @@ class Study(turns.InTurn):
         The study is then as if they had never failed, and each goes on from its newest checkpoint. The numbers
         of the trials, in order. Raises `InputError` for a trial that has not failed.
         """
-        failed = [record.number for record in self.trials if record.job is None and record.has_failed]
-        wanted = failed if trials is None else sorted({whole(trial, "a trial's number") for trial in trials})
-        for trial in wanted:
-            if trial not in failed:
-                there = f"; those that have: {', '.join(map(str, failed[:20]))}" if failed else ""
-                raise InputError(f"trial {trial} has not failed{there}")
+        wanted = to_take_back(self.trials, trials)
         if wanted:
             self._check_writable()
             again = [job.trial for job in self._again]
-            kept = {name: getattr(self, name) for name in ("_folder", "temporary", "restarted", "how_before")}
             for trial in wanted:
                 self._log.append(TakenBack(trial))
             self._log.flush()
             self._begin_anew()
-            vars(self).update(kept)
             self._again = deque(self._running[trial] for trial in [*again, *wanted])
         return wanted
 
@@ -697,16 +674,10 @@ class Study(turns.InTurn):
         if not self.metrics.names:
             raise StudyError("this study has one metric: study.best is its answer")
         level = max(self._several, default=0)
+        scores = {number: self.metrics.score(self._several[level].losses[number]) for number in self.winners}
         return [
-            OnFront(
-                number,
-                self.trials[number].config,
-                self.metrics.score(self._several[level].losses[number]),
-                level,
-                self._folder_of(number),
-                study=self.id,
-            )
-            for number in self.winners
+            OnFront(number, self.trials[number].config, score, level, self._folder_of(number), study=self.id)
+            for number, score in scores.items()
         ]
 
     @property
