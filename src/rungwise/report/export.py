@@ -12,6 +12,8 @@ from typing import Any
 
 from rungwise.frames import CONFIG, columns, mixed, parquet
 from rungwise.names import InputError
+from rungwise.paths import part_of, real_path
+from rungwise.report.target import in_place_of
 from rungwise.study import Study
 from rungwise.words import shown_json
 
@@ -32,17 +34,24 @@ def export(study: Study, path: Path, *, reports: bool) -> None:
     values. In CSV, text that a spreadsheet could take for a formula gets an apostrophe before it, also where it would
     begin another cell in a program that separates them otherwise.
 
-    Raises `InputError` for another ending and for what Parquet has no place for, `StudyError` if Parquet's packages
+    An older file is replaced when the new one is whole. Raises `InputError` for another ending, for a file that is the
+    study itself or a part of it, and for what Parquet has no place for, `StudyError` if Parquet's packages
     are not installed.
     """
     if path.suffix not in FORMATS:
         raise InputError(f"{path} must end with {', '.join(FORMATS)}")
-    rows = study.rows(reports=reports)
-    if path.suffix == ".parquet":
+    if study.path is not None and part_of(real_path(study.path), path):
+        raise InputError(f"{path} is the study {study.path} itself, or a part of it; name another file")
+    with in_place_of(path) as part:
+        _write(study, part, path.suffix, study.rows(reports=reports))
+
+
+def _write(study: Study, path: Path, suffix: str, rows: list[dict[str, Any]]) -> None:
+    if suffix == ".parquet":
         parquet(rows, study.space, path)
         return
     rows = [{key: value if key.startswith(CONFIG) else _finite(value) for key, value in row.items()} for row in rows]
-    if path.suffix == ".json":
+    if suffix == ".json":
         text = json.dumps(rows, indent=1, ensure_ascii=False)
         path.write_text(text, encoding="utf-8", errors="backslashreplace")  # \ud800 is JSON for half a character
         return

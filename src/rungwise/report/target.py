@@ -1,0 +1,38 @@
+"""Where is a report written, so that one that fails destroys nothing? Beside its place, and then into it, whole."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+
+@contextlib.contextmanager
+def in_place_of(path: Path) -> Iterator[Path]:
+    """The file to write in place of `path`, which becomes it if nothing is raised; a link stays, and leads to it.
+
+    The permissions are those of the file that was there. What is no file (a pipe, a device) is written at once.
+    """
+    real = path.resolve()
+    try:
+        mode = real.stat().st_mode
+    except FileNotFoundError:
+        mode = None
+    if mode is not None and not stat.S_ISREG(mode):
+        yield real
+        return
+    part = real.with_name(f".{secrets.token_hex(8)}.part")
+    try:
+        os.close(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666))
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from None  # the name that was given
+    try:
+        if mode is not None:
+            part.chmod(stat.S_IMODE(mode))
+        yield part
+        part.replace(real)
+    finally:
+        part.unlink(missing_ok=True)
