@@ -10,15 +10,23 @@ import os
 import shutil
 import sqlite3
 import tempfile
+import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import TracebackType
+from typing import TypeVar
 
 from rungwise import database
 from rungwise.database import Row
 from rungwise.log import StudyError
 
 TRIES = 20  # at a file that changes under the reader's eyes: a driver begins, or ends
+PAUSE = 0.02  # seconds before another try
+PASSING = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PROTOCOL)
+"""What SQLite says while the driver makes, or takes away, the files that a reader may not make."""
 
+T = TypeVar("T")
 State = tuple[int, int, int, int | None, bool]
 
 
@@ -49,21 +57,26 @@ class View:
 
     def rows_after(self, number: int) -> list[Row]:
         """The next facts after `number`; none if there are no more."""
-        for left in reversed(range(TRIES)):
-            before = self._state()
-            try:
-                rows = database.rows_after(self._connection or self._open(), number)
-                if self._seen in (None, self._state()):
-                    return rows
-            except (sqlite3.Error, OSError, StudyError):
-                if not left or before == self._state():
-                    raise
-            self._close()  # it changed meanwhile: look again
-        raise StudyError(f"{self._path} cannot be read: it changes all the time")
+        return self._looked(partial(database.rows_after, number=number))
 
     def size(self) -> int:
         """The bytes that the file has, what is not yet in its main part too."""
-        return database.size(self._connection or self._open())
+        return self._looked(database.size)
+
+    def _looked(self, look: Callable[[sqlite3.Connection], T]) -> T:
+        """What `look` finds, tried again while the file changes under it."""
+        for left in reversed(range(TRIES)):
+            before = self._state()
+            try:
+                found = look(self._connection or self._open())
+                if self._seen in (None, self._state()):
+                    return found
+            except (sqlite3.Error, OSError, StudyError) as error:
+                if not left or (before == self._state() and not _passing(error)):
+                    raise
+                time.sleep(PAUSE)
+            self._close()  # it changed meanwhile: look again
+        raise StudyError(f"{self._path} cannot be read: it changes all the time")
 
     def _state(self) -> State:
         try:
@@ -120,3 +133,8 @@ class View:
     def _close(self) -> None:
         self._connection = None
         self._stack.close()
+
+
+def _passing(error: Exception) -> bool:
+    """Whether it may be gone at the next look, though the files look as they did."""
+    return isinstance(error, sqlite3.Error) and getattr(error, "sqlite_errorcode", 0) & 0xFF in PASSING
