@@ -46,9 +46,9 @@ def test_bytes_grow_with_the_reports_and_not_with_their_square(tmp_path: Path, m
     written = 0
 
     class Counted(History):  # type: ignore[misc]  # final for others
-        def head(self, resource: int, owner: Identity) -> checkpoints.Head:
+        def head(self, resource: int, owner: Identity, score: float | None = None) -> checkpoints.Head:
             nonlocal written
-            head = super().head(resource, owner)
+            head = super().head(resource, owner, score)
             written += len(checkpoints.msgspec.json.encode(head))
             return head
 

@@ -68,7 +68,12 @@ def rewritten(path: Path, change: Callable[[Fact], Fact | list[Fact]]) -> None:
     facts = list(log.read())
     log.close()
     path.unlink()
+    trials, aside = Path(f"{path}.trials"), Path(f"{path}.aside")
+    if trials.exists():  # no study is begun beside another's checkpoints
+        trials.rename(aside)
     new = SQLiteLog(path, writable=True)
+    if aside.exists():
+        aside.rename(trials)
     list(new.read())
     for time, fact in facts:
         changed = change(fact)
