@@ -109,7 +109,14 @@ def test_only_run_and_what_it_is_made_of_read_the_clock() -> None:
         for m in MODULES
         if re.search(r"\b(time|clock)\.(time|monotonic|perf_counter|sleep)\b", (SOURCE / f"{m}.py").read_text())
     }
-    assert readers == {"run", "trial", "executors/local", "report/live", "sqlite", "view"}  # the last one waits a moment
+    assert readers == {
+        "run",
+        "trial",
+        "executors/local",
+        "report/live",
+        "sqlite",
+        "view",
+    }  # the last one waits a moment
 
 
 def test_the_reading_path_stays_short() -> None:

@@ -48,6 +48,23 @@ def test_a_finished_study_that_is_run_again_says_so_and_warns_of_a_changed_funct
     assert "has changed" not in run(tmp_path, "2 / epoch"), "it is said when it changes"
 
 
+def test_resume_says_once_that_the_function_has_changed(tmp_path: Path) -> None:
+    def rungwise(*arguments: str, score: str) -> str:
+        text = f"def train(trial):\n    for epoch in trial:\n        trial.report({score})\n"
+        (tmp_path / "train.py").write_text(text)
+        command = [sys.executable, "-c", "from rungwise.cli import main; main()", *arguments]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, done.stderr
+        return done.stderr
+
+    space = '{"x": {"type": "float", "low": 0, "high": 1}}'
+    options = ["--space", space, "--mode", "min", "--trials", "3", "--max-resource", "3", "--study", "s.db"]
+    rungwise("tune", "train.py:train", *options, score="1 / epoch")
+    assert "has changed" in rungwise("resume", "s.db", "--trust", score="2 / epoch")
+    assert "has changed" not in rungwise("resume", "s.db", "--trust", score="2 / epoch")
+    assert "has changed" in rungwise("resume", "s.db", "--trust", score="3 / epoch")
+
+
 class Model:
     def train(self, trial: rw.Trial) -> None:
         trial.report(1)

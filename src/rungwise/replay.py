@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rungwise.core import Scheduler, as_scheduler
+from rungwise.core.stopping import StoppingASHA
 from rungwise.events import (
     Completed,
     Created,
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 
 UNFIT = (ArithmeticError, AssertionError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 """What may be raised where data are not of the form or the size that they should have."""
+NO_END = 2**53  # more than any resource that was trained to
 SHOWN = 300  # characters of what is wrong: values in a file may be of any length
 
 
@@ -76,6 +78,8 @@ def misfit(study: Study, fact: Fact) -> str | None:
         return None if fact.bracket >= 0 and whole(fact.until, "a level") > 0 else "it raises no rung"
     if isinstance(fact, Extended):
         study.budget.changed(fact.trials, fact.resource, fact.seconds, fact.target)
+        if fact.target is not None and study.metrics.names:
+            return "a target is for one metric"
     return "a study begins once" if isinstance(fact, Created) else None
 
 
@@ -94,13 +98,18 @@ def made_of(created: Created, path: Path, ask: Ask | None) -> tuple[Space, Sched
     """What the study `path` is made of: to look at, or to go on with if `ask` agrees to what that imports."""
     with at(path, 1):
         space = Space.from_dict(created.space, tried=ask is not None)
-        scheduler, names = as_scheduler(created.scheduler), named(created.searcher)
+        scheduler, names = as_scheduler(created.scheduler, _no_end(created, looks=ask is None)), named(created.searcher)
     if ask is None:
         return space, scheduler, LookedAt(space, created.searcher)
     if names:
         ask(Named(path, created, names))
     with at(path, 1, InputError):  # an extra that is not installed is not the file's fault
         return space, scheduler, as_searcher(created.searcher, space)
+
+
+def _no_end(created: Created, *, looks: bool) -> int | None:
+    """The maximum by which a study of stopping ASHA is looked at that has none, as earlier versions let it."""
+    return NO_END if looks and created.scheduler.get("name") == StoppingASHA.name else None
 
 
 def apply(study: Study, number: int, fact: Fact, change: Callable[[Fact], None]) -> None:

@@ -1,4 +1,4 @@
-"""A study on real time: your function, local processes, a file, Ctrl-C. The only reader of the clock."""
+"""A study on real time: your function, local processes, a file, Ctrl-C; limits in seconds are kept here."""
 
 from __future__ import annotations
 
@@ -418,6 +418,8 @@ class _Session:
                 "warning: the source of the function has changed since this study was begun: what it found before is "
                 "the old one's, and is not trained again; if it can no longer be compared, begin another study file"
             )
+        if before and now and self.study.how.get("source") != now:  # so that it is said once
+            self.study.run_as(self.study.how | {"source": now})
 
     def may_give_out(self) -> bool:
         return not self.interrupted and (self._refits or self._over() is None)

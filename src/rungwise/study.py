@@ -10,7 +10,6 @@ from __future__ import annotations
 import copy
 import math
 import secrets
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -228,10 +227,10 @@ class Study(turns.InTurn):
         self._several: dict[int, ParetoFront] = {}  # level -> where there are several metrics, the best there
         self._completed: dict[int, int] = {}  # level -> jobs that ended there
         self._running: dict[int, Job] = {}
-        self._again: deque[Job] = deque()  # to be given out once more
+        self._again: dict[int, Job] = {}  # to be given out once more, in this order
         self._shelved: dict[int, Job] = {}  # whose failure will have been taken back
         self.failures: list[tuple[int, str]] = []  # (trial, reason) in their order, refits too
-        self.target_reached = False
+        self._lowest = math.inf  # the least loss reported; where there is one metric
         self._tell(created)
         self._answer: Answer | None = None  # what the scheduler says until it is told something
 
@@ -285,10 +284,9 @@ class Study(turns.InTurn):
     def _shelve(self, fact: Fact) -> None:
         """The job failed, as it seemed then: nobody does it, and nobody is told."""
         assert isinstance(fact, Failed)
-        job = self._shelved[fact.trial] = self._running.pop(fact.trial)
+        self._shelved[fact.trial] = self._running.pop(fact.trial)
         self.trials[fact.trial].job = None
-        if job in self._again:
-            self._again.remove(job)
+        self._again.pop(fact.trial, None)
 
     # -- asking and telling -------------------------------------------------------------------------
 
@@ -388,17 +386,15 @@ class Study(turns.InTurn):
 
     def give_again(self, which: Callable[[Job], bool]) -> Job | None:
         """The next job that was given out before, and that nobody does now, of those of which `which` is true."""
-        for job in self._again:
+        for job in self._again.values():
             if which(job):
-                self._again.remove(job)
+                del self._again[job.trial]
                 return _handed(msgspec.structs.replace(job, reported=self.trials[job.trial].noted(job)))
         return None
 
     def put_back(self, trial: int) -> None:
         """The job of `trial` has paused, or broke off though nothing is wrong with it: nobody does it now."""
-        job = self._running[trial]
-        if job not in self._again:
-            self._again.append(job)
+        self._again.setdefault(trial, self._running[trial])
 
     def refusal(self, fact: object) -> str | None:
         """Why the job that says `fact` has gone wrong by it; None if it has not."""
@@ -425,6 +421,11 @@ class Study(turns.InTurn):
             self._note(self.metrics.raised(answer))
         return True
 
+    def run_as(self, how: dict[str, Any]) -> None:
+        """Note that it is run so from now on; none of its jobs has been taken up yet."""
+        self._note(Opened(__version__, how))
+        self._log.flush()
+
     def ran(self, seconds: float) -> None:
         """The session has run for `seconds` since this was said last, or since it began."""
         self._note(Ran(seconds))
@@ -438,12 +439,12 @@ class Study(turns.InTurn):
         wanted = to_take_back(self.trials, trials)
         if wanted:
             self._check_writable()
-            again = [job.trial for job in self._again]
+            again = list(self._again)
             for trial in wanted:
                 self._log.append(TakenBack(trial))
             self._log.flush()
             self._begin_anew()
-            self._again = deque(self._running[trial] for trial in [*again, *wanted])
+            self._again = {trial: self._running[trial] for trial in [*again, *wanted]}
         return wanted
 
     def refit(self, until: int | None = None) -> bool:
@@ -469,7 +470,7 @@ class Study(turns.InTurn):
         if until <= start or self._past_its_best(record):
             return False
         self._note(Refitted(best.number, start, until))
-        self._again.append(self._running[best.number])
+        self._give_again_last(best.number)
         self.flush()
         return True
 
@@ -513,6 +514,12 @@ class Study(turns.InTurn):
         return len(self._running) - len(self._again)
 
     @property
+    def target_reached(self) -> bool:
+        """Whether a score as good as the target was reported."""
+        target = self.budget.target
+        return target is not None and self._lowest <= self.metrics.losses(target)  # type: ignore[operator]
+
+    @property
     def spent(self) -> bool:
         """Whether the total of resource is used up, or the target reached."""
         budget = self.budget
@@ -548,7 +555,7 @@ class Study(turns.InTurn):
         elif type(fact) is Retried:
             record = self.trials[fact.trial]
             record.attempts, record.broke_at = record.attempts + 1, self.ended_well
-            self._again.append(self._running[fact.trial])
+            self._give_again_last(fact.trial)
         elif type(fact) is Excused:
             record = self.trials[fact.trial]
             record.attempts, record.broke_at = fact.attempts, TOLD if fact.given_up else self.ended_well
@@ -556,7 +563,7 @@ class Study(turns.InTurn):
             record = self.trials[fact.trial]
             record.job = self._running[fact.trial] = self._shelved.pop(fact.trial)
             record.attempts = 0
-            self._again.append(record.job)
+            self._give_again_last(fact.trial)
         elif type(fact) is Ran:
             self._time.told(fact.seconds)
         elif type(fact) is Refitted:
@@ -564,11 +571,8 @@ class Study(turns.InTurn):
             self._run(record, self._job_of(record, fact.start, fact.until, refit=True), fact)
         elif type(fact) is Extended:
             self.budget = Budget(fact.trials, fact.resource, fact.seconds, fact.target)
-            self.target_reached = any(
-                self._reaches_target(score) for record in self.trials for score in record.reports.values()
-            )
         elif type(fact) is Opened:
-            self._again = deque(self._running.values())  # their driver is gone
+            self._again = dict(self._running)  # their driver is gone
             self.how_before = self.how
             self._run_as(fact.run or self.how)
             self._time.opened()
@@ -595,16 +599,16 @@ class Study(turns.InTurn):
         record.add(fact.resource, fact.score, fact.seconds)
         if (counted := self.metrics.counted(before, record.score)) is not record.score:
             record.score, record.peak = counted, peak
-        if self.budget.target is not None and self._reaches_target(record.score):
-            self.target_reached = True
-        self._tell(Reported(fact.trial, fact.resource, self.metrics.losses(record.score), fact.seconds))
+        loss = self.metrics.losses(record.score)
+        if not self.metrics.names and loss < self._lowest:  # type: ignore[operator]
+            self._lowest = loss  # type: ignore[assignment]
+        self._tell(Reported(fact.trial, fact.resource, loss, fact.seconds))
 
     def _apply_end(self, fact: Completed | Failed) -> None:
         record = self.trials[fact.trial]
         job = self._running.pop(fact.trial)
         record.job = None
-        if job in self._again:  # it ended though it had not been taken up again
-            self._again.remove(job)
+        self._again.pop(fact.trial, None)  # it may end though it had not been taken up again
         if isinstance(fact, Failed):
             self.failures.append((fact.trial, fact.reason))
         else:
@@ -630,9 +634,9 @@ class Study(turns.InTurn):
         self.scheduler.tell(fact)
         self.searcher.tell(fact if self._ours or type(fact) is not Started else copy.deepcopy(fact))
 
-    def _reaches_target(self, score: float) -> bool:
-        target = self.budget.target
-        return target is not None and self.metrics.losses(score) <= self.metrics.losses(target)  # type: ignore[operator]
+    def _give_again_last(self, trial: int) -> None:
+        self._again.pop(trial, None)
+        self._again[trial] = self._running[trial]
 
     # -- what is known -----------------------------------------------------------------------------
 

@@ -538,7 +538,7 @@ def check_step(world: World, study: Study, workers: Workers) -> None:
     world.require(len(study.trials) <= TRIALS, "more trials than were wanted")
     trials = [process.job.trial for process in workers.processes.values()]
     world.require(len(trials) == len(set(trials)) <= WORKERS, f"trials {trials} are at work at once")
-    cared_for = {*trials, *(job.trial for job in study._again), *(said.message.trial for _, _, said in world.network)}
+    cared_for = {*trials, *study._again, *(said.message.trial for _, _, said in world.network)}
     cared_for |= {trial for trial, broken in workers.judge._row.items() if broken.waits is not None}
     stuck = [job.trial for job in study.running if job.trial not in cared_for]
     world.require(not stuck, f"nobody cares for trials {stuck} any more")
