@@ -278,8 +278,8 @@ class InARow:
         """
         if self._suspects or self.given_up is not None:
             return ()
-        waits = any(broken.waits is not None for broken in self._row.values())
-        if waits and not self._running and sum(self._broke_at.get(trial) != TOLD for trial in self._row) >= IN_A_ROW:
+        untold = [t for t, broken in self._row.items() if broken.waits is not None and self._broke_at.get(t) != TOLD]
+        if untold and not self._running and len(self._row) >= IN_A_ROW:
             return self._suspect()
         failed = []
         for trial, broken in self._row.items():
