@@ -105,6 +105,16 @@ def test_the_total_nearest_to_its_end_says_how_far_it_is(budget, now, words, lef
     assert estimate.progress(0.5).left in (None, 39.5), "too soon to say, save by the clock"
 
 
+def test_time_that_the_session_has_told_the_study_is_not_counted_twice() -> None:
+    study = rw.Study({"x": rw.Float(0, 1)}, "asha")
+    study.extend(seconds=100)
+    study.ran(7)
+    estimate = Estimate(study, 0.0)
+    study.ran(30)
+    assert estimate.elapsed(31.0) == 7 + 31
+    assert estimate.progress(31.0).left == 100 - 38
+
+
 def test_with_a_target_alone_there_is_no_bar() -> None:
     study = rw.Study({"x": rw.Float(0, 1)})
     study.extend(target=0.1)

@@ -30,12 +30,13 @@ class Estimate:
     def __init__(self, study: Study, now: float) -> None:
         self._study = study
         self._began = now
+        self._before = study.running_seconds  # the study counts this session too, once it has told its time
         self._first: dict[str, tuple[float, float]] = {}  # total -> when it was looked at first, and where it was
         self.progress(now)
 
     def elapsed(self, now: float) -> float:
         """Seconds that the study has run, in all sessions."""
-        return self._study.running_seconds + now - self._began
+        return self._before + now - self._began
 
     def progress(self, now: float) -> Progress | None:
         """Where the study stands at `now`; None if no total says."""
