@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
 import stat
@@ -15,8 +16,12 @@ def in_place_of(path: Path) -> Iterator[Path]:
     """The file to write in place of `path`, which becomes it if nothing is raised; a link stays, and leads to it.
 
     The permissions are those of the file that was there. What is no file (a pipe, a device) is written at once.
+    Raises `OSError` where nothing can be written, under the name that was given.
     """
-    real = path.resolve()
+    try:
+        real = path.resolve()
+    except RuntimeError:  # as Python below 3.13 says it
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path)) from None
     try:
         mode = real.stat().st_mode
     except FileNotFoundError:
