@@ -83,12 +83,12 @@ def test_a_job_that_never_saves_is_trained_to_its_end_and_that_is_said_once(capf
 def test_the_best_is_refitted_though_its_promotion_was_paused(tmp_path: Path) -> None:
     scheduler = rw.ASHA(max_resource=27)
     study = rw.Study(SPACE, scheduler, mode="min", path=tmp_path / "s.db")
-    study.extend(trials=9, seconds=0.001)
+    study.extend(trials=9, seconds=1e-9)
     while (job := study.ask()) is not None and not job.start:
         study.report(job.trial, 1, 10.0 + job.trial)
     assert job is not None, "a promotion, in which the driver dies"
     study.close()
-    study = tune(objectives.train, scheduler=scheduler, seconds=0.001, study=tmp_path / "s.db", refit=27)
+    study = tune(objectives.train, scheduler=scheduler, seconds=1e-9, study=tmp_path / "s.db", refit=27)
     assert study.best.resource == 3
     assert study.best.refit_resource == 27
     assert study.running == []

@@ -181,7 +181,7 @@ def test_budgets_of_time_and_target(tmp_path: Path) -> None:
 def test_a_refit_that_broke_off_is_finished_though_the_time_is_up(tmp_path: Path) -> None:
     path = tmp_path / "s.db"
     study = rw.Study(SPACE, rw.PASHA(max_resource=27), path=path)
-    study.extend(trials=3, seconds=0.001)
+    study.extend(trials=3, seconds=1e-9)
     while (job := study.ask()) is not None:
         for resource in range(job.start + 1, job.until + 1):
             study.report(job.trial, resource, job.trial + 1 / resource)
@@ -189,7 +189,7 @@ def test_a_refit_that_broke_off_is_finished_though_the_time_is_up(tmp_path: Path
     assert study.ask().refit, "and now the driver dies"
     study.close()
     study = tune(
-        objectives.train, trials=None, seconds=0.001, scheduler=rw.PASHA(max_resource=27), study=path, refit=True
+        objectives.train, trials=None, seconds=1e-9, scheduler=rw.PASHA(max_resource=27), study=path, refit=True
     )
     assert study.best.refit_resource == 27
     assert study.running == []
