@@ -73,7 +73,12 @@ def run(study: rw.Study, machine: Machine, *, retries: int = 2, patience: float 
     broke_at = {record.number: record.broke_at for record in study.trials if record.broke_at is not None}
     worked = any(record.curve for record in study.trials)
     judge = InARow(
-        retries, patience, worked=worked, ended_well=study.ended_well, broke_at=broke_at, clock=lambda: machine.now
+        retries,
+        patience,
+        worked=worked,
+        ended_well=study.state.ended_well,
+        broke_at=broke_at,
+        clock=lambda: machine.now,
     )
     drive(study, machine, judge=judge)
     return judge

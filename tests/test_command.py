@@ -54,7 +54,7 @@ def test_a_program_is_tuned_paused_and_resumed(tmp_path: Path) -> None:
         quiet=True,
     )
     assert len(study.trials) == 9
-    assert not study.restarted, "every job goes on from the program's own checkpoint"
+    assert not study.decider.restarted, "every job goes on from the program's own checkpoint"
     log = (tmp_path / "s.db.trials" / f"{study.best.number:06d}.log").read_text()
     assert "starting at 0" in log
     assert "starting at 3" in log

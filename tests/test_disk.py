@@ -55,7 +55,7 @@ def no_waiting_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_is_large_goes_as_soon_as_nobody_needs_it(tmp_path: Path) -> None:
     study, watched = begun(tmp_path)
     train(study, watched, LARGE + 1, until=30)
-    needed = study.scheduler.may_promote(60) | set(study.winners)
+    needed = study.scheduler.may_promote(60) | set(study.state.winners)
     assert folders(study) <= needed
     assert set(range(30)) - folders(study), "or nothing was deleted"
     study.close()
@@ -110,7 +110,7 @@ def test_folders_beyond_the_log_are_let_be(tmp_path: Path) -> None:
 def test_what_is_anothers_is_put_aside_where_ours_would_be_deleted(tmp_path: Path) -> None:
     study, watched = begun(tmp_path)
     train(study, watched, 100, until=20)
-    gone = min(set(range(20)) - study.scheduler.may_promote(60) - set(study.winners))
+    gone = min(set(range(20)) - study.scheduler.may_promote(60) - set(study.state.winners))
     watched.clean()
     assert gone not in folders(study)
     hold(trial_folder(study.folder, gone), 1, identity(study.id, {"x": "another"}))
@@ -144,7 +144,7 @@ def test_logs_of_trials_that_are_over_are_folded_into_one_file(tmp_path: Path, m
     job = study.ask()
     assert job is None or study.trials[job.trial].job is not None
     watched.clean()
-    needed = study.scheduler.may_promote(60) | set(study.winners) | {job.trial for job in study.running}
+    needed = study.scheduler.may_promote(60) | set(study.state.winners) | {job.trial for job in study.running}
     logs = {int(path.stem) for path in study.folder.glob("0*.log")}
     assert needed & set(range(60)) <= logs | {job.trial for job in study.running}
     assert len(logs - needed) <= 5
@@ -192,7 +192,7 @@ def test_a_kill_while_logs_are_folded_loses_none(died: str, tmp_path: Path, monk
     study, watched = begun(tmp_path)
     train(study, watched, 100, until=30, printed=b"said this\n")
     finished = study.folder / disk.FINISHED
-    over = set(range(30)) - study.scheduler.may_promote(60) - set(study.winners)
+    over = set(range(30)) - study.scheduler.may_promote(60) - set(study.state.winners)
     assert over
     if died == "before the log was deleted":
         monkeypatch.setattr(Disk, "_remove_log", lambda self, trial: None)

@@ -51,7 +51,7 @@ def test_running_jobs_pause_at_their_next_checkpoint_when_the_time_is_up(tmp_pat
     study = tune(objectives.slow, seconds=before + 1, study=tmp_path / "s.db")
     assert len(study.trials) == 2
     assert [record.resource > resource for record, resource in zip(study.trials, reached, strict=True)] == [True] * 2
-    assert study.restarted == {}
+    assert study.decider.restarted == {}
 
 
 def test_running_jobs_pause_when_the_target_is_reached_and_the_study_is_finished(tmp_path: Path, capfd) -> None:
@@ -136,7 +136,7 @@ def test_in_a_log_that_does_not_tell_the_time_a_gap_counts_an_hour_at_most(tmp_p
     study = rw.Study(SPACE, rw.ASHA(max_resource=9), path=tmp_path / "s.db")
     job = study.ask()
     study.report(job.trial, 1, 0.5)
-    log = study._log
+    log = study.decider.log
     assert isinstance(log, sqlite.SQLiteLog)
     log.append(Opened("0.1.0"), time.time() + JUMP)
     log.append(Ran(5.0), time.time() + JUMP + 50)
@@ -150,7 +150,7 @@ def test_in_a_log_that_does_not_tell_the_time_a_gap_counts_an_hour_at_most(tmp_p
 def test_of_a_killed_session_what_it_did_not_live_to_tell_counts_a_minute_a_gap_at_most(tmp_path: Path) -> None:
     study = rw.Study(SPACE, rw.ASHA(max_resource=9), path=tmp_path / "s.db")
     began = time.time()
-    log = study._log
+    log = study.decider.log
     assert isinstance(log, sqlite.SQLiteLog)
     for seconds in (0, 10, 40, 40 + JUMP):
         log.append(Ran(3.0) if seconds == 10 else rw.events.Extended(trials=seconds + 1), began + seconds)

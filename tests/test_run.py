@@ -65,7 +65,7 @@ def test_taking_up_a_finished_study_trains_nothing(tmp_path: Path) -> None:
 
 def test_a_function_that_saves_nothing_starts_over_and_is_told_so_once(capfd) -> None:
     study = tune(objectives.saves_nothing, quiet=False)
-    assert study.restarted
+    assert study.decider.restarted
     error = capfd.readouterr().err
     assert error.count("trains from the start again") == 1
     assert all(sorted(r.reports) == list(range(1, r.resource + 1)) for r in study.trials)

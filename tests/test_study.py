@@ -418,9 +418,9 @@ def test_rows_and_dataframe() -> None:
 def test_a_study_can_wait_for_the_disk(tmp_path):
     study = rw.Study({"x": rw.Float(0, 1)}, path=tmp_path / "study.db")
     synchronous = "PRAGMA synchronous"
-    assert study._log._connection.execute(synchronous).fetchone() == (1,), "normal"
+    assert study.decider.log._connection.execute(synchronous).fetchone() == (1,), "normal"
     study.sync()
-    assert study._log._connection.execute(synchronous).fetchone() == (2,), "full"
+    assert study.decider.log._connection.execute(synchronous).fetchone() == (2,), "full"
     study.report(study.ask().trial, 1, 0.5)
     assert len(list(rw.Study.open(tmp_path / "study.db").facts())) == 4
 
@@ -430,8 +430,8 @@ def test_the_curve_of_a_trial_is_kept_in_few_bytes():
     job = study.ask()
     tracemalloc.start()
     for resource in range(1, 5_001):
-        study.take(Reported(job.trial, resource, 0.5 + resource, 0.25))
-    study._log._facts.clear()  # a log in a file would not hold them
+        study.decider.take(Reported(job.trial, resource, 0.5 + resource, 0.25))
+    study.decider.log._facts.clear()  # a log in a file would not hold them
     grown, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     record = study.trials[0]
@@ -460,7 +460,7 @@ def test_a_long_study_is_written_and_read_to_its_end(tmp_path, monkeypatch) -> N
     path = tmp_path / "s.db"
     study = rw.Study({"x": rw.Float(0, 1)}, "asha", path=path)
     for total in range(1, 16_001):
-        study._log.append(Extended(trials=total))
+        study.decider.log.append(Extended(trials=total))
         if total % 50 == 0:
             study.flush()
     study.close()

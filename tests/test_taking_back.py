@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import rungwise as rw
+from rungwise.decider import Decider
 from rungwise.events import Completed, Created, Failed, Reported, TakenBack
 from rungwise.search import as_searcher
 
@@ -56,16 +57,16 @@ def train(study: rw.Study, chance: random.Random, steps: int, failing: float) ->
             if study.trials[job.trial].job is None:
                 break
     while out:  # the rest pauses
-        study.put_back(out.pop().trial)
+        study.decider.put_back(out.pop().trial)
 
 
-def as_told(study: rw.Study) -> rw.study.Study:
-    """Scheduler and searcher that are told the log without the failures that were taken back."""
+def as_told(study: rw.Study) -> Decider:
+    """Its scheduler and its searcher have been told the log without the failures that were taken back."""
     facts = [fact for _, fact in study.facts()]
     taken_back = [fact.trial for fact in facts if isinstance(fact, TakenBack)]
-    fresh = begin("asha")
+    fresh = begin("asha").decider
     fresh.scheduler = study.scheduler.up_to(study.scheduler.max_resource)
-    fresh.searcher = as_searcher(study._created.searcher, rw.Space(SPACE))
+    fresh.searcher = as_searcher(study.state.created.searcher, rw.Space(SPACE))
     for fact in facts:
         if isinstance(fact, Failed) and fact.trial in taken_back:
             taken_back.remove(fact.trial)

@@ -37,20 +37,21 @@ class Source(Protocol):
 
 
 class Chain:
-    """The facts in `source`, from the first; `count` and `digest` are those of what was read so far.
+    """The facts in `source` but for the first `after`; `count` and `digest` are those of what was read so far.
 
     A fact that is not what was written, or that cannot be, is a `StudyError`.
     """
 
-    def __init__(self, path: Path, source: Source) -> None:
+    def __init__(self, path: Path, source: Source, after: int = 0) -> None:
         self._path, self._source = path, source
         self._rescue = f"what is whole can be saved with: rungwise salvage {path} NEW_FILE"
-        self.count = self.digest = 0
+        self.count, self.digest = after, 0
 
     def __iter__(self) -> Iterator[tuple[float, Fact]]:
         decode, encode = msgspec.json.Decoder(AnyFact).decode, msgspec.json.Encoder().encode
-        size = digest = 0
+        size = 0
         try:
+            digest = self._digest_there()
             while rows := self._source.rows_after(self.count):
                 next_digest = digest_of(self._source.version)
                 for wanted, (number, time, text, noted) in enumerate(rows, self.count + 1):
@@ -81,6 +82,15 @@ class Chain:
             raise StudyError(
                 f"{self._path} is damaged after fact {self.count} ({' '.join(str(error).split())}); {self._rescue}"
             ) from None
+
+    def _digest_there(self) -> int:
+        """The digest of all facts up to the one to read on from."""
+        if self.count == 0:
+            return 0
+        rows = self._source.rows_after(self.count - 1)
+        if not rows or rows[0][0] != self.count or not isinstance(rows[0][3], int):
+            raise StudyError(f"{self._path} is not what it was: it has no fact {self.count} any more")
+        return rows[0][3]
 
     def _damaged(self, why: str) -> NoReturn:
         raise StudyError(f"{self._path} is damaged at fact {self.count}: {why}; {self._rescue}")
@@ -114,11 +124,12 @@ class Chain:
 
     def _check_names(self, text: str) -> None:
         def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-            names = [name for name, _ in pairs]
-            for name in names:
-                if names.count(name) > 1:
+            told: dict[str, Any] = {}
+            for name, value in pairs:
+                if name in told:
                     self._damaged(f"it says {name[:40]!r} twice")
-            return dict(pairs)
+                told[name] = value
+            return told
 
         json.loads(text, object_pairs_hook=unique)
 

@@ -269,7 +269,7 @@ def load_space(text: str) -> Space:
 def _show_end(study: Study) -> None:
     """How a run ended, and the exit code that says so."""
     tell("\n".join([summary(study), *result(study)]))
-    if study.interrupted or not study.how.get("quiet"):
+    if study.interrupted or not study.state.how.get("quiet"):
         complain(": ".join(filter(None, next_step(study))))
     if study.interrupted:
         raise click.exceptions.Exit(130)
@@ -289,7 +289,7 @@ trust_option = click.option("--trust", is_flag=True, help="Run what the file nam
 def resume(study: Path, function: str | None, trust: bool, refit_to: int | None, **options: Any) -> None:
     """Go on with STUDY where it stands, as it was run before; options change that."""
     with _opened(study, function, trust) as opened:
-        how = opened.how | {name: value for name, value in options.items() if value is not None}
+        how = opened.state.how | {name: value for name, value in options.items() if value is not None}
         if refit_to is not None:
             how["refit"] = refit_to
         refit = how.get("refit", False)
@@ -313,7 +313,7 @@ def refit(study: Path, until: int | None, function: str | None, trust: bool, qui
         refit_to: bool | int = True if until is None else until
         check_refit(refit_to, opened.scheduler)
         objective = _objective_of(opened, function)
-        arguments = _run_arguments(opened.how | ({"quiet": quiet} if quiet else {}))
+        arguments = _run_arguments(opened.state.how | ({"quiet": quiet} if quiet else {}))
         with result_elsewhere():
             run(opened, objective, refit=refit_to, tune=False, **arguments | {"workers": 1})
         _show_end(opened)
@@ -342,7 +342,7 @@ def _opened(path: Path, function: str | None, trust: bool, *, runs: bool = True)
 
 
 def _objective_of(study: Study, function: str | None) -> Function:
-    how = study.how
+    how = study.state.how
     if function is None and "function" not in how and "command" not in how:
         raise InputError(
             f"{study.path} was begun from Python: run that program again, or say --function train.py:train"

@@ -76,7 +76,7 @@ class Disk:
         """Delete the folders of trials that cannot be needed any more, and empty ones; put away their logs."""
         self._ended = self._bytes = 0
         study = self._study
-        busy = {job.trial for job in study.running} | set(study.winners)
+        busy = {job.trial for job in study.running} | set(study.state.winners)
         known = range(len(study.trials))  # what is there of others, the log has lost: they may be given out again
         over: list[int] = []  # trials that have no future
         if study.budget.trials is not None:

@@ -129,7 +129,8 @@ class Created(Fact, frozen=True):
     `mode` is "min" or "max", or one of them for each of several metrics. `run` is how it was run first (function or
     command, workers, …), for `rungwise resume`. `id` is a random name made with the study; a study that was begun
     before there were ids has none. `score` says which of a trial's reports counts at a resource: the "last", or the
-    "best" up to there.
+    "best" up to there. `ceilings` has the highest open level of each bracket at the beginning, where it can rise; None
+    in a study that was begun before that was noted.
     """
 
     space: dict[str, Any]
@@ -141,6 +142,7 @@ class Created(Fact, frozen=True):
     run: dict[str, Any] = {}
     id: str = ""
     score: str = "last"
+    ceilings: list[int] | None = None
 
 
 class Opened(Fact, frozen=True):

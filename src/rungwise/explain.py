@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from rungwise.events import Broken, Raised
 from rungwise.words import counted, shown
@@ -65,19 +64,14 @@ def rises(facts: Sequence[Raised]) -> list[str]:
     return [(f"in bracket {fact.bracket + 1} " if several else "") + rise(fact) for fact in facts]
 
 
-def ceilings(scheduler: Any, facts: Sequence[Raised]) -> list[str]:
-    """Where the ceiling of `scheduler` is, and why it is not higher: a line a bracket.
+def ceilings(name: object, last: int | None, brackets: Sequence[tuple[int, int]], facts: Sequence[Raised]) -> list[str]:
+    """Where the ceiling of the scheduler `name` is, and why it is not higher: a line a bracket.
 
-    A scheduler that can raise a ceiling has `ceilings`: for each bracket the highest open level, and how many trials
-    have completed it. One that has none but has risen is believed to have one, of which no more is known.
+    `brackets` has for each the highest open level, and how many trials have completed it; it is empty where no ceiling
+    can rise. `last` is the scheduler's max_resource.
     """
-    level, last = scheduler.open_level, scheduler.max_resource
-    brackets: Sequence[tuple[int, int]] = getattr(scheduler, "ceilings", ())
-    if not brackets and facts:
-        return [f"the ceiling is {'no limit' if level is None else level} now"]
     if not brackets:
-        everyone = "any resource" if level is None else level
-        return [f"every trial may go up to {everyone} ({scheduler.name} has a fixed ceiling)"]
+        return [f"every trial may go up to {'any resource' if last is None else last} ({name} has a fixed ceiling)"]
     lines = []
     for place, (open_level, completed) in enumerate(brackets):
         raised = sum(fact.bracket == place for fact in facts)

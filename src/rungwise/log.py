@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path
 from typing import Protocol
 
 from rungwise.events import Fact, Failed, TakenBack
@@ -16,8 +18,13 @@ class StudyError(RuntimeError):
 class Log(Protocol):
     """Facts in the order in which they became true, each with the time it was appended (Unix seconds)."""
 
-    def read(self) -> Iterator[tuple[float, Fact]]:
-        """All facts that are durable, from the first."""
+    @property
+    def path(self) -> Path | None:
+        """The file that holds it, if one does."""
+        ...
+
+    def read(self, after: int = 0) -> Iterator[tuple[float, Fact]]:
+        """The facts that are durable, in their order, but for the first `after`: so one reads on."""
         ...
 
     def append(self, fact: Fact) -> None:
@@ -40,13 +47,15 @@ class Log(Protocol):
 class MemoryLog:
     """A log that lives as long as the process. It has no clock: all times are 0."""
 
+    path = None
+
     def __init__(self) -> None:
         self._facts: list[Fact] = []
         self.append = self._facts.append
 
-    def read(self) -> Iterator[tuple[float, Fact]]:
-        """All facts."""
-        return ((0.0, fact) for fact in self._facts)
+    def read(self, after: int = 0) -> Iterator[tuple[float, Fact]]:
+        """All facts but the first `after`."""
+        return ((0.0, fact) for fact in islice(self._facts, after, None))
 
     def flush(self) -> None:
         """Nothing to do."""

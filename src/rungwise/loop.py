@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import final
 
 from rungwise.blame import AtOnce, Judge, Verdict
+from rungwise.decider import Decider
 from rungwise.events import Completed, Job, Reported
 from rungwise.executors import Broke, Message, Paused, Workers
 from rungwise.inbox import Inbox
@@ -36,19 +37,20 @@ def drive(
     counted from `first_lease`; where workers may outlive their driver, no two drivers should give the same.
     """
     judge = AtOnce(retries) if judge is None else judge
-    desk = _Desk(study, judge, drain, may_give_out, only)
-    taking = _Taking(study, judge, stopping)
+    decider = study.decider
+    desk = _Desk(decider, judge, drain, may_give_out, only)
+    taking = _Taking(decider, judge, stopping)
     free = workers.size
     inbox = Inbox(first_lease)
     messages: list[Message] = []
     jobs = desk.jobs(free)
     while True:
-        study.flush()
+        decider.log.flush()
         watch(messages)
         for job in jobs:
             workers.submit(inbox.lease(job))
         free -= len(jobs)
-        if (free == workers.size and not (judge.waiting and may_give_out())) or _all_started(study, drain):
+        if (free == workers.size and not (judge.waiting and may_give_out())) or _all_started(decider, drain):
             break
         messages, jobs = [message for said in workers.poll() for message in inbox.take(said)], []
         for message in messages:
@@ -58,8 +60,8 @@ def drive(
         if judge.waiting and not jobs:  # until now nothing was to be given out, though there is something
             jobs = desk.jobs(free)
     for verdict in judge.left():
-        study.take(verdict)
-    study.flush()
+        decider.take(verdict)
+    decider.log.flush()
 
 
 @final
@@ -68,27 +70,27 @@ class _Desk:
 
     def __init__(
         self,
-        study: Study,
+        decider: Decider,
         judge: Judge,
         drain: bool,
         may_give_out: Callable[[], bool],
         only: Callable[[Job], bool] | None,
     ) -> None:
-        self._study, self._judge, self._drain = study, judge, drain
+        self._decider, self._judge, self._drain = decider, judge, drain
         self._may_give_out, self._only = may_give_out, only
 
     def jobs(self, free: int) -> list[Job]:
         """Jobs for `free` workers, as many as there are now."""
-        study, judge = self._study, self._judge
+        decider, judge = self._decider, self._judge
         jobs: list[Job] = []
-        while len(jobs) < free and not _all_started(study, self._drain) and self._may_give_out():
+        while len(jobs) < free and not _all_started(decider, self._drain) and self._may_give_out():
             if not judge.may_give_out():
                 break
             if (job := self._next()) is None:
                 if not (verdicts := judge.stranded()):
                     break
                 for verdict in verdicts:
-                    study.take(verdict)
+                    decider.take(verdict)
                 continue
             judge.began(job.trial)
             jobs.append(job)
@@ -96,57 +98,57 @@ class _Desk:
 
     def _next(self) -> Job | None:
         if self._only is not None:
-            return self._study.give_again(self._only)
-        if self._judge.new_first and (job := self._study.hand_out(again=False)) is not None:
+            return self._decider.give_again(self._only)
+        if self._judge.new_first and (job := self._decider.hand_out(again=False)) is not None:
             return job
-        return self._study.hand_out()
+        return self._decider.hand_out()
 
 
 @final
 class _Taking:
     """Notes what workers say, and what the judge makes of it."""
 
-    def __init__(self, study: Study, judge: Judge, stopping: Callable[[], bool]) -> None:
-        self._study, self._judge, self._stopping = study, judge, stopping
+    def __init__(self, decider: Decider, judge: Judge, stopping: Callable[[], bool]) -> None:
+        self._decider, self._judge, self._stopping = decider, judge, stopping
         self._refused: dict[int, str] = {}  # trial -> what is wrong with a score that its job reported
 
     def take(self, message: Message) -> bool:
         """Note one message; whether a job has ended with it, so that there may be work for a free worker."""
-        study, judge = self._study, self._judge
+        decider, judge = self._decider, self._judge
         trial = message.trial
         if judge.weighs_refusals and not isinstance(message, Broke | Paused):
-            wrong = self._refused.get(trial) or study.refusal(message)
+            wrong = self._refused.get(trial) or decider.refusal(message)
             if wrong is not None and isinstance(message, Completed):
                 message = Broke(trial, wrong)
             elif wrong is not None:
                 self._refused[trial] = wrong
                 return False
-        if isinstance(message, Reported):
-            study.take(message)
+        if type(message) is Reported:
+            decider.take(message)
             judge.reported(trial)
             return False
-        if isinstance(message, Completed):
-            study.take(message)
+        if type(message) is Completed:
+            decider.take(message)
             self._note(judge.ended(trial))
             return True
         if isinstance(message, Paused):
             self._refused.pop(trial, None)
-            study.put_back(trial)
+            decider.put_back(trial)
             self._note(judge.ended(trial))
             return True
         if isinstance(message, Broke):
             reason = self._refused.pop(trial, message.reason)
             if self._stopping():
-                study.put_back(trial)
+                decider.put_back(trial)
             else:
-                self._note(judge.broke(trial, study.trials[trial].attempts, reason))
+                self._note(judge.broke(trial, decider.state.trials[trial].attempts, reason))
             return True
         return False
 
     def _note(self, verdicts: Sequence[Verdict]) -> None:
         for verdict in verdicts:
-            self._study.take(verdict)
+            self._decider.take(verdict)
 
 
-def _all_started(study: Study, drain: bool) -> bool:
-    return not drain and len(study.trials) == study.budget.trials
+def _all_started(decider: Decider, drain: bool) -> bool:
+    return not drain and len(decider.state.trials) == decider.state.budget.trials

@@ -53,14 +53,6 @@ class Metrics:
         self.best = score == "best"
         self._signs = tuple(-1.0 if each == "max" else 1.0 for each in given)
 
-    def check(self, scheduler: Any) -> None:
-        """Raise `InputError` if there are several metrics and `scheduler` is for one."""
-        if self.names and not getattr(scheduler, "several_metrics", False):
-            raise InputError(
-                f"the scheduler {scheduler.name!r} is for one metric, this study has {', '.join(self.names)}; "
-                "with several take 'pasha', 'asha', 'async-hyperband' or 'full'"
-            )
-
     def wrong(self, score: object) -> str | None:
         """What is wrong with a score's shape, or None."""
         if not self.names:
@@ -85,7 +77,9 @@ class Metrics:
         if isinstance(score, dict):
             numbers = [score[name] for name in self.names]
             return tuple(_loss(sign, number) for sign, number in zip(self._signs, numbers, strict=True))
-        return (math.inf,) * len(self._signs) if self.names else _loss(self._signs[0], score)
+        if self.names:
+            return (math.inf,) * len(self._signs)
+        return self._signs[0] * score if type(score) is float and score == score else _loss(self._signs[0], score)
 
     def score(self, loss: Loss) -> Any:
         """The score of which this is the loss: a number, or a dict of them."""

@@ -16,7 +16,7 @@ from typing import Any, final
 import msgspec
 
 from rungwise import checkpoints
-from rungwise.events import Completed, Config, Job, Reported, Score
+from rungwise.events import Config, Job, Score
 from rungwise.metrics import Metrics
 from rungwise.names import InputError
 from rungwise.values import copied, real, whole
@@ -29,7 +29,8 @@ class TrialRecord(msgspec.Struct):
     """
 
     number: int
-    _config: Config
+    own_config: Config
+    """Its configuration, which nobody may change: `config` is for everybody."""
     metrics: tuple[str, ...] = ()
     """The names of the metrics where there are several; scores are then dicts."""
     refit: dict[int, float] = {}
@@ -57,7 +58,7 @@ class TrialRecord(msgspec.Struct):
     @property
     def config(self) -> Config:
         """The configuration: a copy, which may be changed."""
-        return copied(self._config)
+        return copied(self.own_config)
 
     @property
     def reports(self) -> dict[int, Any]:
@@ -115,16 +116,6 @@ class TrialRecord(msgspec.Struct):
             peak = peak if counted is before else resource
         end = max(self.refit, default=None)
         return end, None if end is None else counted, peak if metrics.best else None
-
-
-def refusal(fact: Reported | Completed, records: Sequence[TrialRecord], metrics: Metrics) -> str | None:
-    """Why the job that says `fact` has gone wrong by it: a score of another shape, or no report; None if it has not."""
-    if isinstance(fact, Reported):
-        return metrics.wrong(fact.score)
-    record = records[fact.trial]
-    if (job := record.job) is not None and record.noted(job) <= job.start:
-        return f"its job from {job.start} to {job.until} ended without a report"
-    return None
 
 
 def to_take_back(records: Iterable[TrialRecord], wanted: Iterable[int] | None) -> list[int]:

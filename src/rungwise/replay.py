@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from rungwise.core import Scheduler, as_scheduler
 from rungwise.core.stopping import StoppingASHA
@@ -27,17 +26,16 @@ from rungwise.events import (
     Reported,
     Retried,
     Started,
+    TakenBack,
 )
 from rungwise.log import StudyError
 from rungwise.names import InputError
 from rungwise.search import Searcher, as_searcher
-from rungwise.search.looked_at import LookedAt, named
+from rungwise.search.looked_at import named
 from rungwise.space import Space
+from rungwise.state import StudyState
 from rungwise.trust import Ask, Named
 from rungwise.values import whole
-
-if TYPE_CHECKING:
-    from rungwise.study import Study
 
 UNFIT = (ArithmeticError, AssertionError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 """What may be raised where data are not of the form or the size that they should have."""
@@ -45,12 +43,12 @@ NO_END = 2**53  # more than any resource that was trained to
 SHOWN = 300  # characters of what is wrong: values in a file may be of any length
 
 
-def misfit(study: Study, fact: Fact) -> str | None:
-    """What is wrong with `fact` as the next one of `study`, or None."""
+def misfit(state: StudyState, fact: Fact) -> str | None:
+    """What is wrong with `fact` as the next one of a study that stands so, or None."""
     if type(fact) is Reported:  # nearly always
-        if not 0 <= fact.trial < len(study.trials):
+        if not 0 <= fact.trial < len(state.trials):
             return f"there is no trial {fact.trial}"
-        record = study.trials[fact.trial]
+        record = state.trials[fact.trial]
         if (job := record.job) is None:
             return f"trial {fact.trial} is not running"
         if not record.noted(job) < fact.resource <= job.until:
@@ -58,27 +56,33 @@ def misfit(study: Study, fact: Fact) -> str | None:
                 f"trial {fact.trial} reports at {fact.resource}, in a job to {job.until} of which "
                 f"{record.noted(job)} is known"
             )
-        return study.metrics.wrong(fact.score)
-    if isinstance(fact, Completed | Failed | Retried | Excused | Promoted | Refitted):
-        if not 0 <= fact.trial < len(study.trials):
+        return state.metrics.wrong(fact.score)
+    if isinstance(fact, Completed | Failed | Retried | Excused | TakenBack | Promoted | Refitted):
+        if not 0 <= fact.trial < len(state.trials):
             return f"there is no trial {fact.trial}"
-        record = study.trials[fact.trial]
+        record = state.trials[fact.trial]
+        if isinstance(fact, TakenBack):
+            return (
+                None
+                if state.has_failed(fact.trial)
+                else f"it takes back a failure of trial {fact.trial} that there is not"
+            )
         if isinstance(fact, Promoted | Refitted):
             return _unfit_job(fact, running=record.job is not None, at=record.paused_at)
         return None if record.job is not None else f"trial {fact.trial} is not running"
     if isinstance(fact, Started):
-        if fact.trial != len(study.trials):
-            return f"it starts trial {fact.trial}, and {len(study.trials)} have been started"
+        if fact.trial != len(state.trials):
+            return f"it starts trial {fact.trial}, and {len(state.trials)} have been started"
         if whole(fact.until, "the end of a job") < 1:
             return f"a job to {fact.until}"
-        return study.space.misfit(fact.config)
+        return state.space.misfit(fact.config)
     if isinstance(fact, Ran):
         return None if fact.seconds >= 0 else f"it ran for {fact.seconds} s"
     if isinstance(fact, Raised):
         return None if fact.bracket >= 0 and whole(fact.until, "a level") > 0 else "it raises no rung"
     if isinstance(fact, Extended):
-        study.budget.changed(fact.trials, fact.resource, fact.seconds, fact.target)
-        if fact.target is not None and study.metrics.names:
+        state.budget.changed(fact.trials, fact.resource, fact.seconds, fact.target)
+        if fact.target is not None and state.metrics.names:
             return "a target is for one metric"
     return "a study begins once" if isinstance(fact, Created) else None
 
@@ -94,33 +98,40 @@ def at(path: Path | None, number: int | None = None, *but: type[Exception]) -> I
         raise _unfit(path, number, _words(error)) from error
 
 
-def made_of(created: Created, path: Path, ask: Ask | None) -> tuple[Space, Scheduler, Searcher]:
-    """What the study `path` is made of: to look at, or to go on with if `ask` agrees to what that imports."""
+def made_of(created: Created, path: Path, ask: Ask) -> tuple[Space, Scheduler, Searcher]:
+    """What the study `path` is made of, to go on with, if `ask` agrees to what that imports."""
     with at(path, 1):
-        space = Space.from_dict(created.space, tried=ask is not None)
-        scheduler, names = as_scheduler(created.scheduler, _no_end(created, looks=ask is None)), named(created.searcher)
-    if ask is None:
-        return space, scheduler, LookedAt(space, created.searcher)
+        space, scheduler, names = Space.from_dict(created.space), scheduler_of(created), named(created.searcher)
     if names:
         ask(Named(path, created, names))
     with at(path, 1, InputError):  # an extra that is not installed is not the file's fault
         return space, scheduler, as_searcher(created.searcher, space)
 
 
-def _no_end(created: Created, *, looks: bool) -> int | None:
-    """The maximum by which a study of stopping ASHA is looked at that has none, as earlier versions let it."""
-    return NO_END if looks and created.scheduler.get("name") == StoppingASHA.name else None
+def scheduler_of(created: Created, *, looks: bool = False) -> Scheduler:
+    """The scheduler of a study, told nothing; who `looks` gives stopping ASHA the end that it lacks in old files."""
+    ends = NO_END if looks and created.scheduler.get("name") == StoppingASHA.name else None
+    return as_scheduler(created.scheduler, ends)
 
 
-def apply(study: Study, number: int, fact: Fact, change: Callable[[Fact], None]) -> None:
-    """`change` the study by `fact`, number `number` of its log, or a `StudyError` that says why it does not fit."""
+def apply(
+    path: Path | None,
+    state: StudyState,
+    number: int,
+    fact: Fact,
+    time: float,
+    tell: Callable[[Fact], None] | None = None,
+) -> None:
+    """Apply and `tell` fact `number` of the log at `path`, noted at `time`; `StudyError` says why it does not fit."""
     try:
-        if (wrong := misfit(study, fact)) is None:
-            change(fact)
+        if (wrong := misfit(state, fact)) is None:
+            told = state.apply(fact, time)
+            if tell is not None and told is not None:
+                tell(told)
     except UNFIT as error:
-        raise _unfit(study.path, number, _words(error)) from error
+        raise _unfit(path, number, _words(error)) from error
     if wrong is not None:
-        raise _unfit(study.path, number, wrong)
+        raise _unfit(path, number, wrong)
 
 
 def _unfit(path: Path | None, number: int | None, why: str) -> StudyError:

@@ -10,6 +10,7 @@ import signal
 import tempfile
 import threading
 import time
+import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -186,7 +187,7 @@ def note_begun(study: Study) -> None:
     if study.path is not None:
         _, created = next(study.facts())
         assert isinstance(created, Created)
-        trust.note(study.path, created, study.how)
+        trust.note(study.path, created, study.state.how)
 
 
 def check_function(function: object) -> None:
@@ -278,7 +279,8 @@ def run(
             study.sync()
         if study.folder is None:
             temporary = tempfile.TemporaryDirectory(prefix="rungwise-")
-            study.keep_in(Path(temporary.name), owner=temporary)
+            study.state.folder = Path(temporary.name)
+            weakref.finalize(study, temporary.cleanup)  # as long as the study is there, so are its checkpoints
         assert study.folder is not None
         make = functools.partial(
             LocalWorkers,
@@ -315,7 +317,7 @@ def _judge(study: Study, retries: int, patience: float) -> InARow:
     worked = any(record.curve or record.refit for record in study.trials)
     broke_at = {record.number: record.broke_at for record in study.trials if record.broke_at is not None}
     return InARow(
-        retries, patience, worked=worked, ended_well=study.ended_well, broke_at=broke_at, clock=time.monotonic
+        retries, patience, worked=worked, ended_well=study.state.ended_well, broke_at=broke_at, clock=time.monotonic
     )
 
 
@@ -411,15 +413,15 @@ class _Session:
 
     def compare(self, function: Function) -> None:
         """Say so if the function is not what it was."""
-        before = self.study.how_before.get("source")
+        before = self.study.state.how_before.get("source")
         now = source.digest(function)
         if before and now and before != now and any(record.curve for record in self.study.trials):
             self.display.say(
                 "warning: the source of the function has changed since this study was begun: what it found before is "
                 "the old one's, and is not trained again; if it can no longer be compared, begin another study file"
             )
-        if before and now and self.study.how.get("source") != now:  # so that it is said once
-            self.study.run_as(self.study.how | {"source": now})
+        if before and now and self.study.state.how.get("source") != now:  # so that it is said once
+            self.study.decider.opened(self.study.state.how | {"source": now})
 
     def may_give_out(self) -> bool:
         return not self.interrupted and (self._refits or self._over() is None)
@@ -427,8 +429,8 @@ class _Session:
     def _over(self) -> str | None:
         """Which total is reached."""
         study, limit = self.study, self.study.budget.seconds
-        if study.spent:
-            return "the target is reached" if study.target_reached else "the resource is used up"
+        if study.state.spent:
+            return "the target is reached" if study.state.target_reached else "the resource is used up"
         if limit is not None and study.running_seconds + time.monotonic() - self._since >= limit:
             return "the time is up"
         return None
@@ -437,7 +439,7 @@ class _Session:
         over = None if self._refits or self.interrupted else self._over()
         if (self.interrupted or over) and not self.pool.pausing:
             self.pool.pause()
-            if running := self.study.under_way:
+            if running := self.study.state.under_way:
                 again = "" if over else " (Ctrl-C again stops at once)"
                 self.display.say(
                     f"{over or 'stopping'}: {counted(running, 'running job')} may reach a checkpoint first{again}"
@@ -455,7 +457,7 @@ class _Session:
         for text in self.judge.news:
             self.display.say(text)
         self.judge.news.clear()
-        for job in self.study.restarted.values():
+        for job in self.study.decider.restarted.values():
             self._tell_once(*_from_the_start(job, self.disk.why_gone(job.trial), program=self.program))
         if len(self.study.trials) >= self._look_again:
             self._look_again = 2 * len(self.study.trials)
@@ -466,7 +468,7 @@ class _Session:
 
     def _note_time(self) -> None:
         now = time.monotonic()
-        self.study.ran(now - self._since)
+        self.study.decider.ran(now - self._since)
         self._since = now
 
     def _look_at(self, message: Message) -> None:

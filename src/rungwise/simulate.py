@@ -133,10 +133,10 @@ class _Clock:
     def __init__(self, table: CurveTable, study: Study, workers: int) -> None:
         self.now = 0.0
         self.jobs: list[tuple[float, int, int, int]] = []
-        level = study.scheduler.open_level
+        level = study.state.open_level
         assert level is not None
         self.ceilings: list[tuple[float, int]] = [(0.0, level)]
-        self._table, self._study, self.size = table, study, workers
+        self._table, self._rises, self.size = table, study.state.rises, workers
         self._resources: list[int] = table.resources.tolist()
         self._heap: list[tuple[float, int, list[Said], Iterator[tuple[float, list[Said]]]]] = []
 
@@ -145,14 +145,20 @@ class _Clock:
         self._push(len(self.jobs), self._train(job))
 
     def poll(self) -> list[Said]:
-        self.now, number, said, training = heapq.heappop(self._heap)
-        if type(said[-1].message) is not Completed:
-            self._push(number, training)
-        return said
+        """All that is said up to the next end of a job: nothing is decided before that."""
+        heap, heard = self._heap, []
+        while True:
+            self.now, number, said, training = heap[0]
+            heard += said
+            if type(said[-1].message) is Completed:
+                heapq.heappop(heap)
+                return heard
+            time, said = next(training)
+            heapq.heapreplace(heap, (time, number, said, training))
 
     def look(self, messages: list[Message]) -> None:
         """Note when the ceiling rose."""
-        rises = self._study.rises
+        rises = self._rises
         if len(rises) >= len(self.ceilings):
             self.ceilings += [(self.now, rise.until) for rise in rises[len(self.ceilings) - 1 :]]
 

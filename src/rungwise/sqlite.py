@@ -105,13 +105,13 @@ class SQLiteLog(turns.InTurn):
                     attempts * ATTEMPT,
                 )
 
-    def read(self) -> Iterator[tuple[float, Fact]]:
-        """All facts that are durable, from the first; other calls may come between two of them."""
+    def read(self, after: int = 0) -> Iterator[tuple[float, Fact]]:
+        """The facts that are durable but for the first `after`; other calls may come between two of them."""
         if not self._driving:
             with View(self.path, self.real) as view:
-                yield from Chain(self.path, view)
+                yield from Chain(self.path, view, after)
             return
-        chain = Chain(self.path, self)
+        chain = Chain(self.path, self, after)
         yield from chain
         if not self._read:  # what is appended goes on from here
             self._read, self._count, self._digest = True, chain.count, chain.digest

@@ -6,7 +6,7 @@ What `Study.rows`, `Study.rungs` and `Study.explain` give; nothing here decides 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rungwise import explain, peaks
@@ -17,7 +17,7 @@ from rungwise.metrics import Metrics
 from rungwise.words import counted, shown
 
 if TYPE_CHECKING:
-    from rungwise.study import Study
+    from rungwise.state import StudyState
 
 KINDS_SHOWN = 10
 """So many kinds of failures are told one by one: the most frequent."""
@@ -36,23 +36,23 @@ def rungs(
     return [(level, completed.get(level, 0), towards[level], best.get(level)) for level in levels]
 
 
-def rows(study: Study, *, reports: bool) -> list[dict[str, Any]]:
-    """A dict a trial of `study`, or with `reports` one a report; see `Study.rows`."""
+def rows(state: StudyState, *, reports: bool) -> list[dict[str, Any]]:
+    """A dict a trial of a study, or with `reports` one a report; see `Study.rows`."""
     rows = []
-    for record in study.trials:
+    for record in state.trials:
         values = record.config
         head = {"trial": record.number, "state": record.state}
-        config = {f"{CONFIG}{name}": values[name] for name in study.space if name in values}
+        config = {f"{CONFIG}{name}": values[name] for name in state.space if name in values}
         if not reports:
             seconds = None if record.score is None else record.seconds_used
-            told = {"resource": record.resource, **_scores(study.metrics, record.score), "seconds": seconds}
+            told = {"resource": record.resource, **_scores(state.metrics, record.score), "seconds": seconds}
             rows.append({**head, **told, "failure": record.failure, **config})
             continue
         times = record.seconds
         for refit, scores in ((False, record.reports), (True, record.refit)):
             for resource, score in scores.items():
                 seconds = None if refit else times[resource]
-                told = {"resource": resource, **_scores(study.metrics, score), "seconds": seconds, "refit": refit}
+                told = {"resource": resource, **_scores(state.metrics, score), "seconds": seconds, "refit": refit}
                 rows.append({**head, **told, **config})
     return rows
 
@@ -63,33 +63,36 @@ def _scores(metrics: Metrics, score: Any) -> dict[str, Any]:
     return {f"score.{name}": None if score is None else score[name] for name in metrics.names}
 
 
-def story(study: Study) -> str:
+def story(state: StudyState, brackets: Sequence[tuple[int, int]] | None = None) -> str:
     """Each rise of the ceiling, the failures by kind, and the answer: what `Study.explain` gives."""
-    lines = [*explain.rises(study.rises), *explain.ceilings(study.scheduler, study.rises), *_failures(study)]
-    if study.metrics.names:
-        front = study.front
+    if brackets is None:
+        brackets = [(level, state.completed.get(level, 0)) for level in state.ceilings or ()]
+    ceilings = explain.ceilings(state.created.scheduler.get("name"), state.max_resource, brackets, state.rises)
+    lines = [*explain.rises(state.rises), *ceilings, *_failures(state)]
+    if state.metrics.names:
+        front = state.front
         lines.append(f"{counted(len(front), 'trial')} on the Pareto front, at the highest rung with a result")
         lines += [f"  trial {one.number} at {one.resource}: {explain.numbers(one.scores)}" for one in front]
-    elif study.has_best:
-        best = study.best
-        record = study.trials[best.number]
+    elif state.has_best:
+        best = state.best
+        record = state.trials[best.number]
         lines.append(
             f"trial {best.number} is the best: {explain.standing(best.score, best.resource, best.peak)}, "
             "the highest rung with a result"
         )
         if record.refit_failure is not None:
             lines.append(f"its refit failed: {shown(record.refit_failure)}")
-        lines += peaks.remarks(record, study.trials, study.metrics)
+        lines += peaks.remarks(record, state.trials, state.metrics)
     return "\n".join(lines)
 
 
-def _failures(study: Study) -> list[str]:
+def _failures(state: StudyState) -> list[str]:
     """How many trials failed, the last reason, and where there are several kinds of them the most frequent."""
-    failed = [(record.number, record.failure) for record in study.trials if record.failure is not None]
+    failed = [(record.number, record.failure) for record in state.trials if record.failure is not None]
     if not failed:
         return []
     trial, reason = failed[-1]
-    trials = counted(len(study.trials), "trial")
+    trials = counted(len(state.trials), "trial")
     lines = [f"{len(failed)} of {trials} failed, the last (trial {trial}): {shown(reason)}"]
     kinds = by_kind(failed)
     if len(kinds) > 1:

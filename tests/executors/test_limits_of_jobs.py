@@ -96,7 +96,7 @@ def test_an_epoch_that_takes_too_long_ends_its_job(tmp_path: Path) -> None:
         slow_once, {"x": rw.Float(0, 1)}, mode="min", trials=3, quiet=True, epoch_seconds=3, study=tmp_path / "s.db",
         scheduler=rw.ASHA(max_resource=1),
     )  # fmt: skip
-    assert study.how["epoch_seconds"] == 3
+    assert study.state.how["epoch_seconds"] == 3
     facts = [fact for _, fact in rw.Study.open(tmp_path / "s.db").facts()]
     assert [fact.reason for fact in facts if isinstance(fact, Retried)] == [
         "the job took longer than epoch_seconds=3 for its epoch (0 to 1)"

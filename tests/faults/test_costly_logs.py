@@ -45,7 +45,7 @@ def test_tens_of_thousands_of_running_jobs_and_of_totals_open_in_linear_time(tmp
 def test_a_job_that_broke_off_before_it_was_taken_up_waits_once(tmp_path: Path) -> None:
     facts = Started(0, {"x": 0.5}, 1), Opened("0.1.0"), Retried(0, "broke"), Retried(0, "broke")
     study = rw.Study.open(written(tmp_path / "s.db", {"name": "asha", "max_resource": 9}, *facts))
-    assert study.under_way == 0
+    assert study.state.under_way == 0
     assert [job.trial for job in study.running] == [0]
 
 

@@ -134,7 +134,7 @@ def test_a_commit_that_was_interrupted_after_it_was_made_is_made_once(tmp_path: 
     """As by a Ctrl-C between the commit and the next line: what was committed is not taken for another's."""
     path = tmp_path / "study.db"
     study = rw.Study(SPACE, path=path)
-    log = study._log
+    log = study.decider.log
     assert isinstance(log, SQLiteLog)
     log.append(Extended(trials=3))
     log.append(Extended(trials=4))

@@ -102,7 +102,7 @@ def test_facts_that_are_read_in_the_middle_leave_the_log_whole(tmp_path: Path) -
     study = rw.Study(SPACE, path=tmp_path / "study.db")
     half = study.facts()
     next(half)
-    job = study.hand_out()
+    job = study.decider.hand_out()
     assert job is not None
     assert len(list(study.facts())) == 1, "what is not yet durable is not told"
     study.report(job.trial, 1, 0.5)

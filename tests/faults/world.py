@@ -380,7 +380,9 @@ class Watched(InARow):
         worked = any(record.curve for record in study.trials)
         broke_at = {record.number: record.broke_at for record in study.trials if record.broke_at is not None}
         clock = partial(getattr, world, "now")
-        super().__init__(RETRIES, PATIENCE, worked=worked, ended_well=study.ended_well, broke_at=broke_at, clock=clock)
+        super().__init__(
+            RETRIES, PATIENCE, worked=worked, ended_well=study.state.ended_well, broke_at=broke_at, clock=clock
+        )
         self.world = world
         self.row: set[int] = set()  # trials that broke off since a job ended well
         self.before: set[int] = set(broke_at)  # those that did before that
@@ -426,7 +428,7 @@ class Workers:
     def note_time(self, messages: list[Message]) -> None:
         """As a run does, now and then."""
         if messages and self.world.now - self.noted > NOTED:
-            self.study.ran(self.world.now - self.noted)
+            self.study.decider.ran(self.world.now - self.noted)
             self.noted = self.world.now
 
     def submit(self, job: Job) -> None:
@@ -538,7 +540,7 @@ def check_step(world: World, study: Study, workers: Workers) -> None:
     world.require(len(study.trials) <= TRIALS, "more trials than were wanted")
     trials = [process.job.trial for process in workers.processes.values()]
     world.require(len(trials) == len(set(trials)) <= WORKERS, f"trials {trials} are at work at once")
-    cared_for = {*trials, *study._again, *(said.message.trial for _, _, said in world.network)}
+    cared_for = {*trials, *study.state.again, *(said.message.trial for _, _, said in world.network)}
     cared_for |= {trial for trial, broken in workers.judge._row.items() if broken.waits is not None}
     stuck = [job.trial for job in study.running if job.trial not in cared_for]
     world.require(not stuck, f"nobody cares for trials {stuck} any more")

@@ -96,7 +96,7 @@ def test_the_total_nearest_to_its_end_says_how_far_it_is(budget, now, words, lef
     study.extend(**budget)
     estimate = Estimate(study, 0.0)
     for trial in range(4):
-        study._note(rw.study.Started(trial, {"x": 0.5}, 1))
+        study.decider.note(rw.study.Started(trial, {"x": 0.5}, 1))
         study.report(trial, 1, 0.5)
     study.resource_used = 10
     progress = estimate.progress(now)
@@ -108,9 +108,9 @@ def test_the_total_nearest_to_its_end_says_how_far_it_is(budget, now, words, lef
 def test_time_that_the_session_has_told_the_study_is_not_counted_twice() -> None:
     study = rw.Study({"x": rw.Float(0, 1)}, "asha")
     study.extend(seconds=100)
-    study.ran(7)
+    study.decider.ran(7)
     estimate = Estimate(study, 0.0)
-    study.ran(30)
+    study.decider.ran(30)
     assert estimate.elapsed(31.0) == 7 + 31
     assert estimate.progress(31.0).left == 100 - 38
 

@@ -105,8 +105,8 @@ def test_the_object_that_was_given_is_told_nothing_and_a_grid_is_whole_again() -
 def test_a_study_keeps_an_untold_copy_to_begin_anew_from() -> None:
     study = rw.Study(X, "asha", EvolutionSearch(rw.Space(X), population=2))
     some_trials(study)
-    assert study._untold.propose([0, 0]) == rw.Study(X, "asha", "random").searcher.propose([0, 0])
-    assert study.searcher.propose([0, 0]) != study._untold.propose([0, 0])
+    assert study.decider._untold.propose([0, 0]) == rw.Study(X, "asha", "random").searcher.propose([0, 0])
+    assert study.searcher.propose([0, 0]) != study.decider._untold.propose([0, 0])
 
 
 def test_a_searcher_that_cannot_be_copied_is_refused_in_one_line() -> None:
@@ -242,7 +242,7 @@ def test_a_job_given_out_again_has_the_configuration_of_its_trial() -> None:
     assert job is not None
     before = dict(job.config)
     job.config.clear()
-    study.take(rw.events.Retried(0, "it broke"))
+    study.decider.take(rw.events.Retried(0, "it broke"))
     again = study.ask()
     assert again is not None
     assert again.config == before

@@ -23,6 +23,9 @@ class Scheduler(Protocol):
     """How far? Who trains next, and up to which resource.
 
     `ask` is a query: asking twice changes nothing. `tell` is the only mutator; its reports carry losses.
+
+    Two attributes it may have, or leave out: `several_metrics`, True if its losses may be tuples, one a metric; and
+    `ceilings`, for each bracket whose ceiling can rise its highest open level and how many trials have completed that.
     """
 
     def ask(self, *, more: bool = True) -> Answer:
@@ -72,7 +75,17 @@ SCHEDULERS: dict[str, Callable[..., Scheduler]] = {
     FullTraining.name: FullTraining,
 }
 
-__all__ = ["SCHEDULERS", "Scheduler", "as_scheduler"]
+__all__ = ["SCHEDULERS", "Scheduler", "as_scheduler", "ceilings", "takes_several_metrics"]
+
+
+def takes_several_metrics(scheduler: Scheduler) -> bool:
+    """Whether its losses may be tuples."""
+    return getattr(scheduler, "several_metrics", False) is True
+
+
+def ceilings(scheduler: Scheduler) -> list[tuple[int, int]]:
+    """A row a bracket whose ceiling can rise: its highest open level, and how many have completed it."""
+    return list(getattr(scheduler, "ceilings", ()))
 
 
 def as_scheduler(scheduler: Scheduler | str | dict[str, Any], max_resource: int | None = None) -> Scheduler:

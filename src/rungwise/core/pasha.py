@@ -108,9 +108,13 @@ class PASHA:
         self._unchecked = False
         if type(fact) is Reported:
             asha.tell(fact)
-            losses = fact.score if isinstance(fact.score, tuple) else [fact.loss] * len(self._noises)
-            for noise, loss in zip(self._noises, losses, strict=True):
-                noise.report(fact.trial, fact.resource, loss)
+            if type(loss := fact.score) is float:  # nearly always
+                for noise in self._noises:
+                    noise.report(fact.trial, fact.resource, loss)
+                return
+            losses = loss if isinstance(loss, tuple) else [fact.loss] * len(self._noises)
+            for noise, each in zip(self._noises, losses, strict=True):
+                noise.report(fact.trial, fact.resource, each)
         elif type(fact) is Completed or type(fact) is Failed:
             rung = asha.running[fact.trial]
             asha.tell(fact)

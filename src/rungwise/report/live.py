@@ -159,7 +159,7 @@ class Display:
     def _line(self, now: float) -> str:
         """One line on how the study stands at `now`."""
         progress = self._estimate.progress(now)
-        running = self._study.under_way
+        running = self._study.state.under_way
         parts = [summary(self._study)]
         if running:
             parts.append(f"{running} running")
@@ -175,7 +175,7 @@ class Display:
         lines += [self._cropped(text) for text in result(study)[: 1 if study.metrics.names else -1]]
         if study.has_best and not study.metrics.names:
             lines += [self._cropped(f"  {text}") for text in in_columns(study.best.config, width - 4, CONFIG_LINES)]
-        counts = [f"{study.under_way} running"]
+        counts = [f"{study.state.under_way} running"]
         if failed := failures(study):
             counts.append(f"{failed} failed")
         counts.append(f"resource used {study.resource_used}")

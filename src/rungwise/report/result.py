@@ -20,7 +20,7 @@ def result(study: Study) -> list[str]:
     With what is wrong if there is no answer.
     """
     if study.metrics.names:
-        lines = [f"{counted(len(study.winners), 'trial')} on the Pareto front"] if study.has_best else []
+        lines = [f"{counted(len(study.state.winners), 'trial')} on the Pareto front"] if study.has_best else []
         for one in study.front:
             lines.append(f"trial {one.number} at {one.resource}: {numbers(one.scores)}")
             lines.append(shown_json(one.config))
@@ -51,7 +51,7 @@ def next_step(study: Study) -> tuple[str, str]:
     if not study.interrupted:
         return f"the study is in {shown(name)}; why it stands there", f"rungwise explain {path}"
     stopped = "stopped; the study can be taken up again where it stands"
-    if "function" in study.how or "command" in study.how:
+    if "function" in study.state.how or "command" in study.state.how:
         return f"{stopped}; go on with", f"rungwise resume {path}"
     return f"{stopped}: run this program again, or", f"rungwise resume {path} --function FILE.py:NAME"
 

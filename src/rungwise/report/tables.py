@@ -24,7 +24,7 @@ def rungs_table(study: Study, *, held: bool = True, most: int | None = None) -> 
         table.add_column(name, justify="right", no_wrap=True)
     rungs = study.rungs()
     for level, completed, running, best in rungs[:most]:
-        mark = " ▲" if level == study.scheduler.open_level else ""
+        mark = " ▲" if level == study.state.open_level else ""
         table.add_row(f"{level}{mark}", str(completed), str(running or ""), "" if best is None else number(best))
     if most is not None and len(rungs) > most:
         table.add_row("…", "", "", "")
@@ -33,7 +33,7 @@ def rungs_table(study: Study, *, held: bool = True, most: int | None = None) -> 
 
 def summary(study: Study, *, held: bool = True) -> str:
     """One line: trials, resource, ceiling, best; and what failed or, where nobody holds the study, waits."""
-    ceiling = study.scheduler.open_level
+    ceiling = study.state.open_level
     parts = [
         of_total(len(study.trials), study.budget.trials),
         f"resource used {study.resource_used}",
@@ -44,7 +44,7 @@ def summary(study: Study, *, held: bool = True) -> str:
     if not held and study.running:
         parts.append(f"{counted(len(study.running), 'job')} waiting to go on (no process holds the study)")
     if study.metrics.names:
-        parts.append(f"{counted(len(study.winners), 'trial')} on the Pareto front")
+        parts.append(f"{counted(len(study.state.winners), 'trial')} on the Pareto front")
     elif study.has_best:
         best = study.best
         parts.append(f"best {number(best.score)} at {best.resource} (trial {best.number})")

@@ -14,7 +14,7 @@ from rungwise.search import Searcher
 from rungwise.space import Space
 from rungwise.values import copied
 
-OURS = "rungwise.search."
+OURS = "rungwise."
 
 
 def own(searcher: Searcher) -> Searcher:

@@ -1,0 +1,309 @@
+"""How does a study stand? Its facts, folded one by one; no scheduler, no searcher and no file are needed for that.
+
+Whoever watches a study keeps a `StudyState` and applies the facts that are new. Scores become losses here and
+nowhere else. May import what stands below `study`.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any, final
+
+from rungwise import checkpoints, peaks, summary
+from rungwise.blame import TOLD
+from rungwise.core import as_scheduler, ceilings
+from rungwise.core.pareto import ParetoFront
+from rungwise.events import (
+    Completed,
+    Created,
+    Excused,
+    Extended,
+    Fact,
+    Failed,
+    Job,
+    Opened,
+    Promoted,
+    Raised,
+    Ran,
+    Refitted,
+    Reported,
+    Retried,
+    Started,
+    TakenBack,
+)
+from rungwise.log import StudyError
+from rungwise.metrics import Metrics
+from rungwise.names import InputError
+from rungwise.records import Best, Budget, OnFront, RunningTime, TrialRecord
+from rungwise.space import Space
+
+
+@final
+class StudyState:
+    """What the facts of a study say, from `created`, the first, to the last that was applied.
+
+    `trials` holds a record a trial, `rises` the rises of the ceiling, `failures` (trial, reason) of those that were
+    not taken back, in their order. `running` holds the jobs that are under way by trial, in the order given out;
+    `again` those of them that nobody does now. `folder` is where the trials' folders are.
+
+    >>> state = StudyState(Created({"x": {"type": "float", "low": 0, "high": 1}}, {"name": "asha"}, {}, "max", 0, "1"))
+    >>> for fact in (Started(0, {"x": 0.5}, 1), Reported(0, 1, 0.9), Completed(0)):
+    ...     told = state.apply(fact)
+    >>> state.best.number, state.rungs()
+    (0, [(1, 1, 0, 0.9)])
+    """
+
+    def __init__(self, created: Created, space: Space | None = None, folder: Path | None = None) -> None:
+        self.created = created
+        self.space = Space.from_dict(created.space, tried=False) if space is None else space
+        self.folder = folder
+        self.metrics = Metrics(created.mode, created.score)
+        self.trials: list[TrialRecord] = []
+        self.budget = Budget()
+        self.rises: list[Raised] = []
+        self.failures: list[tuple[int, str]] = []
+        self.resource_used = 0
+        self.ended_well = 0  # jobs that came to their end
+        self.running: dict[int, Job] = {}
+        self.again: dict[int, Job] = {}
+        self.completed: dict[int, int] = {}  # level -> jobs that ended there
+        self.time = RunningTime()
+        self.how = self.how_before = created.run  # how it was run last, and before this session
+        self.refit_to = self._refit_wanted()
+        self._noted: float | None = None  # when the last fact was noted
+        self._best: dict[int, tuple[float, int]] = {}  # level -> best loss there and its trial
+        self._fronts: dict[int, ParetoFront] = {}  # level -> where there are several metrics, the best there
+        self._failed: dict[int, list[Job]] = {}  # trial -> its jobs that failed
+        self._lowest = math.inf  # the least loss reported; where there is one metric
+        self._mode = created.mode if isinstance(created.mode, str) else "min"  # of several there is no best
+
+    # -- what facts change -------------------------------------------------------------------------
+
+    def apply(self, fact: Fact, time: float | None = None) -> Fact | None:
+        """Take the next fact; what scheduler and searcher are told of it, with losses for scores, or None.
+
+        `time` is when it was noted (Unix seconds), where a log is read: the time between two facts of a session
+        counts as running time as long as the session has not said how long it ran.
+        """
+        if time is not None:
+            if self._noted is not None and type(fact) is not Opened:
+                self.time.between(self._noted, time)
+            self._noted = time
+        kind = type(fact)
+        if kind is Reported:
+            return self._report(fact)  # type: ignore[arg-type]
+        if kind is Completed or kind is Failed:
+            return self._end(fact)  # type: ignore[arg-type]
+        if isinstance(fact, Started):
+            record = TrialRecord(fact.trial, fact.config, self.metrics.names)
+            self.trials.append(record)
+            return self._give_out(record, 0, fact.until, fact)
+        if isinstance(fact, Promoted):
+            record = self.trials[fact.trial]
+            return self._give_out(record, record.paused_at, fact.until, fact)
+        if isinstance(fact, Refitted):
+            self._give_out(self.trials[fact.trial], fact.start, fact.until, fact, refit=True)
+        elif isinstance(fact, Raised):
+            self.rises.append(fact)
+            return fact
+        elif isinstance(fact, Retried):
+            record = self.trials[fact.trial]
+            record.attempts, record.broke_at = record.attempts + 1, self.ended_well
+            self.give_again_last(fact.trial)
+        elif isinstance(fact, Excused):
+            record = self.trials[fact.trial]
+            record.attempts, record.broke_at = fact.attempts, TOLD if fact.given_up else self.ended_well
+        elif isinstance(fact, TakenBack):
+            self._take_back(fact.trial)
+        elif isinstance(fact, Ran):
+            self.time.told(fact.seconds)
+        elif isinstance(fact, Extended):
+            self.budget = Budget(fact.trials, fact.resource, fact.seconds, fact.target)
+        elif isinstance(fact, Opened):
+            self.again = dict(self.running)  # their driver is gone
+            self.how_before, self.how = self.how, fact.run or self.how
+            self.refit_to = self._refit_wanted()
+            self.time.opened()
+            return fact
+        return None
+
+    def _give_out(self, record: TrialRecord, start: int, until: int, fact: Fact, *, refit: bool = False) -> Fact:
+        created = self.created
+        config, mode = record.own_config, self._mode
+        job = Job(record.number, config, start, until, refit, study=created.id, score=created.score, mode=mode)
+        record.job = self.running[record.number] = job
+        record.attempts, record.broke_at, record.refit_failure = 0, None, None
+        return fact
+
+    def _report(self, fact: Reported) -> Fact | None:
+        record = self.trials[fact.trial]
+        if record.job is not None and record.job.refit:
+            record.refit[fact.resource] = math.nan if fact.score is None else fact.loss
+            return None
+        self.resource_used += fact.resource - record.resource
+        assert not isinstance(fact.score, tuple)
+        before, peak, metrics = record.score, record.peak, self.metrics
+        record.add(fact.resource, fact.score, fact.seconds)
+        if metrics.best and (counted := metrics.counted(before, record.score)) is not record.score:
+            record.score, record.peak = counted, peak
+        loss = metrics.losses(record.score)
+        if type(loss) is float and loss < self._lowest:
+            self._lowest = loss
+        return Reported(fact.trial, fact.resource, loss, fact.seconds)
+
+    def _end(self, fact: Completed | Failed) -> Fact | None:
+        record = self.trials[fact.trial]
+        job = self.running.pop(fact.trial)
+        record.job = None
+        self.again.pop(fact.trial, None)  # it may end though it had not been taken up again
+        if isinstance(fact, Failed):
+            self.failures.append((fact.trial, fact.reason))
+            self._failed.setdefault(fact.trial, []).append(job)
+        else:
+            self.ended_well += 1
+        if job.refit:
+            record.refit_failure = fact.reason if isinstance(fact, Failed) else None
+            return None
+        self.completed[job.until] = self.completed.get(job.until, 0) + 1
+        if isinstance(fact, Failed):
+            record.failure = fact.reason
+            return fact
+        loss = self.metrics.losses(record.score)
+        if isinstance(loss, tuple):
+            if all(map(math.isfinite, loss)):
+                self._fronts.setdefault(job.until, ParetoFront()).add(fact.trial, loss)
+        elif math.isfinite(loss) and (job.until not in self._best or loss < self._best[job.until][0]):
+            self._best[job.until] = loss, fact.trial  # only if better: ties go to the earlier one
+        record.paused_at = job.until
+        return fact
+
+    def _take_back(self, trial: int) -> None:
+        """The last failure of `trial` has never been: its job is under way again, and nobody does it now."""
+        record, job = self.trials[trial], self._failed[trial].pop()
+        self.failures.remove(next(one for one in reversed(self.failures) if one[0] == trial))
+        if job.refit:
+            record.refit_failure = None
+        else:
+            record.failure = None
+            self.completed[job.until] -= 1
+            if not self.completed[job.until]:
+                del self.completed[job.until]
+        record.job = self.running[trial] = job
+        record.attempts = 0
+        self.give_again_last(trial)
+
+    def give_again_last(self, trial: int) -> None:
+        """The job of `trial` is to be given out again, after all others that are."""
+        self.again.pop(trial, None)
+        self.again[trial] = self.running[trial]
+
+    def has_failed(self, trial: int) -> bool:
+        """Whether the last job of `trial` failed, and that was not taken back."""
+        return bool(self._failed.get(trial)) and self.trials[trial].job is None and self.trials[trial].has_failed
+
+    def _refit_wanted(self) -> int | None:
+        wanted = self.how.get("refit")
+        to = self.max_resource if wanted is True else wanted
+        return to if isinstance(to, int) and to > 0 else None
+
+    # -- what is known -----------------------------------------------------------------------------
+
+    @property
+    def max_resource(self) -> int | None:
+        """The most that the scheduler gives any trial; None without limit."""
+        most = self.created.scheduler.get("max_resource")
+        return most if isinstance(most, int) else None
+
+    @property
+    def ceilings(self) -> list[int] | None:
+        """The highest level that is open in each bracket, as far as the rises tell; None if no ceiling can rise."""
+        begun = self.created.ceilings
+        if begun is None:  # begun by a version that did not note it
+            try:
+                begun = [level for level, _ in ceilings(as_scheduler(self.created.scheduler))]
+            except (InputError, TypeError):  # of a scheduler that this version does not make
+                begun = []
+        if not begun and not self.rises:
+            return None
+        last = {fact.bracket: fact.until for fact in self.rises}
+        return [last.get(bracket, level) for bracket, level in enumerate(begun)] or list(last.values())
+
+    @property
+    def open_level(self) -> int | None:
+        """The most that any trial may get now; None without limit."""
+        return self.max_resource if (ceilings := self.ceilings) is None else max(ceilings)
+
+    @property
+    def target_reached(self) -> bool:
+        """Whether a score as good as the target was reported."""
+        target = self.budget.target
+        return target is not None and self._lowest <= self.metrics.losses(target)  # type: ignore[operator]
+
+    @property
+    def spent(self) -> bool:
+        """Whether the total of resource is used up, or the target reached."""
+        budget = self.budget
+        return (budget.target is not None and self.target_reached) or (
+            budget.resource is not None and self.resource_used >= budget.resource
+        )
+
+    @property
+    def under_way(self) -> int:
+        """How many jobs are out: given out, and not back."""
+        return len(self.running) - len(self.again)
+
+    @property
+    def has_best(self) -> bool:
+        """Whether any trial has completed a rung with a finite score, in each metric."""
+        return bool(self._best or self._fronts)
+
+    @property
+    def winners(self) -> list[int]:
+        """The numbers of the trials that the answer holds: the best one, or the Pareto front."""
+        if not self._fronts:
+            return [self._best[max(self._best)][1]] if self._best else []
+        return self._fronts[max(self._fronts)].trials
+
+    @property
+    def front(self) -> list[OnFront]:
+        """The Pareto front at the highest rung, in the order of completion; `StudyError` where there is one metric."""
+        if not self.metrics.names:
+            raise StudyError("this study has one metric: study.best is its answer")
+        level = max(self._fronts, default=0)
+        scores = {number: self.metrics.score(self._fronts[level].losses[number]) for number in self.winners}
+        return [
+            OnFront(number, self.trials[number].config, score, level, self.folder_of(number), study=self.created.id)
+            for number, score in scores.items()
+        ]
+
+    @property
+    def best(self) -> Best:
+        """The chosen trial. Raises `StudyError` while no trial has completed a rung with a finite score."""
+        if self.metrics.names:
+            raise StudyError(f"this study has the metrics {', '.join(self.metrics.names)}: its answer is study.front")
+        if not self._best:
+            raise StudyError("no trial has completed a rung with a finite score yet")
+        level = max(self._best)
+        loss, number = self._best[level]
+        record = self.trials[number]
+        score = self.metrics.score(loss)
+        refit, refit_score, peak = record.refitted(self.metrics)
+        asked = None if refit is not None or record.job is not None else self.refit_to
+        if asked is not None and (level >= asked or self.past_its_best(record)):
+            refit, refit_score = level, score  # there was nothing to train
+        folder, study = self.folder_of(number), self.created.id
+        return Best(number, record.config, score, level, refit_score, refit, folder, study=study, peak=peak)
+
+    def past_its_best(self, record: TrialRecord) -> bool:
+        """Whether, where the best report counts, the curve of a trial has got worse again."""
+        return self.metrics.best and peaks.peak_of(record, self.metrics) is not None
+
+    def folder_of(self, trial: int) -> Path | None:
+        """The folder of `trial`; None if it is not known."""
+        return None if self.folder is None else checkpoints.trial_folder(self.folder, trial)
+
+    def rungs(self) -> list[tuple[int, int, int, float | None]]:
+        """A row a level that has results, from the top: level, completed, running to it, best score."""
+        best: dict[int, Any] = {level: self.metrics.score(loss) for level, (loss, _) in self._best.items()}
+        return summary.rungs(self.completed, self.running.values(), best)
