@@ -15,7 +15,7 @@ SOURCE = Path(__file__).parent.parent / "src" / "rungwise"
 FLOORS = [
     ["deletions"],
     ["version", "kinds", "tail", "names", "words"],
-    ["values"],
+    ["values", "parts"],
     ["events"],
     ["metrics", "blame"],
     ["parameters", "nas/__init__", "nas/cells", "nas/counts"],

@@ -33,7 +33,7 @@ from rungwise.nas.cells import Cell
 from rungwise.parameters import Categorical, Float, Integer, Ordinal
 from rungwise.records import Best, OnFront, TrialRecord
 from rungwise.run import tune
-from rungwise.search import RandomSearch, Searcher, load
+from rungwise.search import SEARCHERS, RandomSearch, Searcher
 from rungwise.search.evolution import EvolutionSearch
 from rungwise.search.first import First
 from rungwise.search.grid import GridSearch
@@ -96,5 +96,5 @@ _NEED_EXTRAS = {"GPSearch": "gp", "OptunaSearch": "optuna", "SobolSearch": "sobo
 def __getattr__(name: str) -> Any:
     """The searchers that need another library; not in `__all__`, so that `import *` needs none."""
     if name in _NEED_EXTRAS:
-        return load(_NEED_EXTRAS[name])
+        return SEARCHERS.named(_NEED_EXTRAS[name])
     raise AttributeError(f"module 'rungwise' has no attribute {name!r}")

@@ -38,7 +38,7 @@ class Known(turns.InTurn):
         if self._decides is None:
             created = self._state.created
             with replay.at(self._log.path, 1):
-                state, scheduler = StudyState(created, self._state.space), replay.scheduler_of(created, looks=True)
+                state, scheduler = StudyState(created, self._state.space), replay.scheduler_looked_at(created)
             looked = Decider(state, self._log, scheduler, LookedAt(state.space, created.searcher))
             facts = self._log.read()
             next(facts)

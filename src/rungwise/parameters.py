@@ -10,9 +10,9 @@ from __future__ import annotations
 import functools
 import math
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from statistics import NormalDist
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 import numpy as np
@@ -20,11 +20,26 @@ import numpy as np
 from rungwise.names import InputError
 from rungwise.values import as_text, flag, plain, real, same, whole
 
+_SCALARS = (str, int, bool, type(None))  # of which those that are equal are the same; 0.0 and -0.0 are not
 LARGEST = 2**53  # integers above this have no exact place in the unit interval
 SPREADS = {"low": 0.5, "medium": 0.25, "high": 0.125}
 """Confidence -> standard deviation, in the unit cube, of the normal around a prior."""
 ODDS = {"low": 2.0, "medium": 4.0, "high": 6.0}
 """Confidence -> how many times as often as any other choice the prior of a `Categorical` is drawn."""
+
+
+class Axis(msgspec.Struct, frozen=True):
+    """One number that says a part of a value, for searchers that ask for numbers.
+
+    It is the place, from 0, of one of `choices` that have no order, or a number from `low` to `high`.
+    """
+
+    low: float = 0.0
+    high: float = 1.0
+    log: bool = False
+    step: float | None = None
+    whole: bool = False
+    choices: int | None = None
 
 
 class Parameter(
@@ -33,7 +48,16 @@ class Parameter(
     """What all parameters are: a map from [0, 1] to values and back.
 
     `when` holds the values of other parameters under which this one exists; None if it always does.
+
+    A kind of your own is a subclass with `decode`, `encode`, `interval` and `wrong`; the rest has defaults. Its fields
+    are what a study's file holds of it, so they must be plain JSON; its class must be importable by its name where a
+    study is gone on with.
     """
+
+    countable: ClassVar[bool] = True
+    """Whether its values can be told one by one, so that other parameters may depend on them."""
+    has_synonyms: ClassVar[bool] = False
+    """Whether a value may be written in several ways, see `normal`."""
 
     @property
     def condition(self) -> dict[str, list[Any]]:
@@ -62,6 +86,30 @@ class Parameter(
     def normal(self, value: Any) -> Any:
         """What a configuration holds for `value`, which is not wrong: one of several ways to say the same."""
         return value
+
+    def key(self, value: Any) -> str:
+        """What two values share if, and only if, they are the same."""
+        return as_text(self.normal(value))
+
+    def listed(self, points: int) -> list[float]:
+        """Where the values are in [0, 1] that a grid takes: `points` of them, from left to right, or all there are."""
+        return [0.5] if points == 1 else np.linspace(0, 1, points).tolist()
+
+    def axes(self) -> dict[str, Axis]:
+        """The numbers that together say a value, by name; "" for one that needs none."""
+        return {"": Axis()}
+
+    def to_axes(self, value: Any) -> list[Any]:
+        """`value` as a number for each of the `axes`."""
+        return [self.encode(value)]
+
+    def from_axes(self, numbers: Sequence[Any]) -> Any:
+        """The value that these numbers say."""
+        return self.decode(numbers[0])
+
+    def surely(self) -> Callable[[Any], bool]:
+        """A quick test whether a value is right; where it says False, `wrong` is asked."""
+        return lambda value: False
 
     def neighbour(self, value: Any, rng: np.random.Generator) -> Any:
         """Another value near `value`, which evolution takes; None if one drawn anew does as well."""
@@ -161,6 +209,8 @@ class Float(Parameter, frozen=True):
     0.866
     """
 
+    countable: ClassVar[bool] = False
+
     low: float
     high: float
     log: bool = False
@@ -212,6 +262,35 @@ class Float(Parameter, frozen=True):
             return at, at
         half = 0.5 / (math.floor((self.high - self.low) / self.step + 1e-9) + 1)
         return at - half, at + half
+
+    def key(self, value: Any) -> str:
+        """What two values share if they are the same: 1 is 1.0 here."""
+        return as_text(float(value))
+
+    def listed(self, points: int) -> list[float]:
+        """`points` places from low to high, or all if there are no more than that."""
+        if self.step is not None:
+            count = math.floor((self.high - self.low) / self.step + 1e-9) + 1
+            if count <= points:
+                return [(place + 0.5) / count for place in range(count)]
+        return super().listed(points)
+
+    def axes(self) -> dict[str, Axis]:
+        """One, from low to the last value that `step` comes to."""
+        return {"": Axis(self.low, self.decode(1.0), self.log, self.step)}
+
+    def to_axes(self, value: Any) -> list[Any]:
+        """The value itself."""
+        return [value]
+
+    def from_axes(self, numbers: Sequence[Any]) -> Any:
+        """The number itself."""
+        return numbers[0]
+
+    def surely(self) -> Callable[[Any], bool]:
+        """Whether it is a float in the range."""
+        low, high = self.low, self.high
+        return lambda value: type(value) is float and low <= value <= high
 
     def wrong(self, value: object) -> str | None:
         """What is wrong with `value`, or None."""
@@ -271,6 +350,28 @@ class Integer(Parameter, frozen=True):
         at, half = self.encode(value), 0.5 / ((self.high - self.low) // self.step + 1)
         return at - half, at + half
 
+    def listed(self, points: int) -> list[float]:
+        """`points` places from low to high, or all values if there are no more than that."""
+        values = range(self.low, self.high + 1, self.step)
+        return [self.encode(value) for value in values] if len(values) <= points else super().listed(points)
+
+    def axes(self) -> dict[str, Axis]:
+        """One, from low to the last value that `step` comes to."""
+        return {"": Axis(self.low, self.decode(1.0), self.log, self.step, whole=True)}
+
+    def to_axes(self, value: Any) -> list[Any]:
+        """The value itself."""
+        return [value]
+
+    def from_axes(self, numbers: Sequence[Any]) -> Any:
+        """The number itself."""
+        return numbers[0]
+
+    def surely(self) -> Callable[[Any], bool]:
+        """Whether it is an int in the range."""
+        low, high = self.low, self.high
+        return lambda value: type(value) is int and low <= value <= high
+
     def wrong(self, value: object) -> str | None:
         """What is wrong with `value`, or None."""
         if isinstance(value, bool) or not isinstance(value, int) or not self.low <= value <= self.high:
@@ -317,6 +418,23 @@ class _Choice(Parameter, frozen=True, dict=True):
         at, half = self.encode(value), 0.5 / len(self.choices)
         return at - half, at + half
 
+    def listed(self, points: int) -> list[float]:
+        """All choices."""
+        return [self.encode(choice) for choice in self.choices]
+
+    def to_axes(self, value: Any) -> list[Any]:
+        """The place of the choice."""
+        return [self._places[as_text(value)]]
+
+    def from_axes(self, numbers: Sequence[Any]) -> Any:
+        """The choice at that place."""
+        return self.choices[numbers[0]]
+
+    def surely(self) -> Callable[[Any], bool]:
+        """Whether it is one of those choices that are no lists, dicts or floats."""
+        scalars = {(type(choice), choice) for choice in self.choices if type(choice) in _SCALARS}
+        return lambda value: type(value) in _SCALARS and (type(value), value) in scalars
+
     def wrong(self, value: object) -> str | None:
         """What is wrong with `value`, or None."""
         if as_text(value) not in self._places:
@@ -352,6 +470,10 @@ class Categorical(_Choice, frozen=True):
         self._set(weights=[real(weight, "a weight") for weight in weights])
         if min(self.weights) <= 0:
             raise InputError(f"weights must be above 0, not {min(self.weights)!r}; leave such a choice out?")
+
+    def axes(self) -> dict[str, Axis]:
+        """One, of so many choices."""
+        return {"": Axis(choices=len(self.choices))}
 
     def features(self, value: Any) -> list[float]:
         """A number for each choice, 1 for `value`; of two choices only that of the second."""
@@ -391,3 +513,7 @@ class Ordinal(_Choice, frozen=True):
     >>> Ordinal([16, 32, 64]).encode(32)
     0.5
     """
+
+    def axes(self) -> dict[str, Axis]:
+        """One, of their places in order."""
+        return {"": Axis(0, len(self.choices) - 1, whole=True)}

@@ -10,7 +10,7 @@ import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from rungwise.core import Scheduler, as_scheduler
+from rungwise.core import SCHEDULERS, Scheduler, as_scheduler
 from rungwise.core.stopping import StoppingASHA
 from rungwise.events import (
     Completed,
@@ -32,7 +32,7 @@ from rungwise.log import StudyError
 from rungwise.names import InputError
 from rungwise.search import Searcher, as_searcher
 from rungwise.search.looked_at import named
-from rungwise.space import Space
+from rungwise.space import Space, foreign_kinds
 from rungwise.state import StudyState
 from rungwise.trust import Ask, Named
 from rungwise.values import whole
@@ -101,16 +101,24 @@ def at(path: Path | None, number: int | None = None, *but: type[Exception]) -> I
 def made_of(created: Created, path: Path, ask: Ask) -> tuple[Space, Scheduler, Searcher]:
     """What the study `path` is made of, to go on with, if `ask` agrees to what that imports."""
     with at(path, 1):
-        space, scheduler, names = Space.from_dict(created.space), scheduler_of(created), named(created.searcher)
+        names = [f"the kind of parameter {kind}" for kind in foreign_kinds(created.space)]
+        if SCHEDULERS.is_foreign(name := created.scheduler.get("name")) and isinstance(name, str):
+            names.append(f"the scheduler {name}")
+        names += named(created.searcher)
     if names:
         ask(Named(path, created, names))
+    with at(path, 1, *([InputError] if names else [])):
+        space, scheduler = Space.from_dict(created.space), as_scheduler(created.scheduler)
     with at(path, 1, InputError):  # an extra that is not installed is not the file's fault
         return space, scheduler, as_searcher(created.searcher, space)
 
 
-def scheduler_of(created: Created, *, looks: bool = False) -> Scheduler:
-    """The scheduler of a study, told nothing; who `looks` gives stopping ASHA the end that it lacks in old files."""
-    ends = NO_END if looks and created.scheduler.get("name") == StoppingASHA.name else None
+def scheduler_looked_at(created: Created) -> Scheduler:
+    """The scheduler of a study that is looked at, told nothing. `StudyError` if it is not one of ours."""
+    name = created.scheduler.get("name")
+    if SCHEDULERS.is_foreign(name) and isinstance(name, str) and ":" in name:
+        raise StudyError(f"what the scheduler {name} would do next is not known to who only looks: nothing is imported")
+    ends = NO_END if name == StoppingASHA.name else None  # old files have some without
     return as_scheduler(created.scheduler, ends)
 
 

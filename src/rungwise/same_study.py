@@ -46,4 +46,9 @@ def agreed(path: Path | None, wanted: Created, found: Fact) -> Created:
 
 def _setting(created: Created, what: str) -> Any:
     value = getattr(created, what)
-    return {name: value[name] for name in value if name not in REMEMBERED} if what == "searcher" else value
+    if what not in ("searcher", "scheduler"):
+        return value
+    kept = {name: value[name] for name in value if name not in REMEMBERED}
+    if isinstance(name := kept.get("name"), str) and ":" in name:  # a script is `__main__`, and imported it is not
+        kept["name"] = name.rpartition(":")[2]
+    return kept

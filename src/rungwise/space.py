@@ -11,22 +11,32 @@ import functools
 import graphlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, ClassVar, TypeGuard
+from typing import Any, TypeGuard
 
 import msgspec
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from rungwise.names import InputError, suggestion
-from rungwise.nas.cells import Cell
-from rungwise.parameters import Categorical, Float, Integer, Ordinal, Parameter
+from rungwise.parameters import Parameter
+from rungwise.parts import Parts
 from rungwise.values import plain
 
 Values = dict[str, Any]
 Rng = Sequence[int] | np.random.Generator
 """What `numpy.random.default_rng` takes: a seed, or a generator, which it passes through."""
 
-_SCALARS = (str, int, bool, type(None))  # of which those that are equal are the same; 0.0 and -0.0 are not
+KINDS = Parts(
+    "kind of parameter",
+    "rungwise.parameters",
+    {
+        "float": "rungwise.parameters:Float",
+        "integer": "rungwise.parameters:Integer",
+        "categorical": "rungwise.parameters:Categorical",
+        "ordinal": "rungwise.parameters:Ordinal",
+        "cell": "rungwise.nas.cells:Cell",
+    },
+)
 MOST = 10_000  # parameters
 TRIES = 20_000  # draws before a space is taken to forbid everything
 
@@ -37,6 +47,7 @@ class Space(Mapping[str, Parameter]):
     `forbidden` lists what may not come together: a configuration is forbidden if, for one of these dicts, each
     parameter named exists and has the value given, or one of the list of values given.
 
+    >>> from rungwise.parameters import Categorical, Float, Integer
     >>> space = Space({"opt": Categorical(["sgd", "adam"]), "momentum": Float(0, 1, when={"opt": "sgd"})})
     >>> space.decode([0.9, 0.5])
     {'opt': 'adam'}
@@ -52,8 +63,6 @@ class Space(Mapping[str, Parameter]):
     clause on a name or a value that does not exist, conditions in a circle, more than 10,000
     parameters, and if nothing, or next to nothing, is allowed.
     """
-
-    KINDS: ClassVar[tuple[type[Parameter], ...]] = (Float, Integer, Categorical, Ordinal, Cell)
 
     def __init__(
         self,
@@ -88,7 +97,7 @@ class Space(Mapping[str, Parameter]):
     def _check(self, name: object, parameter: object) -> None:
         if not isinstance(name, str) or not name or not name.isprintable() or len(name) > 200:
             raise InputError(f"a parameter's name must be printable text of 1 to 200 characters, not {name!r:.60}")
-        if not isinstance(parameter, self.KINDS):
+        if not isinstance(parameter, Parameter):
             raise InputError(
                 f"{name!r} must be a Float, Integer, Categorical, Ordinal or Cell, not {parameter!r:.80}"
                 + ("; did you mean rw.Categorical([...])?" if isinstance(parameter, (list, tuple)) else "")
@@ -97,8 +106,9 @@ class Space(Mapping[str, Parameter]):
             if parent not in self._parameters:
                 raise InputError(f"{name!r} depends on {parent!r}, which is unknown{suggestion(parent, self)}")
             above = self._parameters[parent]
-            if isinstance(above, Float):
-                raise InputError(f"{name!r} depends on {parent!r}, a Float; conditions need countable values")
+            if not above.countable:
+                kind = type(above).__name__
+                raise InputError(f"{name!r} depends on {parent!r}, a {kind}; conditions need countable values")
             for value in values:
                 if (wrong := above.wrong(value)) is not None:
                     raise InputError(f"{name!r} exists when {parent!r} is {value!r}, but {parent!r} {wrong}")
@@ -134,8 +144,7 @@ class Space(Mapping[str, Parameter]):
 
     def _text(self, name: str, value: Any) -> str:
         """What two values share if they are the same: their JSON, save that 1 is 1.0 for a `Float`."""
-        parameter = self[name]
-        return json.dumps(float(value) if isinstance(parameter, Float) else parameter.normal(value), sort_keys=True)
+        return self[name].key(value)
 
     def _holds(self, terms: Mapping[str, frozenset[str]], config: Mapping[str, Any]) -> bool:
         """Whether each parameter named in `terms` exists in `config` and has one of the values there."""
@@ -252,18 +261,18 @@ class Space(Mapping[str, Parameter]):
     @functools.cached_property
     def _tests(self) -> dict[str, Callable[[Any], bool]] | None:
         """`_values`, if that is all there is to it: no value depends on another, none is written in several ways."""
-        if self.forbidden or any(p.condition or isinstance(p, Cell) for p in self.values()):
+        if self.forbidden or any(p.condition or p.has_synonyms for p in self.values()):
             return None
         return self._values
 
     @functools.cached_property
     def _values(self) -> dict[str, Callable[[Any], bool]]:
         """For each parameter whether a value is surely right."""
-        return {name: _surely(parameter) for name, parameter in self.items()}
+        return {name: parameter.surely() for name, parameter in self.items()}
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values: the parameters, or {"parameters": …, "forbidden": […]} if something is forbidden."""
-        parameters = {name: msgspec.to_builtins(parameter) for name, parameter in self.items()}
+        parameters = {name: _fields(parameter) for name, parameter in self.items()}
         return {"parameters": parameters, "forbidden": self.forbidden} if self.forbidden else parameters
 
     def to_json(self) -> str:
@@ -286,7 +295,7 @@ class Space(Mapping[str, Parameter]):
             raise InputError(f"a space is a table of names and parameters, not {parameters!r}")
         if len(parameters) > MOST:
             raise InputError(f"a space has at most {MOST:,} parameters, this has {len(parameters):,}")
-        made = {name: _parameter(name, fields) for name, fields in parameters.items()}
+        made = {name: _parameter(name, fields, looks=not tried) for name, fields in parameters.items()}
         return Space(made, forbidden, tried=tried)
 
     @staticmethod
@@ -298,30 +307,51 @@ class Space(Mapping[str, Parameter]):
             raise InputError(f"the space is not JSON: {error}") from None
 
 
-def _surely(parameter: Parameter) -> Callable[[Any], bool]:
-    """Whether a value is surely right; not so quick, `wrong` says the same."""
-    if isinstance(parameter, Float | Integer):
-        kind, low, high = float if isinstance(parameter, Float) else int, parameter.low, parameter.high
-        return lambda value: type(value) is kind and low <= value <= high
-    if not isinstance(parameter, Categorical | Ordinal):
-        return lambda value: False
-    scalars = {(type(choice), choice) for choice in parameter.choices if type(choice) in _SCALARS}
-    return lambda value: type(value) in _SCALARS and (type(value), value) in scalars
+def foreign_kinds(parameters: object) -> list[str]:
+    """The kinds of parameters, in what `Space.to_dict` gives, that are not ours: `module:Class` of each."""
+    if isinstance(parameters, Mapping) and isinstance(parameters.get("forbidden"), list):
+        parameters = parameters.get("parameters")
+    tables = parameters.values() if isinstance(parameters, Mapping) else ()
+    kinds = [fields.get("type") for fields in tables if isinstance(fields, Mapping)]
+    return sorted({kind for kind in kinds if isinstance(kind, str) and ":" in kind})
 
 
-def _parameter(name: str, fields: object) -> Parameter:
-    kinds = {kind.__name__.lower(): kind for kind in Space.KINDS}
+class Unknown(Parameter, frozen=True):
+    """Stands for a parameter of a kind that is not ours, in a study that is looked at: any value is right."""
+
+    fields: dict[str, Any]
+    when: dict[str, Any] | None = None
+
+    def wrong(self, value: object) -> str | None:
+        """Nothing that is known."""
+        return None
+
+
+def _fields(parameter: Parameter) -> dict[str, Any]:
+    """A parameter as plain JSON: its kind, as `type`, and its fields."""
+    if isinstance(parameter, Unknown):
+        return parameter.fields
+    fields: dict[str, Any] = msgspec.to_builtins(parameter)
+    return fields if KINDS.is_ours(parameter) else fields | {"type": KINDS.name_of(parameter)}
+
+
+def _parameter(name: str, fields: object, *, looks: bool) -> Parameter:
     if not isinstance(fields, Mapping) or not isinstance(fields.get("type"), str):
         raise InputError(f'{name!r} must be a table like {{"type": "float", "low": 0, "high": 1}}, not {fields!r}')
-    kind = kinds.get(fields["type"])
-    if kind is None:
-        raise InputError(f"{name!r} has the unknown type {fields['type']!r}{suggestion(fields['type'], kinds)}")
+    given = fields["type"]
+    if looks and ":" in given:
+        return Unknown(dict(fields), fields.get("when"))
+    if ":" not in given and KINDS.is_foreign(given):
+        raise InputError(f"{name!r} has the unknown type {given!r}{suggestion(given, KINDS)}")
+    kind = KINDS.named(given)
+    if not (isinstance(kind, type) and issubclass(kind, Parameter)):
+        raise InputError(f"{name!r} is of the kind {given!r}, which is no Parameter")
     known = kind.__struct_fields__
     for field in fields:
         if field != "type" and field not in known:
             raise InputError(f"{name!r} has the unknown field {field!r}{suggestion(field, known)}")
     try:
-        return msgspec.convert(dict(fields), kind)
+        return msgspec.convert(dict(fields) | {"type": kind.__struct_config__.tag}, kind)
     except msgspec.ValidationError as error:
         raise InputError(f"{name!r}: {error}") from None
 

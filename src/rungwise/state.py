@@ -6,13 +6,14 @@ nowhere else. May import what stands below `study`.
 
 from __future__ import annotations
 
+import contextlib
 import math
 from pathlib import Path
 from typing import Any, final
 
 from rungwise import checkpoints, peaks, summary
 from rungwise.blame import TOLD
-from rungwise.core import as_scheduler, ceilings
+from rungwise.core import SCHEDULERS, as_scheduler, ceilings
 from rungwise.core.pareto import ParetoFront
 from rungwise.events import (
     Completed,
@@ -220,10 +221,11 @@ class StudyState:
         """The highest level that is open in each bracket, as far as the rises tell; None if no ceiling can rise."""
         begun = self.created.ceilings
         if begun is None:  # begun by a version that did not note it
-            try:
-                begun = [level for level, _ in ceilings(as_scheduler(self.created.scheduler))]
-            except (InputError, TypeError):  # of a scheduler that this version does not make
-                begun = []
+            scheduler = self.created.scheduler
+            begun = []
+            if not SCHEDULERS.is_foreign(scheduler.get("name")):
+                with contextlib.suppress(InputError, TypeError):  # one that this version does not make
+                    begun = [level for level, _ in ceilings(as_scheduler(scheduler))]
         if not begun and not self.rises:
             return None
         last = {fact.bracket: fact.until for fact in self.rises}

@@ -13,7 +13,7 @@ from typing import Any
 
 from rungwise import replay, same_study, turns
 from rungwise import trust as trusted
-from rungwise.core import Scheduler, as_scheduler, ceilings, takes_several_metrics
+from rungwise.core import SCHEDULERS, Scheduler, as_scheduler, ceilings, takes_several_metrics
 from rungwise.decider import Decider
 from rungwise.events import Completed, Created, Extended, Failed, Job, Refitted, Reported
 from rungwise.known import Known
@@ -22,8 +22,9 @@ from rungwise.metrics import Metrics
 from rungwise.names import InputError, our_names
 from rungwise.paths import real_path, refuse_checkpoints, study_path, trials_of
 from rungwise.records import Budget, to_take_back
-from rungwise.search import Searcher, as_searcher
+from rungwise.search import Searcher, as_searcher, settings_of
 from rungwise.search.first import First
+from rungwise.search.intake import own
 from rungwise.space import Space, as_space
 from rungwise.sqlite import SQLiteLog
 from rungwise.state import StudyState
@@ -86,8 +87,8 @@ class Study(Known):
             raise InputError("give either a path or a log, one of the two")
         space = as_space(space)
         scheduler = as_scheduler(scheduler)
-        searcher_given, searcher = searcher, as_searcher(searcher, space)
-        settings, leads = searcher.settings(), bool(initial) or warm_start is not None
+        searcher_given, searcher = searcher, own(as_searcher(searcher, space))
+        settings, leads = settings_of(searcher), bool(initial) or warm_start is not None
         if leads:
             lead = First(space, points=initial, earlier=_earlier(warm_start, mode, score))
             settings = lead.settings() | {"searcher": settings}
@@ -98,7 +99,7 @@ class Study(Known):
             )
         created = Created(
             space.to_dict(),
-            {"name": scheduler.name, **scheduler.settings()},
+            {"name": SCHEDULERS.name_of(scheduler), **scheduler.settings()},
             settings,
             mode,
             whole(seed, "seed"),
@@ -109,7 +110,7 @@ class Study(Known):
             ceilings=[level for level, _ in ceilings(scheduler)],
         )
         where = None if path is None else study_path(path)
-        if path is not None:
+        if not SCHEDULERS.is_foreign(created.scheduler["name"]):
             as_scheduler(created.scheduler)  # a file that nobody could open again must not be begun
         if log is None:
             log = MemoryLog() if where is None else SQLiteLog(where, writable=True)

@@ -7,7 +7,6 @@ PASHA is compared with.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
 from typing import Any, Protocol
 
 from rungwise.core.asha import ASHA
@@ -16,7 +15,8 @@ from rungwise.core.hyperband import AsyncHyperband
 from rungwise.core.pasha import PASHA
 from rungwise.core.stopping import FullTraining, MedianStopping, StoppingASHA
 from rungwise.events import Answer, Fact
-from rungwise.names import InputError, suggestion
+from rungwise.names import InputError
+from rungwise.parts import Parts
 
 
 class Scheduler(Protocol):
@@ -64,16 +64,20 @@ class Scheduler(Protocol):
         ...
 
 
-SCHEDULERS: dict[str, Callable[..., Scheduler]] = {
-    ASHA.name: ASHA,
-    PASHA.name: PASHA,
-    StoppingASHA.name: StoppingASHA,
-    SuccessiveHalving.name: SuccessiveHalving,
-    Hyperband.name: Hyperband,
-    AsyncHyperband.name: AsyncHyperband,
-    MedianStopping.name: MedianStopping,
-    FullTraining.name: FullTraining,
-}
+SCHEDULERS = Parts(
+    "scheduler",
+    "rungwise.schedulers",
+    {
+        ASHA.name: "rungwise.core.asha:ASHA",
+        PASHA.name: "rungwise.core.pasha:PASHA",
+        StoppingASHA.name: "rungwise.core.stopping:StoppingASHA",
+        SuccessiveHalving.name: "rungwise.core.halving:SuccessiveHalving",
+        Hyperband.name: "rungwise.core.halving:Hyperband",
+        AsyncHyperband.name: "rungwise.core.hyperband:AsyncHyperband",
+        MedianStopping.name: "rungwise.core.stopping:MedianStopping",
+        FullTraining.name: "rungwise.core.stopping:FullTraining",
+    },
+)
 
 __all__ = ["SCHEDULERS", "Scheduler", "as_scheduler", "ceilings", "takes_several_metrics"]
 
@@ -89,7 +93,7 @@ def ceilings(scheduler: Scheduler) -> list[tuple[int, int]]:
 
 
 def as_scheduler(scheduler: Scheduler | str | dict[str, Any], max_resource: int | None = None) -> Scheduler:
-    """A fresh scheduler from another one, a name such as "pasha", or `{"name": …, **settings}`.
+    """A fresh scheduler from another one, a name such as "pasha" or "module:Class", or `{"name": …, **settings}`.
 
     `max_resource` is for those that have none.
 
@@ -105,11 +109,13 @@ def as_scheduler(scheduler: Scheduler | str | dict[str, Any], max_resource: int 
         return scheduler.up_to(max_resource if scheduler.max_resource is None else scheduler.max_resource)
     arguments = dict(scheduler)
     name = arguments.pop("name", None)
-    if not isinstance(name, str) or name not in SCHEDULERS:
-        raise InputError(f"there is no scheduler {name!r:.80}{suggestion(str(name), SCHEDULERS)}")
     if max_resource is not None and arguments.get("max_resource") is None:
         arguments["max_resource"] = max_resource
-    return SCHEDULERS[name](**arguments)
+    if SCHEDULERS.is_foreign(name):
+        made: Scheduler = SCHEDULERS.make(name, **arguments)
+        return made
+    ours: Scheduler = SCHEDULERS.named(name)(**arguments)  # which says itself what is wrong with them
+    return ours
 
 
 def _check(scheduler: Scheduler) -> None:

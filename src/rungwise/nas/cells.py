@@ -12,18 +12,19 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from typing import Any, NamedTuple, final
+from typing import Any, ClassVar, NamedTuple, final
 
 import msgspec
 import numpy as np
 
 from rungwise.names import InputError, suggestion
-from rungwise.parameters import LARGEST, Parameter
+from rungwise.parameters import LARGEST, Axis, Parameter
 from rungwise.values import plain, whole
 
 OPERATIONS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
 NONE, SKIP = OPERATIONS[:2]
 """The two operations whose meaning is known here: zero, and the input itself."""
+MOST_LISTED = 100_000  # cells of a grid
 KEPT = 2**15  # results of each of the functions below that take time
 
 
@@ -46,6 +47,8 @@ class Cell(Parameter, frozen=True):
     Raises `InputError` for fewer than 2 nodes or operations, for a name of an operation that is not one word or holds
     one of `~|+`, and for more than 2**53 cells.
     """
+
+    has_synonyms: ClassVar[bool] = True
 
     nodes: int = 4
     operations: tuple[str, ...] = OPERATIONS
@@ -179,6 +182,24 @@ class Cell(Parameter, frozen=True):
         [0.666..., 0.630..., 0.0, 0.630..., 1.0, 0.5]
         """
         return list(_features(self.nodes, self.operations, value))
+
+    def listed(self, points: int) -> list[float]:
+        """All distinct cells."""
+        if self.size > MOST_LISTED:
+            raise InputError(f"there are {self.size:,} cells, more than a grid may have: {MOST_LISTED:,}")
+        return [self.encode(cell) for cell in self.distinct()]
+
+    def axes(self) -> dict[str, Axis]:
+        """One an edge, of the operations, so that a searcher can learn of edges."""
+        return {f"{start}-{end}": Axis(choices=len(self.operations)) for start, end in self.edges}
+
+    def to_axes(self, value: Any) -> list[Any]:
+        """The place of the operation on each edge."""
+        return [self.operations.index(operation) for operation in self.parse(value)]
+
+    def from_axes(self, numbers: Sequence[Any]) -> Any:
+        """The text with those operations."""
+        return self.text([self.operations[number] for number in numbers])
 
     def neighbours(self, text: str) -> list[str]:
         """The distinct cells, canonical, that differ from the canonical form of `text` by the operation on one edge.

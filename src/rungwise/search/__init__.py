@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
-import inspect
 from typing import Any, Protocol, runtime_checkable
 
 from rungwise.events import Config, Fact
-from rungwise.names import InputError, suggestion
+from rungwise.names import InputError
+from rungwise.parts import OURS, Parts
 from rungwise.search.random import RandomSearch
 from rungwise.space import Rng, Space
 
@@ -29,51 +28,44 @@ class Searcher(Protocol):
         ...
 
 
-SEARCHERS = {
-    "evolution": "rungwise.search.evolution:EvolutionSearch",
-    "first": "rungwise.search.first:First",
-    "gp": "rungwise.search.gp:GPSearch",
-    "grid": "rungwise.search.grid:GridSearch",
-    "optuna": "rungwise.search.optuna:OptunaSearch",
-    "random": "rungwise.search.random:RandomSearch",
-    "screened": "rungwise.search.screened:Screened",
-    "sobol": "rungwise.search.sobol:SobolSearch",
-    "tpe": "rungwise.search.optuna:tpe",
-}
-"""Name -> where its class is; a module is imported when its searcher is wanted, since some need extras."""
+SEARCHERS = Parts(
+    "searcher",
+    "rungwise.searchers",
+    {
+        "evolution": "rungwise.search.evolution:EvolutionSearch",
+        "first": "rungwise.search.first:First",
+        "gp": "rungwise.search.gp:GPSearch",
+        "grid": "rungwise.search.grid:GridSearch",
+        "optuna": "rungwise.search.optuna:OptunaSearch",
+        "random": "rungwise.search.random:RandomSearch",
+        "screened": "rungwise.search.screened:Screened",
+        "sobol": "rungwise.search.sobol:SobolSearch",
+        "tpe": "rungwise.search.optuna:tpe",
+    },
+    extras={"gp": "gp", "optuna": "optuna", "sobol": "sobol", "tpe": "optuna"},
+)
+"""A module is imported when its searcher is wanted, since some need extras."""
 
-EXTRAS = {"gp": "gp", "optuna": "optuna", "sobol": "sobol", "tpe": "optuna"}
-
-__all__ = ["SEARCHERS", "RandomSearch", "Searcher", "as_searcher", "load"]
+__all__ = ["SEARCHERS", "RandomSearch", "Searcher", "as_searcher"]
 
 
 def as_searcher(searcher: Searcher | str | dict[str, Any], space: Space) -> Searcher:
-    """A searcher from itself, its name ("random"), or its settings."""
+    """A searcher from itself, its name ("random", "module:Class"), or its settings.
+
+    One that is made from its settings gets the space first: `Class(space, **settings)`.
+    """
     if isinstance(searcher, str):
         searcher = {"name": searcher}
     if not isinstance(searcher, dict):
         if isinstance(searcher, type) or not hasattr(searcher, "propose"):
             raise InputError(f"searcher must be a name or an object like rw.RandomSearch(space), not {searcher!r}")
         return searcher
-    arguments = dict(searcher)
-    name = arguments.pop("name", None)
-    if not isinstance(name, str) or name not in SEARCHERS:
-        raise InputError(f"there is no searcher {name!r:.80}{suggestion(str(name), SEARCHERS)}")
-    kind = load(name)
-    try:
-        inspect.signature(kind).bind(space, **arguments)
-    except TypeError as error:
-        raise InputError(f"the searcher {name!r}: {error}") from None
-    made: Searcher = kind(space, **arguments)
+    settings = dict(searcher)
+    made: Searcher = SEARCHERS.make(settings.pop("name", None), space, **settings)
     return made
 
 
-def load(name: str) -> Any:
-    """The class, or what makes one, of the searcher `name`; an `InputError` if a library that it needs is missing."""
-    module, kind = SEARCHERS[name].split(":")
-    try:
-        return getattr(importlib.import_module(module), kind)
-    except ModuleNotFoundError as error:
-        if name not in EXTRAS or (error.name or "").startswith("rungwise"):
-            raise
-        raise InputError(f"the searcher {name!r} needs: pip install 'rungwise[{EXTRAS[name]}]'") from None
+def settings_of(searcher: Searcher) -> dict[str, Any]:
+    """What a study's file holds of `searcher`: its settings, under the name by which it is made anew."""
+    settings = searcher.settings()
+    return settings if type(searcher).__module__.startswith(OURS) else settings | {"name": SEARCHERS.name_of(searcher)}

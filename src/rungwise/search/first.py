@@ -11,7 +11,7 @@ from typing import Any, final
 
 from rungwise.events import Completed, Config, Fact, Promoted, Reported, Started
 from rungwise.names import InputError
-from rungwise.search import Searcher, as_searcher
+from rungwise.search import Searcher, as_searcher, settings_of
 from rungwise.search.told import Told, as_key, best
 from rungwise.space import Rng, Space
 from rungwise.values import plain, whole
@@ -72,7 +72,7 @@ class First:
         """All that makes an equal one, as plain JSON: the earlier study is not needed again."""
         return {
             "name": "first",
-            "searcher": self.searcher.settings(),
+            "searcher": settings_of(self.searcher),
             "points": self._given,
             "earlier": self._earlier,
             "left_out": self.left_out,

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from rungwise.events import Completed, Config, Fact, Failed, Promoted, Reported, Started
 from rungwise.names import InputError, our_names
-from rungwise.parameters import Float, Integer, Parameter
+from rungwise.parameters import Parameter
 from rungwise.space import Rng, Space
 from rungwise.values import real, whole
 
@@ -297,7 +297,7 @@ class _Features:
         return row
 
     def _of(self, name: str, parameter: Parameter, value: Any) -> Point:
-        if isinstance(parameter, Float | Integer):
+        if isinstance(value, int | float):
             return parameter.features(value)
         key = (name, _key(value))
         if key not in self._seen:

@@ -15,8 +15,6 @@ import numpy as np
 
 from rungwise.events import Config, Fact, Started
 from rungwise.names import InputError, suggestion
-from rungwise.nas.cells import Cell
-from rungwise.parameters import Categorical, Float, Integer, Ordinal, Parameter
 from rungwise.search.told import as_key
 from rungwise.space import Rng, Space
 from rungwise.values import whole
@@ -50,7 +48,7 @@ class GridSearch:
             self.points: int | dict[str, int] = {name: _count(n, f"points of {name!r}") for name, n in points.items()}
         else:
             self.points = _count(points, "points")
-        self._axes = [_axis(parameter, self._of(name)) for name, parameter in space.items()]
+        self._axes = [parameter.listed(self._of(name)) for name, parameter in space.items()]
         if (size := math.prod(map(len, self._axes))) > LARGEST:
             raise InputError(f"the grid has {size:,} combinations, more than {LARGEST:,}; give fewer points")
 
@@ -95,22 +93,3 @@ def _count(value: object, what: str) -> int:
     if (number := whole(value, what)) < 1:
         raise InputError(f"{what} must be 1 or more, not {value!r}")
     return number
-
-
-def _axis(parameter: Parameter, points: int) -> list[float]:
-    """Where the values of one parameter are in [0, 1]."""
-    if isinstance(parameter, Categorical | Ordinal):
-        return [parameter.encode(choice) for choice in parameter.choices]
-    if isinstance(parameter, Cell):
-        if parameter.size > LARGEST:
-            raise InputError(f"there are {parameter.size:,} cells, more than a grid may have: {LARGEST:,}")
-        return [parameter.encode(cell) for cell in parameter.distinct()]
-    if isinstance(parameter, Integer):
-        values = range(parameter.low, parameter.high + 1, parameter.step)
-        if len(values) <= points:
-            return [parameter.encode(value) for value in values]
-    elif isinstance(parameter, Float) and parameter.step is not None:
-        count = math.floor((parameter.high - parameter.low) / parameter.step + 1e-9) + 1
-        if count <= points:
-            return [(place + 0.5) / count for place in range(count)]
-    return [0.5] if points == 1 else np.linspace(0, 1, points).tolist()

@@ -10,11 +10,10 @@ from collections.abc import Mapping
 
 from rungwise.events import Config
 from rungwise.names import InputError
+from rungwise.parts import OURS
 from rungwise.search import Searcher
 from rungwise.space import Space
 from rungwise.values import copied
-
-OURS = "rungwise."
 
 
 def own(searcher: Searcher) -> Searcher:

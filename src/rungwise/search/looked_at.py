@@ -12,6 +12,7 @@ from typing import Any, final
 
 from rungwise.events import Config, Fact
 from rungwise.names import InputError
+from rungwise.search import SEARCHERS
 from rungwise.search.first import First
 from rungwise.space import Rng, Space
 
@@ -64,6 +65,8 @@ def named(settings: object) -> list[str]:
     for _ in range(DEEPEST):
         if not isinstance(settings, dict):
             return found
+        if SEARCHERS.is_foreign(name := settings.get("name")) and isinstance(name, str):
+            found.append(f"the searcher {name}")
         for what in ("proxy", "sampler"):
             if isinstance(name := settings.get(what), str) and ":" in name:
                 found.append(f"the {what} {name}")

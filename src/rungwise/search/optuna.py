@@ -23,7 +23,7 @@ import inspect
 import math
 import warnings
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any, final
 
@@ -37,11 +37,10 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from rungwise.events import Completed, Config, Fact, Failed, Promoted, Reported, Started
 from rungwise.names import InputError, suggestion
-from rungwise.nas.cells import Cell
-from rungwise.parameters import Categorical, Float, Integer, Ordinal, Parameter
+from rungwise.parameters import Axis, Parameter
 from rungwise.search.told import Result, Told, of_study
 from rungwise.space import Rng, Space
-from rungwise.values import plain, real, same
+from rungwise.values import plain, real
 
 TRIES = 5  # how often a sampler is asked for a configuration that is allowed and new, before chance takes over
 NEEDS = {"CmaEsSampler": ["cmaes"], "GPSampler": ["scipy", "torch"], "QMCSampler": ["scipy"]}
@@ -272,7 +271,7 @@ class _Board:
         blank.params = dict(
             zip(
                 blank.distributions,
-                (each for name, value in config.items() for each in _outside(self._space[name], value)),
+                (each for name, value in config.items() for each in self._space[name].to_axes(value)),
                 strict=True,
             )
         )
@@ -309,7 +308,7 @@ class _Board:
         for name in _parents_first(self._space):
             if self._space.exists(name, config):
                 given = [_suggest(trial, each, of) for each, of in self._distributions[name].items()]
-                config[name] = _inside(self._space[name], given)
+                config[name] = self._space[name].from_axes(given)
         return self._space.decode(self._space.encode(config))
 
     def attributes(self) -> dict[str, Any]:
@@ -330,42 +329,19 @@ def _parents_first(space: Space) -> Iterable[str]:
 
 
 def _distributions(name: str, parameter: Parameter) -> dict[str, BaseDistribution]:
-    """What Optuna knows of `parameter`, by name.
+    """What Optuna knows of `parameter`, by name: the numbers that say a value. Choices go by their place.
 
-    A cell is asked for edge by edge, so that a sampler can learn of edges. Their names cannot be those of other
-    parameters, which are printable.
+    The names of its parts cannot be those of other parameters, which are printable.
     """
-    if isinstance(parameter, Cell):
-        edge = CategoricalDistribution(parameter.operations)
-        return {f"{name}\n{start}-{end}": edge for start, end in parameter.edges}
-    return {name: _distribution(parameter)}
+    return {f"{name}\n{part}" if part else name: _distribution(axis) for part, axis in parameter.axes().items()}
 
 
-def _distribution(parameter: Parameter) -> BaseDistribution:
-    """Choices go by their place, since Optuna takes only scalars."""
-    if isinstance(parameter, Categorical):
-        return CategoricalDistribution(range(len(parameter.choices)))
-    if isinstance(parameter, Ordinal):
-        return IntDistribution(0, len(parameter.choices) - 1)
-    high = parameter.decode(1.0)  # the last that `step` comes to
-    if isinstance(parameter, Integer):
-        return IntDistribution(parameter.low, high, log=parameter.log, step=parameter.step)
-    assert isinstance(parameter, Float)
-    return FloatDistribution(parameter.low, high, log=parameter.log, step=parameter.step)
-
-
-def _outside(parameter: Parameter, value: Any) -> Sequence[Any]:
-    if isinstance(parameter, Cell):
-        return parameter.parse(value)
-    if isinstance(parameter, Categorical | Ordinal):
-        return [next(place for place, choice in enumerate(parameter.choices) if same(choice, value))]
-    return [value]
-
-
-def _inside(parameter: Parameter, given: Sequence[Any]) -> Any:
-    if isinstance(parameter, Cell):
-        return parameter.text(given)
-    return parameter.choices[given[0]] if isinstance(parameter, Categorical | Ordinal) else given[0]
+def _distribution(axis: Axis) -> BaseDistribution:
+    if axis.choices is not None:
+        return CategoricalDistribution(range(axis.choices))
+    if axis.whole:
+        return IntDistribution(int(axis.low), int(axis.high), log=axis.log, step=int(axis.step or 1))
+    return FloatDistribution(axis.low, axis.high, log=axis.log, step=axis.step)
 
 
 def _suggest(trial: Trial, name: str, distribution: BaseDistribution) -> Any:

@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike
 
 from rungwise.events import Config, Fact, Started
 from rungwise.names import InputError
-from rungwise.search import Searcher, as_searcher
+from rungwise.search import Searcher, as_searcher, settings_of
 from rungwise.search.told import as_key
 from rungwise.space import Rng, Space
 from rungwise.values import whole
@@ -83,7 +83,7 @@ class Screened:
     ) -> None:
         self.space = space
         self.searcher = as_searcher(searcher, space)
-        if (inner := self.searcher.settings()["name"]) in ONE_AT_A_TIME:
+        if (inner := settings_of(self.searcher)["name"]) in ONE_AT_A_TIME:
             raise InputError(f"the searcher {inner!r} proposes one configuration at a time: there is nothing to screen")
         if whole(best_of, "best_of") < 2 or whole(control, "control") < 0:
             raise InputError(f"best_of must be 2 or more and control 0 or more, not {best_of!r} and {control!r}")
@@ -168,7 +168,7 @@ class Screened:
         return {
             "name": "screened",
             "proxy": self._name,
-            "searcher": self.searcher.settings(),
+            "searcher": settings_of(self.searcher),
             "best_of": self.best_of,
             "control": self.control,
         }

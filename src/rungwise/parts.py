@@ -1,0 +1,99 @@
+"""What is a part called, and where is its class? Schedulers, searchers and kinds of parameters, by name.
+
+A name is one of ours, one that an installed package registers as an entry point, or `module:Class`. A study's file
+holds the name and the settings of each part, and a part is made anew from them. Whatever is not ours is imported only
+when a study is gone on with: see `rungwise.trust`. Imports `names` only.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import inspect
+from collections.abc import Mapping
+from typing import Any, final
+
+from rungwise.names import InputError, suggestion
+
+OURS = "rungwise."
+
+
+@final
+class Parts:
+    """The parts of one kind: `what` it is called, the entry points' `group`, and ours by name, as `module:name`.
+
+    `extras` names the extra of this package that a part of ours needs.
+
+    >>> parts = Parts("scheduler", "rungwise.schedulers", {"asha": "rungwise.core.asha:ASHA"})
+    >>> parts.named("asha").__name__, parts.is_foreign("asha"), parts.is_foreign("mine:Scheduler")
+    ('ASHA', False, True)
+    """
+
+    def __init__(self, what: str, group: str, ours: Mapping[str, str], extras: Mapping[str, str] | None = None) -> None:
+        self.what, self._group, self._ours, self._extras = what, group, ours, extras or {}
+
+    def __iter__(self) -> Any:
+        return iter(self._ours)
+
+    def is_foreign(self, name: object) -> bool:
+        """Whether making the part `name` imports what is not ours."""
+        return name not in self._ours
+
+    def is_ours(self, part: object) -> bool:
+        """Whether `part`, an object or a class, came with us."""
+        return (part if isinstance(part, type) else type(part)).__module__.startswith(OURS)
+
+    def name_of(self, part: object) -> str:
+        """What a file calls the kind of `part`: our name for it, or `module:Class`."""
+        kind = part if isinstance(part, type) else type(part)
+        own = getattr(part, "name", None)
+        if self.is_ours(part) and isinstance(own, str):
+            return own
+        return f"{kind.__module__}:{kind.__qualname__}"
+
+    def named(self, name: object) -> Any:
+        """The class, or what makes one, of the part `name`.
+
+        Raises `InputError` if there is none, if it cannot be imported, or if it needs a library that is missing.
+        """
+        if isinstance(name, str) and name in self._ours:
+            return self._of_ours(name)
+        if isinstance(name, str) and ":" in name:
+            return self._at(name, name)
+        for point in importlib.metadata.entry_points(group=self._group):
+            if point.name == name:
+                return self._at(point.value, point.name)
+        raise InputError(f"there is no {self.what} {name!r:.80}{suggestion(str(name), self._ours)}")
+
+    def make(self, name: object, *args: Any, **settings: Any) -> Any:
+        """A fresh part of the kind `name`, made with `settings`."""
+        kind = self.named(name)
+        try:
+            inspect.signature(kind).bind(*args, **settings)
+        except TypeError as error:
+            raise InputError(f"the {self.what} {name!r}: {error}") from None
+        return kind(*args, **settings)
+
+    def _of_ours(self, name: str) -> Any:
+        module, _, kind = self._ours[name].partition(":")
+        try:
+            return getattr(importlib.import_module(module), kind)
+        except ModuleNotFoundError as error:
+            if name not in self._extras or (error.name or "").startswith("rungwise"):
+                raise
+            wanted = f"pip install 'rungwise[{self._extras[name]}]'"
+            raise InputError(f"the {self.what} {name!r} needs: {wanted}") from None
+
+    def _at(self, place: str, name: str) -> Any:
+        module, _, kind = place.partition(":")
+        found: Any = None
+        try:
+            found = importlib.import_module(module)
+            for part in kind.split("."):
+                found = getattr(found, part)
+        except Exception as error:  # whatever the module does when it is imported
+            raise InputError(
+                f"the {self.what} {name!r} cannot be imported here ({type(error).__name__}: {error}); hand it over: "
+                f"rw.Study(space, …, {self.what}=…, path=path)"
+            ) from None
+        return found
