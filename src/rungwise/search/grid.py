@@ -32,6 +32,7 @@ class GridSearch:
     parameters that do not exist are one, those that the space does not allow are none. At the end of the grid `propose`
     returns None, and the study is finished when no promotion is left.
 
+    >>> from rungwise.parameters import Categorical, Float
     >>> grid = GridSearch(Space({"x": Float(0, 1), "act": Categorical(["relu", "gelu"])}), points=3)
     >>> len(grid), grid.propose([0, 0])
     (6, {'x': 1.0, 'act': 'gelu'})

@@ -61,7 +61,7 @@ class Screened:
     configurations each time. Every `control`-th trial is started unscreened (0: none), so that `helped` can say what
     the proxy is good for. Among equals, the first proposal; nan is the lowest.
 
-    >>> from rungwise.space import Integer
+    >>> from rungwise.parameters import Integer
     >>> def proxy(config):
     ...     return config["width"]
     >>> Screened(Space({"width": Integer(1, 99)}), proxy, best_of=8).propose([0, 0])
