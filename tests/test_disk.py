@@ -251,6 +251,17 @@ def test_a_trial_whose_checkpoint_we_deleted_is_told_so(tmp_path: Path, capsys) 
     assert "call trial.save" not in said
 
 
+def test_a_trial_that_never_had_a_checkpoint_is_not_told_of_one_that_was_deleted_later(tmp_path: Path, capsys) -> None:
+    rw.tune(
+        objectives.saves_much_at_the_last_rung, SPACE, mode="min", scheduler=rw.ASHA(max_resource=9), trials=40,
+        study=tmp_path / "s.db",
+    )  # fmt: skip
+    said = capsys.readouterr().err
+    assert "trains from the start again" in said
+    assert "checkpoints were deleted" not in said
+    assert deletions.notes(tmp_path / "s.db.trials"), "or there was nothing to be said wrongly"
+
+
 def test_a_large_checkpoint_needs_no_second_copy_once_it_was_read_back(tmp_path: Path) -> None:
     for size, second in ((LARGE, False), (LARGE // 2, True)):
         folder = tmp_path / str(size)

@@ -306,7 +306,7 @@ def run(
         refits = refit and not session.interrupted and study.has_best
         if refits and not session.refit(None if refit is True else refit) and not tune:
             display.say(f"trial {study.best.number} has been trained that far already")
-        session.end()
+        session.end(only_refits=not tune)
         study.interrupted = bool(session.interrupted)
         display.end()
 
@@ -359,6 +359,7 @@ class _Session:
         self._failures = len(study.failures)
         self._kinds: dict[str, Kind] = {}
         self._after: Counter[int] = Counter()  # reports of a trial since it was asked to pause
+        self._restarted: dict[int, Job] = {}  # of the study's jobs that train again, those that were looked at
         self._look_again = 8  # trials: curves are looked at whenever there are twice as many
 
     def drive(self, only: Callable[[Job], bool] | None = None) -> None:
@@ -397,13 +398,13 @@ class _Session:
             self.display.say(said)
         return began or said is not None
 
-    def end(self) -> None:
+    def end(self, *, only_refits: bool) -> None:
         """What is left to be done and said when all has ended well."""
         study = self.study
         self.disk.clean()
         if self._ran:
             self._note_time()
-        elif study.finished and not self._refits:
+        elif study.finished and not only_refits:
             self.display.say(f"finished: {of_total(len(study.trials), study.budget.trials)}, nothing was run")
         for one in self._kinds.values():
             if one.count > 1:
@@ -455,8 +456,6 @@ class _Session:
         for text in self.judge.news:
             self.display.say(text)
         self.judge.news.clear()
-        for job in self.study.restarted.values():
-            self._tell_once(*_from_the_start(job, self.disk.why_gone(job.trial), program=self.program))
         if len(self.study.trials) >= self._look_again:
             self._look_again = 2 * len(self.study.trials)
             self.warn_of_peaks()
@@ -488,6 +487,10 @@ class _Session:
                     )
                     on = f"trial {message.trial} trains on to {record.job.until}, {counted(left, 'unit')} more"
                     self._tell_once("cannot pause", f"{on}: {why}")
+            job = self.study.restarted.get(message.trial)
+            if job is not None and self._restarted.get(job.trial) is not job:  # now, before more is deleted
+                self._restarted[job.trial] = job
+                self._tell_once(*_from_the_start(job, self.disk.why_gone(job.trial), program=self.program))
         elif isinstance(message, Noticed):
             self.display.say(f"trial {message.trial}: {message.text}")
         elif isinstance(message, Broke) and record.job is not None:
