@@ -95,6 +95,26 @@ def test_nothing_is_deleted_that_may_be_needed(tmp_path: Path) -> None:
         study.close()
 
 
+@pytest.mark.parametrize(
+    "scheduler",
+    [rw.FullTraining, rw.StoppingASHA, rw.MedianStopping, rw.ASHA],
+    ids=lambda scheduler: scheduler.__name__,
+)
+def test_without_a_total_of_trials_goes_what_no_number_of_trials_can_promote(scheduler, tmp_path: Path) -> None:
+    study = rw.Study(SPACE, scheduler(max_resource=9), path=tmp_path / "s.db")
+    study.extend(resource=10_000)
+    study.folder.mkdir()
+    watched = Disk(study, keep=False)
+    train(study, watched, 100, until=60)
+    watched.clean()
+    needed = {job.trial for job in study.running} | set(study.winners) | study.scheduler.may_promote(10**12)
+    assert folders(study) == needed
+    gone = set(range(60)) - needed
+    assert gone
+    assert {watched.why_gone(trial) for trial in gone} == {"as out of reach however many trials come"}
+    study.close()
+
+
 def test_folders_beyond_the_log_are_let_be(tmp_path: Path) -> None:
     """What the log lost will be given out again, and go on from there."""
     study, watched = begun(tmp_path)
