@@ -29,7 +29,7 @@ from rungwise.executors import Broke, Message, Paused, Said
 from rungwise.executors.command import Command
 from rungwise.executors.line import WorkerEnd
 from rungwise.executors.reasons import reason
-from rungwise.executors.shipping import Logging, log_as, unpickled
+from rungwise.executors.shipping import Logging, handle_as, log_as, unpickled
 from rungwise.trial import IMPORTING, PauseRequested, Trial
 
 
@@ -134,6 +134,7 @@ def main(fd: int, slot: int) -> None:
         line.say(encode(Ready(reason(error))))
         return
     IMPORTING.clear()
+    handle_as(hello.logging)
     line.say(encode(Ready()))
     decoder = msgspec.json.Decoder(Job)
     while True:
