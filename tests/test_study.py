@@ -405,6 +405,7 @@ def test_rows_and_dataframe() -> None:
         "score",
         "seconds",
         "failure",
+        "refit_failure",
         "config.x",
         "config.k",
         "config.z",

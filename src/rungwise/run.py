@@ -32,6 +32,7 @@ from rungwise.names import InputError, our_names
 from rungwise.objective import NamedFunction
 from rungwise.records import Budget
 from rungwise.report.progress import of_total
+from rungwise.report.result import refit_failure
 from rungwise.search import Searcher
 from rungwise.space import Space, as_space
 from rungwise.study import Study
@@ -500,7 +501,10 @@ class _Session:
             self.disk.ended(message.trial)
 
     def _tell_failure(self, trial: int, reason: str) -> None:
-        """Each kind of failure once, and then how often there was one."""
+        """Each kind of failure once, and then how often there was one; that of a refit by itself."""
+        if (refit := refit_failure(self.study.trials[trial])) is not None:
+            self.display.say(refit)
+            return
         one = self._kinds.setdefault(kind(reason), Kind(trial, reason))
         one.count += 1
         if one.count == 1:

@@ -732,8 +732,9 @@ class Study(turns.InTurn):
     def rows(self, *, reports: bool = False) -> list[dict[str, Any]]:
         """A dict a trial (with the score that counts: its last, or its best), or with `reports` one a report.
 
-        Keys: trial, state, resource, score (score.NAME for each of several metrics), seconds, refit (only with
-        `reports`), and config.NAME for each parameter that exists under the values of the others.
+        Keys: trial, state, resource, score (score.NAME for each of several metrics), seconds, failure and
+        refit_failure (with `reports` refit in their place), and config.NAME for each parameter that exists under the
+        values of the others.
         """
         return summary.rows(self, reports=reports)
 

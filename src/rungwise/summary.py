@@ -46,7 +46,7 @@ def rows(study: Study, *, reports: bool) -> list[dict[str, Any]]:
         if not reports:
             seconds = None if record.score is None else record.seconds_used
             told = {"resource": record.resource, **_scores(study.metrics, record.score), "seconds": seconds}
-            rows.append({**head, **told, "failure": record.failure, **config})
+            rows.append({**head, **told, "failure": record.failure, "refit_failure": record.refit_failure, **config})
             continue
         times = record.seconds
         for refit, scores in ((False, record.reports), (True, record.refit)):
