@@ -36,6 +36,7 @@ from rungwise.search import SEARCHERS
 from rungwise.space import Space, as_space
 from rungwise.sqlite import salvage as salvage_study
 from rungwise.study import Study
+from rungwise.summary import broken_off
 from rungwise.trust import Named, wanting
 from rungwise.version import __version__
 from rungwise.words import ENCODE_ERRORS, counted, shown, shown_json, shown_lines
@@ -390,11 +391,11 @@ def salvage(study: Path, file: Path) -> None:
 @commands.command()
 @study_argument
 def status(study: Path) -> None:
-    """Show how STUDY stands: rungs, ceiling, best."""
+    """Show how STUDY stands: rungs, ceiling, best, and why jobs have broken off."""
     opened = Study.open(study)
     driven = held(real_path(study))
     tell(drawn(rungs_table(opened, held=driven), 80))
-    tell(summary(opened, held=driven))
+    tell("\n".join([summary(opened, held=driven), *broken_off(opened)]))
 
 
 @commands.command()

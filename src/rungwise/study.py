@@ -554,7 +554,7 @@ class Study(turns.InTurn):
             self._tell(fact)
         elif type(fact) is Retried:
             record = self.trials[fact.trial]
-            record.attempts, record.broke_at = record.attempts + 1, self.ended_well
+            record.attempts, record.broke_at, record.broke_off = record.attempts + 1, self.ended_well, fact.reason
             self._give_again_last(fact.trial)
         elif type(fact) is Excused:
             record = self.trials[fact.trial]
@@ -562,7 +562,7 @@ class Study(turns.InTurn):
         elif type(fact) is TakenBack:
             record = self.trials[fact.trial]
             record.job = self._running[fact.trial] = self._shelved.pop(fact.trial)
-            record.attempts = 0
+            record.attempts, record.broke_off = 0, None
             self._give_again_last(fact.trial)
         elif type(fact) is Ran:
             self._time.told(fact.seconds)
@@ -584,7 +584,7 @@ class Study(turns.InTurn):
 
     def _run(self, record: TrialRecord, job: Job, fact: Fact) -> None:
         record.job = self._running[job.trial] = job
-        record.attempts, record.broke_at, record.refit_failure = 0, None, None
+        record.attempts, record.broke_at, record.broke_off, record.refit_failure = 0, None, None, None
         if not job.refit:
             self._tell(fact)
 

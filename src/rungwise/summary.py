@@ -66,6 +66,7 @@ def _scores(metrics: Metrics, score: Any) -> dict[str, Any]:
 def story(study: Study) -> str:
     """Each rise of the ceiling, the failures by kind, and the answer: what `Study.explain` gives."""
     lines = [*explain.rises(study.rises), *explain.ceilings(study.scheduler, study.rises), *_failures(study)]
+    lines += broken_off(study)
     if study.metrics.names:
         front = study.front
         lines.append(f"{counted(len(front), 'trial')} on the Pareto front, at the highest rung with a result")
@@ -90,8 +91,21 @@ def _failures(study: Study) -> list[str]:
         return []
     trial, reason = failed[-1]
     trials = counted(len(study.trials), "trial")
-    lines = [f"{len(failed)} of {trials} failed, the last (trial {trial}): {shown(reason)}"]
-    kinds = by_kind(failed)
-    if len(kinds) > 1:
-        lines += [f"  {one.count} like trial {one.trial}: {shown(one.reason)}" for one in kinds[:KINDS_SHOWN]]
-    return lines
+    return [f"{len(failed)} of {trials} failed, the last (trial {trial}): {shown(reason)}", *_kinds(failed)]
+
+
+def broken_off(study: Study) -> list[str]:
+    """Of the jobs that are not done yet how many have broken off, and why: all that is known where nothing worked."""
+    broken = [(r.number, r.broke_off) for r in study.trials if r.job is not None and r.broke_off is not None]
+    if not broken:
+        return []
+    trial, reason = broken[-1]
+    jobs = counted(len(broken), "job")
+    return [f"{jobs} broke off, to be tried again; for example trial {trial}: {shown(reason)}", *_kinds(broken)]
+
+
+def _kinds(failures: list[tuple[int, str]]) -> list[str]:
+    kinds = by_kind(failures)
+    if len(kinds) == 1:
+        return []
+    return [f"  {one.count} like trial {one.trial}: {shown(one.reason)}" for one in kinds[:KINDS_SHOWN]]
