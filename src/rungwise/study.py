@@ -734,7 +734,8 @@ class Study(turns.InTurn):
 
         Keys: trial, state, resource, score (score.NAME for each of several metrics), seconds, failure and
         refit_failure (with `reports` refit in their place), and config.NAME for each parameter that exists under the
-        values of the others.
+        values of the others. A state is that of the record, but "waiting" for "running" where no process holds the
+        study's file: whoever drove it was killed, or has ended.
         """
         return summary.rows(self, reports=reports)
 

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 from rungwise import explain, peaks
 from rungwise.events import Job
 from rungwise.frames import CONFIG
+from rungwise.hold import held
 from rungwise.kinds import by_kind
 from rungwise.metrics import Metrics
+from rungwise.paths import real_path
 from rungwise.words import counted, shown
 
 if TYPE_CHECKING:
@@ -39,9 +41,10 @@ def rungs(
 def rows(study: Study, *, reports: bool) -> list[dict[str, Any]]:
     """A dict a trial of `study`, or with `reports` one a report; see `Study.rows`."""
     rows = []
+    under_way = "running" if _held(study) else "waiting"
     for record in study.trials:
         values = record.config
-        head = {"trial": record.number, "state": record.state}
+        head = {"trial": record.number, "state": record.state if record.job is None else under_way}
         config = {f"{CONFIG}{name}": values[name] for name in study.space if name in values}
         if not reports:
             seconds = None if record.score is None else record.seconds_used
@@ -55,6 +58,16 @@ def rows(study: Study, *, reports: bool) -> list[dict[str, Any]]:
                 told = {"resource": resource, **_scores(study.metrics, score), "seconds": seconds, "refit": refit}
                 rows.append({**head, **told, **config})
     return rows
+
+
+def _held(study: Study) -> bool:
+    """Whether a process does the jobs of `study` that are out: one that was killed does not."""
+    if study.path is None or not any(record.job is not None for record in study.trials):
+        return True
+    try:
+        return held(real_path(study.path))
+    except OSError:  # the file is gone
+        return False
 
 
 def _scores(metrics: Metrics, score: Any) -> dict[str, Any]:
