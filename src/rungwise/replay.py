@@ -35,6 +35,7 @@ from rungwise.search.looked_at import LookedAt, named
 from rungwise.space import Space
 from rungwise.trust import Ask, Named
 from rungwise.values import whole
+from rungwise.version import __version__, is_newer
 
 if TYPE_CHECKING:
     from rungwise.study import Study
@@ -84,26 +85,29 @@ def misfit(study: Study, fact: Fact) -> str | None:
 
 
 @contextlib.contextmanager
-def at(path: Path | None, number: int | None = None, *but: type[Exception]) -> Iterator[None]:
-    """Around what is made of fact `number` of the file `path`: what does not fit is the file's fault, save `but`."""
+def at(path: Path | None, number: int | None = None, *but: type[Exception], by: str = "") -> Iterator[None]:
+    """Around what is made of fact `number` of the file `path`: what does not fit is the file's fault, save `but`.
+
+    `by` is the version that the file says it was begun by: a newer one knows more.
+    """
     try:
         yield
     except but:
         raise
     except UNFIT as error:
-        raise _unfit(path, number, _words(error)) from error
+        raise _unfit(path, number, _words(error), by) from error
 
 
 def made_of(created: Created, path: Path, ask: Ask | None) -> tuple[Space, Scheduler, Searcher]:
     """What the study `path` is made of: to look at, or to go on with if `ask` agrees to what that imports."""
-    with at(path, 1):
+    with at(path, 1, by=created.version):
         space = Space.from_dict(created.space, tried=ask is not None)
         scheduler, names = as_scheduler(created.scheduler, _no_end(created, looks=ask is None)), named(created.searcher)
     if ask is None:
         return space, scheduler, LookedAt(space, created.searcher)
     if names:
         ask(Named(path, created, names))
-    with at(path, 1, InputError):  # an extra that is not installed is not the file's fault
+    with at(path, 1, InputError, by=created.version):  # an extra that is not installed is not the file's fault
         return space, scheduler, as_searcher(created.searcher, space)
 
 
@@ -123,9 +127,10 @@ def apply(study: Study, number: int, fact: Fact, change: Callable[[Fact], None])
         raise _unfit(study.path, number, wrong)
 
 
-def _unfit(path: Path | None, number: int | None, why: str) -> StudyError:
+def _unfit(path: Path | None, number: int | None, why: str, by: str = "") -> StudyError:
     where = "" if number is None else f", at fact {number}"
-    return StudyError(f"{path} is not what a study says{where}: {why:.{SHOWN}}")
+    newer = f"; it was begun by a newer rungwise ({by}), this is {__version__}: upgrade with pip install -U rungwise"
+    return StudyError(f"{path} is not what a study says{where}: {why:.{SHOWN}}{newer if is_newer(by) else ''}")
 
 
 def _words(error: Exception) -> str:

@@ -183,7 +183,7 @@ class Study(turns.InTurn):
                 raise StudyError(f"{path} holds no study yet")
             created = first[1]
             parts = replay.made_of(created, study._path, ask if writable else None)
-            with replay.at(study._path, 1):
+            with replay.at(study._path, 1, by=created.version):
                 study._set_up(created, *parts)
             study._replay(facts)
             if writable:
