@@ -59,9 +59,9 @@ def _broken(fact: Raised, broken: Broken) -> str:
     )
 
 
-def rises(facts: Sequence[Raised]) -> list[str]:
-    """A text a rise; where several brackets have risen, with the bracket's number from 1."""
-    several = any(fact.bracket for fact in facts)
+def rises(scheduler: Any, facts: Sequence[Raised]) -> list[str]:
+    """A text a rise; where `scheduler` has several brackets, with the bracket's number from 1."""
+    several = len(getattr(scheduler, "ceilings", ())) > 1 or any(fact.bracket for fact in facts)
     return [(f"in bracket {fact.bracket + 1} " if several else "") + rise(fact) for fact in facts]
 
 

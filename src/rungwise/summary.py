@@ -78,8 +78,8 @@ def _scores(metrics: Metrics, score: Any) -> dict[str, Any]:
 
 def story(study: Study) -> str:
     """Each rise of the ceiling, the failures by kind, and the answer: what `Study.explain` gives."""
-    lines = [*explain.rises(study.rises), *explain.ceilings(study.scheduler, study.rises), *_failures(study)]
-    lines += broken_off(study)
+    lines = explain.rises(study.scheduler, study.rises) + explain.ceilings(study.scheduler, study.rises)
+    lines += [*_failures(study), *broken_off(study)]
     if study.metrics.names:
         front = study.front
         lines.append(f"{counted(len(front), 'trial')} on the Pareto front, at the highest rung with a result")
