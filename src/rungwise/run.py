@@ -97,11 +97,11 @@ def tune(
     process is given out again from its last checkpoint, up to `retries` times; then its trial has failed, if other
     jobs work. Where three trials in a row break off it is taken for the machine's fault: no more work is given out, one
     job is tried now and then, and if none works for `patience` seconds of waiting the run ends, with no trial failed.
-    Checkpoints of trials that cannot be promoted any more under the `trials` given are deleted, unless
-    `keep_checkpoints`: set it if `trials` may be raised later, or such a trial trains from the start again.
-    With `sync` the study waits for the disk whenever it notes something, so that not even a power cut loses a
-    decision. What the function prints goes to a log file beside each trial's folder; from the 200th on, those of trials
-    that are over and did not fail are moved into one file, `finished.log`.
+    Checkpoints of trials that cannot be promoted any more under the `trials` given (however many come, where none is
+    given) are deleted, unless `keep_checkpoints`: set it if `trials` may be raised later, or such a trial trains from
+    the start again. With `sync` the study waits for the disk whenever it notes something, so that not even a power cut
+    loses a decision. What the function prints goes to a log file beside each trial's folder; from the 200th on, those
+    of trials that are over and did not fail are moved into one file, `finished.log`.
 
     `devices` says which GPUs each worker sees, as CUDA_VISIBLE_DEVICES: "auto" shares out those that this process sees,
     if there are several workers; a list has an entry for each worker in turn (`[0, 1]`, `[0, 0, 1, 1]`, or
