@@ -36,6 +36,12 @@ def saves_nothing(trial: rw.Trial) -> None:
         trial.report((trial.config["x"] - 0.3) ** 2 + 1 / epoch)
 
 
+def saves_much_at_the_last_rung(trial: rw.Trial) -> None:
+    saves_nothing(trial)
+    if trial.until == 9:
+        trial.save(bytes(2_000_000))
+
+
 def fails(trial: rw.Trial) -> None:
     print("about to fail")
     raise ValueError("no such layer")

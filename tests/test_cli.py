@@ -72,6 +72,39 @@ def rungwise(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60)
 
 
+def test_a_refit_that_fails_is_said_as_one_and_the_command_has_failed(folder: Path) -> None:
+    text = TRAIN.replace(
+        "def train(trial):", "def train(trial):\n    if trial.until == 30:\n        raise MemoryError('too long')"
+    )
+    (folder / "train.py").write_text(text)
+    tuned = rungwise(folder, *TUNE, "--max-resource", "9", "--refit-to", "30", "--study", "s.db")
+    assert tuned.returncode == 1
+    number = json.loads(rungwise(folder, "best", "s.db", "--json").stdout)["trial"]
+    failed = f"the refit of trial {number} failed: MemoryError: too long (train.py:"
+    assert failed in tuned.stdout
+    assert tuned.stderr.splitlines()[-1].startswith(f"rungwise: {failed}")
+    assert f"trial {number} failed" not in tuned.stderr.replace(failed, "")
+    assert failed in rungwise(folder, "best", "s.db").stdout
+    assert rungwise(folder, "export", "s.db", "t.csv").returncode == 0
+    with (folder / "t.csv").open() as file:
+        assert {int(row["trial"]) for row in csv.DictReader(file) if row["refit_failure"]} == {number}
+    assert rungwise(folder, "refit", "s.db", "--to", "12").returncode == 0
+    assert "failed" not in rungwise(folder, "best", "s.db").stdout
+
+
+def test_after_a_stop_because_nothing_worked_status_and_explain_say_why(folder: Path) -> None:
+    (folder / "train.py").write_text(TRAIN.replace("    trial.load()", "    raise ValueError('no such layer')", 1))
+    tuned = rungwise(folder, *TUNE, "--max-resource", "9", "--study", "s.db")
+    assert tuned.returncode == 1
+    assert "the first 3 jobs all broke off" in tuned.stderr
+    for command in ("status", "explain"):
+        said = rungwise(folder, command, "s.db").stdout
+        assert "3 jobs broke off, to be tried again; for example trial 2: ValueError: no such layer (train" in said
+    (folder / "train.py").write_text(TRAIN)
+    assert rungwise(folder, "resume", "s.db").returncode == 0
+    assert "broke off" not in rungwise(folder, "status", "s.db").stdout
+
+
 def test_from_tune_to_export(folder: Path) -> None:
     tuned = rungwise(folder, *TUNE, "--max-resource", "27", "--refit", "--workers", "2", "--study", "s.db")
     assert tuned.returncode == 0, tuned.stderr

@@ -95,6 +95,26 @@ def test_nothing_is_deleted_that_may_be_needed(tmp_path: Path) -> None:
         study.close()
 
 
+@pytest.mark.parametrize(
+    "scheduler",
+    [rw.FullTraining, rw.StoppingASHA, rw.MedianStopping, rw.ASHA],
+    ids=lambda scheduler: scheduler.__name__,
+)
+def test_without_a_total_of_trials_goes_what_no_number_of_trials_can_promote(scheduler, tmp_path: Path) -> None:
+    study = rw.Study(SPACE, scheduler(max_resource=9), path=tmp_path / "s.db")
+    study.extend(resource=10_000)
+    study.folder.mkdir()
+    watched = Disk(study, keep=False)
+    train(study, watched, 100, until=60)
+    watched.clean()
+    needed = {job.trial for job in study.running} | set(study.state.winners) | study.scheduler.may_promote(10**12)
+    assert folders(study) == needed
+    gone = set(range(60)) - needed
+    assert gone
+    assert {watched.why_gone(trial) for trial in gone} == {"as out of reach however many trials come"}
+    study.close()
+
+
 def test_folders_beyond_the_log_are_let_be(tmp_path: Path) -> None:
     """What the log lost will be given out again, and go on from there."""
     study, watched = begun(tmp_path)
@@ -249,6 +269,17 @@ def test_a_trial_whose_checkpoint_we_deleted_is_told_so(tmp_path: Path, capsys) 
     assert "trains from the start again: its checkpoints were deleted as out of reach with trials=30" in said
     assert "with keep_checkpoints=True all are kept" in said
     assert "call trial.save" not in said
+
+
+def test_a_trial_that_never_had_a_checkpoint_is_not_told_of_one_that_was_deleted_later(tmp_path: Path, capsys) -> None:
+    rw.tune(
+        objectives.saves_much_at_the_last_rung, SPACE, mode="min", scheduler=rw.ASHA(max_resource=9), trials=40,
+        study=tmp_path / "s.db",
+    )  # fmt: skip
+    said = capsys.readouterr().err
+    assert "trains from the start again" in said
+    assert "checkpoints were deleted" not in said
+    assert deletions.notes(tmp_path / "s.db.trials"), "or there was nothing to be said wrongly"
 
 
 def test_a_large_checkpoint_needs_no_second_copy_once_it_was_read_back(tmp_path: Path) -> None:

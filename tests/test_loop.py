@@ -110,6 +110,13 @@ def test_what_comes_of_a_job_that_was_given_up_is_refused() -> None:
     assert list(inbox.take(Said(again.lease, 1, Completed(0)))) == []  # nothing comes after the end
 
 
+def test_what_a_signals_handler_says_in_the_midst_of_the_last_message_is_of_a_job_that_has_ended() -> None:
+    inbox = Inbox()
+    job = inbox.lease(jobs(0)[0])
+    assert list(inbox.take(Said(job.lease, 1, Reported(0, 2, 0.5)))) == []
+    assert list(inbox.take(Said(job.lease, 0, Completed(0)))) == [Completed(0)]
+
+
 def test_two_drivers_give_no_lease_twice() -> None:
     inbox = Inbox(first_lease=7)
     assert [inbox.lease(job).lease for job in jobs(0, 1, 0)] == [7, 8, 9]

@@ -24,28 +24,32 @@ def train(trial):
     for epoch in trial:
         trial.report({score})
 
-rw.tune(train, {{"x": rw.Float(0, 1)}}, mode="min", trials=3, study="s.db", scheduler=rw.ASHA(max_resource=3))
+rw.tune(train, {{"x": rw.Float(0, 1)}}, mode="min", trials=3, study="s.db", scheduler=rw.ASHA(max_resource=3),
+        refit={refit})
 """
 
 
-def run(folder: Path, score: str) -> str:
-    (folder / "script.py").write_text(SCRIPT.format(score=score))
+def run(folder: Path, score: str, *, refit: bool = False) -> str:
+    (folder / "script.py").write_text(SCRIPT.format(score=score, refit=refit))
     done = subprocess.run([sys.executable, "script.py"], cwd=folder, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     return done.stderr
 
 
-def test_a_finished_study_that_is_run_again_says_so_and_warns_of_a_changed_function(tmp_path: Path) -> None:
-    first = run(tmp_path, "1 / epoch")
+@pytest.mark.parametrize("refit", [False, True])
+def test_a_finished_study_that_is_run_again_says_so_and_warns_of_a_changed_function(
+    refit: bool, tmp_path: Path
+) -> None:
+    first = run(tmp_path, "1 / epoch", refit=refit)
     assert "nothing was run" not in first
     assert "warning" not in first
-    again = run(tmp_path, "1 / epoch")
+    again = run(tmp_path, "1 / epoch", refit=refit)
     assert "finished: 3 of 3 trials, nothing was run" in again
     assert "has changed" not in again
-    changed = run(tmp_path, "2 / epoch")
+    changed = run(tmp_path, "2 / epoch", refit=refit)
     assert "finished: 3 of 3 trials, nothing was run" in changed
     assert "warning: the source of the function has changed" in " ".join(changed.split())
-    assert "has changed" not in run(tmp_path, "2 / epoch"), "it is said when it changes"
+    assert "has changed" not in run(tmp_path, "2 / epoch", refit=refit), "it is said when it changes"
 
 
 def test_resume_says_once_that_the_function_has_changed(tmp_path: Path) -> None:

@@ -186,6 +186,9 @@ def test_why_the_ceilings_of_several_brackets_are_where_they_are() -> None:
     assert "in bracket 2 the ceiling rose from 9 to 27: " in text
     assert "in bracket 2 the ceiling is 27, the max_resource" in text
     assert "in bracket 1 the ceiling stayed at 3: the rankings" in text
+    first = told(rw.PASHA(), 40, lambda trial, resource: trial if resource > 1 else -trial)
+    assert "in bracket 1 the ceiling rose from 3 to 9: " in first, "though no other has risen"
+    assert "in bracket 2 the ceiling rose" not in first
     quiet = told("pasha", 4, lambda trial, resource: trial)
     assert "in bracket 1 the ceiling is 3: fewer than two trials have come so far" in quiet
     assert "in bracket 2 the ceiling is 9: fewer than two" in quiet
@@ -405,6 +408,7 @@ def test_rows_and_dataframe() -> None:
         "score",
         "seconds",
         "failure",
+        "refit_failure",
         "config.x",
         "config.k",
         "config.z",

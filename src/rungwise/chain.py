@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import sqlite3
 import struct
 from collections.abc import Iterator
@@ -16,7 +15,7 @@ import msgspec
 from rungwise.database import Row, digest_of
 from rungwise.events import AnyFact, Fact
 from rungwise.log import StudyError
-from rungwise.version import __version__
+from rungwise.version import __version__, is_newer, parts
 
 
 class Source(Protocol):
@@ -114,13 +113,8 @@ class Chain:
         while number < self.count and (rows := self._source.rows_after(number)):
             texts += [row[2] for row in rows[: self.count - number] if '"version"' in row[2]]
             number += len(rows)
-        versions = [str(_told(each).get("version")) for each in texts]
-        newest = max(
-            (version for version in versions if re.fullmatch(r"\d{1,9}(\.\d{1,9}){,9}", version)),
-            key=_parts,
-            default="0",
-        )
-        return f" ({newest})" if _parts(newest) > _parts(re.match(r"[\d.]*", __version__)[0]) else ""  # type: ignore[index]
+        newest = max((str(_told(each).get("version")) for each in texts), key=parts)
+        return f" ({newest})" if is_newer(newest) else ""
 
     def _check_names(self, text: str) -> None:
         def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -135,10 +129,6 @@ class Chain:
 
 
 _KINDS = {kind.__struct_config__.tag for kind in Fact.__subclasses__()}
-
-
-def _parts(version: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in version.split(".") if part)
 
 
 def _told(text: str) -> dict[str, Any]:

@@ -28,7 +28,7 @@ from rungwise.objective import NamedFunction, load_attribute
 from rungwise.paths import real_path
 from rungwise.report.export import export as export_study
 from rungwise.report.live import result_elsewhere
-from rungwise.report.result import next_step, no_result, result
+from rungwise.report.result import next_step, no_result, refit_failure, result
 from rungwise.report.stream import Stream
 from rungwise.report.tables import drawn, rungs_table, summary
 from rungwise.run import Function, check_function, check_refit, note_begun, run, tune
@@ -36,6 +36,7 @@ from rungwise.search import SEARCHERS
 from rungwise.space import Space, as_space
 from rungwise.sqlite import salvage as salvage_study
 from rungwise.study import Study
+from rungwise.summary import broken_off
 from rungwise.trust import Named, wanting
 from rungwise.version import __version__
 from rungwise.words import ENCODE_ERRORS, counted, shown, shown_json, shown_lines
@@ -199,7 +200,7 @@ def tune_command(
     settings.setdefault("study", "rungwise.db")
     with result_elsewhere():
         study = tune(objective, **settings)
-    _show_end(study)
+    _show_end(study, refit=bool(settings.get("refit")))
 
 
 def _settings(path: Path | None, *, wanted: bool) -> dict[str, Any]:
@@ -266,8 +267,8 @@ def load_space(text: str) -> Space:
     return as_space(value)
 
 
-def _show_end(study: Study) -> None:
-    """How a run ended, and the exit code that says so."""
+def _show_end(study: Study, *, refit: bool) -> None:
+    """How a run ended, and the exit code that says so; `refit`: whether the best was to be trained on."""
     tell("\n".join([summary(study), *result(study)]))
     if study.interrupted or not study.state.how.get("quiet"):
         complain(": ".join(filter(None, next_step(study))))
@@ -275,6 +276,8 @@ def _show_end(study: Study) -> None:
         raise click.exceptions.Exit(130)
     if not study.has_best:
         raise StudyError(no_result(study))
+    if refit and not study.metrics.names and (failed := refit_failure(study.trials[study.best.number])) is not None:
+        raise StudyError(failed)
 
 
 study_argument = click.argument("study", type=click.Path(path_type=Path))
@@ -298,7 +301,7 @@ def resume(study: Path, function: str | None, trust: bool, refit_to: int | None,
         opened.extend(**{name: how.get(name) for name in ("trials", "resource", "seconds", "target")})
         with result_elsewhere():
             run(opened, objective, refit=refit, **_run_arguments(how))
-        _show_end(opened)
+        _show_end(opened, refit=bool(refit))
 
 
 @commands.command()
@@ -316,7 +319,7 @@ def refit(study: Path, until: int | None, function: str | None, trust: bool, qui
         arguments = _run_arguments(opened.state.how | ({"quiet": quiet} if quiet else {}))
         with result_elsewhere():
             run(opened, objective, refit=refit_to, tune=False, **arguments | {"workers": 1})
-        _show_end(opened)
+        _show_end(opened, refit=True)
 
 
 @contextlib.contextmanager
@@ -388,11 +391,11 @@ def salvage(study: Path, file: Path) -> None:
 @commands.command()
 @study_argument
 def status(study: Path) -> None:
-    """Show how STUDY stands: rungs, ceiling, best."""
+    """Show how STUDY stands: rungs, ceiling, best, and why jobs have broken off."""
     opened = Study.open(study)
     driven = held(real_path(study))
     tell(drawn(rungs_table(opened, held=driven), 80))
-    tell(summary(opened, held=driven))
+    tell("\n".join([summary(opened, held=driven), *broken_off(opened.state)]))
 
 
 @commands.command()

@@ -17,7 +17,7 @@ FILE = "deleted"
 
 
 class Deleted(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The checkpoints of `trial` were deleted when the total was `trials`, or when it had failed.
+    """The checkpoints of `trial` were deleted when the total was `trials` (None: there was none), or it had failed.
 
     `configuration` is the digest of its configuration, as checkpoints carry it.
     """
@@ -30,7 +30,10 @@ class Deleted(msgspec.Struct, frozen=True, omit_defaults=True):
     @property
     def why(self) -> str:
         """In words."""
-        return "after it had failed" if self.failed else f"as out of reach with trials={self.trials}"
+        if self.failed:
+            return "after it had failed"
+        how_many = "however many trials come" if self.trials is None else f"with trials={self.trials}"
+        return f"as out of reach {how_many}"
 
 
 def note(root: Path, deleted: Sequence[Deleted]) -> None:

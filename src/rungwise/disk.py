@@ -1,10 +1,10 @@
 """Which files of the trials are still needed? The others go: by their bytes when they are large, else many at once.
 
-Needed are the folders of trials that run, that may be promoted yet under the total of trials, and that the answer
-holds; those of failed trials, since failures can be taken back, stay unless they are large. What is deleted is noted
-(`rungwise.deletions`). Logs of failed trials stay as they are; of the other trials that are over, the last `LOGS`
-stay, and those before them are moved into one file, `finished.log`. A log that stays has a folder or a note beside
-it, which says what configuration it is of.
+Needed are the folders of trials that run, that may be promoted yet under the total of trials (however many come, if
+there is none), and that the answer holds; those of failed trials, since failures can be taken back, stay unless they
+are large. What is deleted is noted (`rungwise.deletions`). Logs of failed trials stay as they are; of the other trials
+that are over, the last `LOGS` stay, and those before them are moved into one file, `finished.log`. A log that stays
+has a folder or a note beside it, which says what configuration it is of.
 
 What `clean` costs grows with the number of trials, so it waits until `SOON` + `SOON_EACH` bytes a trial could be
 freed, or some hundred jobs have ended. May import everything below `run`.
@@ -28,6 +28,7 @@ FINISHED = "finished.log"
 LOGS = 200
 SOON, SOON_EACH = 1 << 20, 1 << 12  # bytes; writing them takes some ten times as long as looking for what can go
 JOBS = 500
+NO_TOTAL = 2**53  # where no total of trials is given there may be this many
 
 
 @final
@@ -78,10 +79,9 @@ class Disk:
         study = self._study
         busy = {job.trial for job in study.running} | set(study.state.winners)
         known = range(len(study.trials))  # what is there of others, the log has lost: they may be given out again
-        over: list[int] = []  # trials that have no future
-        if study.budget.trials is not None:
-            needed = study.scheduler.may_promote(study.budget.trials) | busy
-            over = [trial for trial in sorted({*self._folders, *self._logs}) if trial in known and trial not in needed]
+        total = NO_TOTAL if study.budget.trials is None else study.budget.trials
+        needed = study.scheduler.may_promote(total) | busy
+        over = [trial for trial in sorted({*self._folders, *self._logs}) if trial in known and trial not in needed]
         try:
             if not self._keep:
                 failed = {trial for trial in over if study.trials[trial].failure is not None}

@@ -58,9 +58,9 @@ def _broken(fact: Raised, broken: Broken) -> str:
     )
 
 
-def rises(facts: Sequence[Raised]) -> list[str]:
-    """A text a rise; where several brackets have risen, with the bracket's number from 1."""
-    several = any(fact.bracket for fact in facts)
+def rises(facts: Sequence[Raised], *, several: bool) -> list[str]:
+    """A text a rise; where the scheduler has `several` brackets, with the bracket's number from 1."""
+    several = several or any(fact.bracket for fact in facts)
     return [(f"in bracket {fact.bracket + 1} " if several else "") + rise(fact) for fact in facts]
 
 

@@ -54,10 +54,11 @@ def dataframe(rows: Rows, space: Space) -> Any:
     return frame
 
 
-def parquet(rows: Rows, space: Space, path: Path) -> None:
+def parquet(rows: Rows, space: Space, path: Path, *, called: Path) -> None:
     """Write `rows` to `path`; `mixed` columns as JSON text, so that null there is a parameter that does not exist.
 
-    Raises `InputError` for what Parquet has no place for, `StudyError` if pandas or pyarrow are not installed.
+    `called` is the file's name for the user. Raises `InputError` for what Parquet has no place for, `StudyError` if
+    pandas or pyarrow are not installed.
     """
     try:
         import pyarrow  # noqa: F401
@@ -74,7 +75,7 @@ def parquet(rows: Rows, space: Space, path: Path) -> None:
         frame.to_parquet(path, index=False)
     except (ValueError, TypeError, OverflowError, NotImplementedError) as error:  # those of pyarrow are ValueErrors
         raise InputError(
-            f"{path}: Parquet has no place for what this study holds ({shown(error)}); export it as .json or .csv"
+            f"{called}: Parquet has no place for what this study holds ({shown(error)}); export it as .json or .csv"
         ) from None
 
 

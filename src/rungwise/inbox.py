@@ -54,8 +54,9 @@ class Inbox:
         while (following := lease.early.pop(lease.next, None)) is not None:
             lease.next += 1
             taken.append(following)
-        if taken and isinstance(taken[-1], Completed | Broke | Paused):
-            del self._out[message.trial]
+            if isinstance(following, Completed | Broke | Paused):
+                del self._out[message.trial]
+                break  # what a signal's handler said meanwhile is of a job that has ended
         return taken
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from rungwise import frames, replay, summary, turns
-from rungwise.core import Scheduler, ceilings
+from rungwise.core import SCHEDULERS, Scheduler, ceilings
 from rungwise.decider import Decider, handed
 from rungwise.events import Created, Fact, Job, Raised, Started
 from rungwise.log import Log
@@ -37,7 +37,7 @@ class Known(turns.InTurn):
         """Who decides, in a study that is looked at too: scheduler and searcher are then told all facts."""
         if self._decides is None:
             created = self._state.created
-            with replay.at(self._log.path, 1):
+            with replay.at(self._log.path, 1, by=created.version):
                 state, scheduler = StudyState(created, self._state.space), replay.scheduler_looked_at(created)
             looked = Decider(state, self._log, scheduler, LookedAt(state.space, created.searcher))
             facts = self._log.read()
@@ -187,10 +187,12 @@ class Known(turns.InTurn):
     def rows(self, *, reports: bool = False) -> list[dict[str, Any]]:
         """A dict a trial (with the score that counts: its last, or its best), or with `reports` one a report.
 
-        Keys: trial, state, resource, score (score.NAME for each of several metrics), seconds, refit (only with
-        `reports`), and config.NAME for each parameter that exists under the values of the others.
+        Keys: trial, state, resource, score (score.NAME for each of several metrics), seconds, failure and
+        refit_failure (with `reports` refit in their place), and config.NAME for each parameter that exists under the
+        values of the others. A state is that of the record, but "waiting" for "running" where no process holds the
+        study's file: whoever drove it was killed, or has ended.
         """
-        return summary.rows(self._state, reports=reports)
+        return summary.rows(self._state, self._log.path, reports=reports)
 
     def rung_results(self, score: str | None = None) -> list[dict[str, Any]]:
         """A dict a trial that has ended a job: "config", and "results", [level, loss] at the rungs that it completed.
@@ -210,5 +212,7 @@ class Known(turns.InTurn):
 
     def explain(self) -> str:
         """Why the study stands where it stands: each rise of the ceiling, failures, the best trial."""
-        several = len(self._state.ceilings or ()) > 1  # then the scheduler knows which trial is in which bracket
-        return summary.story(self._state, ceilings(self._decided.scheduler) if several else None)
+        state = self._state
+        several = len(state.ceilings or ()) > 1 and not SCHEDULERS.is_foreign(state.created.scheduler.get("name"))
+        # only the scheduler knows which trial is in which bracket
+        return summary.story(state, ceilings(self._decided.scheduler) if several else None)

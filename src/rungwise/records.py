@@ -50,6 +50,8 @@ class TrialRecord(msgspec.Struct):
     """How often that job broke off."""
     broke_at: int | None = None
     """How many jobs had come to their end when it did so last; `blame.TOLD` if a run was given up with it."""
+    broke_off: str | None = None
+    """Why it did so last."""
     failure: str | None = None
     refit_failure: str | None = None
     curve: array[float] = msgspec.field(default_factory=lambda: array("d"))

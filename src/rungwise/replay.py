@@ -36,6 +36,7 @@ from rungwise.space import Space, foreign_kinds
 from rungwise.state import StudyState
 from rungwise.trust import Ask, Named
 from rungwise.values import whole
+from rungwise.version import __version__, is_newer
 
 UNFIT = (ArithmeticError, AssertionError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 """What may be raised where data are not of the form or the size that they should have."""
@@ -88,28 +89,31 @@ def misfit(state: StudyState, fact: Fact) -> str | None:
 
 
 @contextlib.contextmanager
-def at(path: Path | None, number: int | None = None, *but: type[Exception]) -> Iterator[None]:
-    """Around what is made of fact `number` of the file `path`: what does not fit is the file's fault, save `but`."""
+def at(path: Path | None, number: int | None = None, *but: type[Exception], by: str = "") -> Iterator[None]:
+    """Around what is made of fact `number` of the file `path`: what does not fit is the file's fault, save `but`.
+
+    `by` is the version that the file says it was begun by: a newer one knows more.
+    """
     try:
         yield
     except but:
         raise
     except UNFIT as error:
-        raise _unfit(path, number, _words(error)) from error
+        raise _unfit(path, number, _words(error), by) from error
 
 
 def made_of(created: Created, path: Path, ask: Ask) -> tuple[Space, Scheduler, Searcher]:
     """What the study `path` is made of, to go on with, if `ask` agrees to what that imports."""
-    with at(path, 1):
+    with at(path, 1, by=created.version):
         names = [f"the kind of parameter {kind}" for kind in foreign_kinds(created.space)]
         if SCHEDULERS.is_foreign(name := created.scheduler.get("name")) and isinstance(name, str):
             names.append(f"the scheduler {name}")
         names += named(created.searcher)
     if names:
         ask(Named(path, created, names))
-    with at(path, 1, *([InputError] if names else [])):
+    with at(path, 1, *([InputError] if names else []), by=created.version):
         space, scheduler = Space.from_dict(created.space), as_scheduler(created.scheduler)
-    with at(path, 1, InputError):  # an extra that is not installed is not the file's fault
+    with at(path, 1, InputError, by=created.version):  # an extra that is not installed is not the file's fault
         return space, scheduler, as_searcher(created.searcher, space)
 
 
@@ -142,9 +146,10 @@ def apply(
         raise _unfit(path, number, wrong)
 
 
-def _unfit(path: Path | None, number: int | None, why: str) -> StudyError:
+def _unfit(path: Path | None, number: int | None, why: str, by: str = "") -> StudyError:
     where = "" if number is None else f", at fact {number}"
-    return StudyError(f"{path} is not what a study says{where}: {why:.{SHOWN}}")
+    newer = f"; it was begun by a newer rungwise ({by}), this is {__version__}: upgrade with pip install -U rungwise"
+    return StudyError(f"{path} is not what a study says{where}: {why:.{SHOWN}}{newer if is_newer(by) else ''}")
 
 
 def _words(error: Exception) -> str:

@@ -33,6 +33,7 @@ from rungwise.names import InputError, our_names
 from rungwise.objective import NamedFunction
 from rungwise.records import Budget
 from rungwise.report.progress import of_total
+from rungwise.report.result import refit_failure
 from rungwise.search import Searcher
 from rungwise.space import Space, as_space
 from rungwise.study import Study
@@ -97,11 +98,11 @@ def tune(
     process is given out again from its last checkpoint, up to `retries` times; then its trial has failed, if other
     jobs work. Where three trials in a row break off it is taken for the machine's fault: no more work is given out, one
     job is tried now and then, and if none works for `patience` seconds of waiting the run ends, with no trial failed.
-    Checkpoints of trials that cannot be promoted any more under the `trials` given are deleted, unless
-    `keep_checkpoints`: set it if `trials` may be raised later, or such a trial trains from the start again.
-    With `sync` the study waits for the disk whenever it notes something, so that not even a power cut loses a
-    decision. What the function prints goes to a log file beside each trial's folder; from the 200th on, those of trials
-    that are over and did not fail are moved into one file, `finished.log`.
+    Checkpoints of trials that cannot be promoted any more under the `trials` given (however many come, where none is
+    given) are deleted, unless `keep_checkpoints`: set it if `trials` may be raised later, or such a trial trains from
+    the start again. With `sync` the study waits for the disk whenever it notes something, so that not even a power cut
+    loses a decision. What the function prints goes to a log file beside each trial's folder; from the 200th on, those
+    of trials that are over and did not fail are moved into one file, `finished.log`.
 
     `devices` says which GPUs each worker sees, as CUDA_VISIBLE_DEVICES: "auto" shares out those that this process sees,
     if there are several workers; a list has an entry for each worker in turn (`[0, 1]`, `[0, 0, 1, 1]`, or
@@ -308,7 +309,7 @@ def run(
         refits = refit and not session.interrupted and study.has_best
         if refits and not session.refit(None if refit is True else refit) and not tune:
             display.say(f"trial {study.best.number} has been trained that far already")
-        session.end()
+        session.end(only_refits=not tune)
         study.interrupted = bool(session.interrupted)
         display.end()
 
@@ -361,6 +362,7 @@ class _Session:
         self._failures = len(study.failures)
         self._kinds: dict[str, Kind] = {}
         self._after: Counter[int] = Counter()  # reports of a trial since it was asked to pause
+        self._restarted: dict[int, Job] = {}  # of the study's jobs that train again, those that were looked at
         self._look_again = 8  # trials: curves are looked at whenever there are twice as many
 
     def drive(self, only: Callable[[Job], bool] | None = None) -> None:
@@ -399,13 +401,13 @@ class _Session:
             self.display.say(said)
         return began or said is not None
 
-    def end(self) -> None:
+    def end(self, *, only_refits: bool) -> None:
         """What is left to be done and said when all has ended well."""
         study = self.study
         self.disk.clean()
         if self._ran:
             self._note_time()
-        elif study.finished and not self._refits:
+        elif study.finished and not only_refits:
             self.display.say(f"finished: {of_total(len(study.trials), study.budget.trials)}, nothing was run")
         for one in self._kinds.values():
             if one.count > 1:
@@ -457,8 +459,6 @@ class _Session:
         for text in self.judge.news:
             self.display.say(text)
         self.judge.news.clear()
-        for job in self.study.decider.restarted.values():
-            self._tell_once(*_from_the_start(job, self.disk.why_gone(job.trial), program=self.program))
         if len(self.study.trials) >= self._look_again:
             self._look_again = 2 * len(self.study.trials)
             self.warn_of_peaks()
@@ -490,6 +490,10 @@ class _Session:
                     )
                     on = f"trial {message.trial} trains on to {record.job.until}, {counted(left, 'unit')} more"
                     self._tell_once("cannot pause", f"{on}: {why}")
+            job = self.study.decider.restarted.get(message.trial)
+            if job is not None and self._restarted.get(job.trial) is not job:  # now, before more is deleted
+                self._restarted[job.trial] = job
+                self._tell_once(*_from_the_start(job, self.disk.why_gone(job.trial), program=self.program))
         elif isinstance(message, Noticed):
             self.display.say(f"trial {message.trial}: {message.text}")
         elif isinstance(message, Broke) and record.job is not None:
@@ -499,7 +503,10 @@ class _Session:
             self.disk.ended(message.trial)
 
     def _tell_failure(self, trial: int, reason: str) -> None:
-        """Each kind of failure once, and then how often there was one."""
+        """Each kind of failure once, and then how often there was one; that of a refit by itself."""
+        if (refit := refit_failure(self.study.trials[trial])) is not None:
+            self.display.say(refit)
+            return
         one = self._kinds.setdefault(kind(reason), Kind(trial, reason))
         one.count += 1
         if one.count == 1:

@@ -110,7 +110,7 @@ class StudyState:
             return fact
         elif isinstance(fact, Retried):
             record = self.trials[fact.trial]
-            record.attempts, record.broke_at = record.attempts + 1, self.ended_well
+            record.attempts, record.broke_at, record.broke_off = record.attempts + 1, self.ended_well, fact.reason
             self.give_again_last(fact.trial)
         elif isinstance(fact, Excused):
             record = self.trials[fact.trial]
@@ -134,7 +134,7 @@ class StudyState:
         config, mode = record.own_config, self._mode
         job = Job(record.number, config, start, until, refit, study=created.id, score=created.score, mode=mode)
         record.job = self.running[record.number] = job
-        record.attempts, record.broke_at, record.refit_failure = 0, None, None
+        record.attempts, record.broke_at, record.broke_off, record.refit_failure = 0, None, None, None
         return fact
 
     def _report(self, fact: Reported) -> Fact | None:
@@ -191,7 +191,7 @@ class StudyState:
             if not self.completed[job.until]:
                 del self.completed[job.until]
         record.job = self.running[trial] = job
-        record.attempts = 0
+        record.attempts, record.broke_off = 0, None
         self.give_again_last(trial)
 
     def give_again_last(self, trial: int) -> None:

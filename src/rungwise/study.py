@@ -164,13 +164,13 @@ class Study(Known):
                 raise StudyError(f"{path} holds no study yet")
             created = first[1]
             if not writable:
-                with replay.at(where, 1):
+                with replay.at(where, 1, by=created.version):
                     study._state = StudyState(created, Space.from_dict(created.space, tried=False), study._folder)
                 for number, (time, fact) in enumerate(facts, start=2):
                     replay.apply(where, study._state, number, fact, time)
                 return study
             parts = replay.made_of(created, where, ask)
-            with replay.at(where, 1):
+            with replay.at(where, 1, by=created.version):
                 study._set_up(created, *parts)
             study._deciding.follow(facts)
             if names := trusted.runs(study.state.how):

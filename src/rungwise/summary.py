@@ -7,13 +7,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rungwise import explain, peaks
 from rungwise.events import Job
 from rungwise.frames import CONFIG
+from rungwise.hold import held
 from rungwise.kinds import by_kind
 from rungwise.metrics import Metrics
+from rungwise.paths import real_path
 from rungwise.words import counted, shown
 
 if TYPE_CHECKING:
@@ -36,17 +39,18 @@ def rungs(
     return [(level, completed.get(level, 0), towards[level], best.get(level)) for level in levels]
 
 
-def rows(state: StudyState, *, reports: bool) -> list[dict[str, Any]]:
-    """A dict a trial of a study, or with `reports` one a report; see `Study.rows`."""
+def rows(state: StudyState, path: Path | None, *, reports: bool) -> list[dict[str, Any]]:
+    """A dict a trial of the study in the file `path`, or with `reports` one a report; see `Study.rows`."""
     rows = []
+    under_way = "running" if _held(state, path) else "waiting"
     for record in state.trials:
         values = record.config
-        head = {"trial": record.number, "state": record.state}
+        head = {"trial": record.number, "state": record.state if record.job is None else under_way}
         config = {f"{CONFIG}{name}": values[name] for name in state.space if name in values}
         if not reports:
             seconds = None if record.score is None else record.seconds_used
             told = {"resource": record.resource, **_scores(state.metrics, record.score), "seconds": seconds}
-            rows.append({**head, **told, "failure": record.failure, **config})
+            rows.append({**head, **told, "failure": record.failure, "refit_failure": record.refit_failure, **config})
             continue
         times = record.seconds
         for refit, scores in ((False, record.reports), (True, record.refit)):
@@ -55,6 +59,16 @@ def rows(state: StudyState, *, reports: bool) -> list[dict[str, Any]]:
                 told = {"resource": resource, **_scores(state.metrics, score), "seconds": seconds, "refit": refit}
                 rows.append({**head, **told, **config})
     return rows
+
+
+def _held(state: StudyState, path: Path | None) -> bool:
+    """Whether a process does the jobs of a study that are out: one that was killed does not."""
+    if path is None or not state.running:
+        return True
+    try:
+        return held(real_path(path))
+    except OSError:  # the file is gone
+        return False
 
 
 def _scores(metrics: Metrics, score: Any) -> dict[str, Any]:
@@ -67,8 +81,9 @@ def story(state: StudyState, brackets: Sequence[tuple[int, int]] | None = None) 
     """Each rise of the ceiling, the failures by kind, and the answer: what `Study.explain` gives."""
     if brackets is None:
         brackets = [(level, state.completed.get(level, 0)) for level in state.ceilings or ()]
-    ceilings = explain.ceilings(state.created.scheduler.get("name"), state.max_resource, brackets, state.rises)
-    lines = [*explain.rises(state.rises), *ceilings, *_failures(state)]
+    lines = explain.rises(state.rises, several=len(brackets) > 1)
+    lines += explain.ceilings(state.created.scheduler.get("name"), state.max_resource, brackets, state.rises)
+    lines += [*_failures(state), *broken_off(state)]
     if state.metrics.names:
         front = state.front
         lines.append(f"{counted(len(front), 'trial')} on the Pareto front, at the highest rung with a result")
@@ -93,8 +108,21 @@ def _failures(state: StudyState) -> list[str]:
         return []
     trial, reason = failed[-1]
     trials = counted(len(state.trials), "trial")
-    lines = [f"{len(failed)} of {trials} failed, the last (trial {trial}): {shown(reason)}"]
-    kinds = by_kind(failed)
-    if len(kinds) > 1:
-        lines += [f"  {one.count} like trial {one.trial}: {shown(one.reason)}" for one in kinds[:KINDS_SHOWN]]
-    return lines
+    return [f"{len(failed)} of {trials} failed, the last (trial {trial}): {shown(reason)}", *_kinds(failed)]
+
+
+def broken_off(state: StudyState) -> list[str]:
+    """Of the jobs that are not done yet how many have broken off, and why: all that is known where nothing worked."""
+    broken = [(r.number, r.broke_off) for r in state.trials if r.job is not None and r.broke_off is not None]
+    if not broken:
+        return []
+    trial, reason = broken[-1]
+    jobs = counted(len(broken), "job")
+    return [f"{jobs} broke off, to be tried again; for example trial {trial}: {shown(reason)}", *_kinds(broken)]
+
+
+def _kinds(failures: list[tuple[int, str]]) -> list[str]:
+    kinds = by_kind(failures)
+    if len(kinds) == 1:
+        return []
+    return [f"  {one.count} like trial {one.trial}: {shown(one.reason)}" for one in kinds[:KINDS_SHOWN]]

@@ -101,6 +101,9 @@ def as_score(value: object) -> Any:
     if type(value) is float:  # nearly always
         return value if math.isfinite(value) else None
     if isinstance(value, dict) and value and all(isinstance(name, str) for name in value):
+        for name in value:
+            if not whole_text(name):
+                raise InputError(f"a metric's name must be whole text; {name!r} holds half of a character")
         return {name: _number(each) for name, each in value.items()}
     return _number(value)
 

@@ -13,6 +13,7 @@ from rungwise.events import Completed, Job, Reported
 from rungwise.executors import Broke, Message, Said
 from rungwise.executors.line import LARGEST, LENGTH, PIECE, DriverEnd, Garbled, WorkerEnd, a_line
 from rungwise.executors.local import LocalWorkers
+from rungwise.inbox import Inbox
 
 
 def a_pair() -> tuple[DriverEnd, WorkerEnd]:
@@ -144,12 +145,16 @@ def hangs_in_the_middle(trial: rw.Trial) -> None:
     threading.Event().wait(600)
 
 
-def run_one(workers: LocalWorkers, job: Job) -> list[Message]:
+def heard(workers: LocalWorkers, job: Job) -> list[Said]:
     workers.submit(job)
     said: list[Said] = []
     while not any(isinstance(each.message, Completed | Broke) for each in said):
         said += workers.poll()
-    return [each.message for each in said]
+    return said
+
+
+def run_one(workers: LocalWorkers, job: Job) -> list[Message]:
+    return [each.message for each in heard(workers, job)]
 
 
 NOT_UNDERSTOOD = "what its worker process said was not understood: something else wrote on the line to it"
@@ -188,3 +193,58 @@ def test_a_function_may_report_from_its_threads(tmp_path: Path) -> None:
     finally:
         workers.close()
     assert [each.resource for each in said if isinstance(each, Reported)] == list(range(1, 81))
+
+
+def reports_too_much(trial: rw.Trial) -> None:
+    trial.report({f"metric {number} {'x' * 500}": 1.0 for number in range(40_000)})
+
+
+def reports_half_a_character(trial: rw.Trial) -> None:
+    trial.report({"loss\ud800": 1.0})
+
+
+@pytest.mark.parametrize(
+    ("function", "reason"),
+    [(reports_too_much, "InputError: a report has "), (reports_half_a_character, "holds half of a character")],
+)
+def test_a_report_that_cannot_be_sent_breaks_the_job_off(function, reason: str, tmp_path: Path) -> None:
+    workers = LocalWorkers(function, 1, tmp_path)
+    try:
+        said = heard(workers, Job(0, {"x": 0.5}, 0, 1))
+    finally:
+        workers.close()
+    assert reason in said[-1].message.reason
+    assert said[-1].place == 0, "the place of what was refused is the next one's"
+
+
+def loses_a_message(trial: rw.Trial) -> None:
+    """As if a signal's handler had raised in the midst of `report`."""
+    usual = WorkerEnd.say
+
+    def interrupted(line: WorkerEnd, message: bytes) -> None:
+        WorkerEnd.say = usual
+        raise TimeoutError("by a handler")
+
+    WorkerEnd.say = interrupted
+    try:
+        trial.report(0.5)
+    except TimeoutError:
+        if trial.number == 1:
+            raise
+    trial.report(0.5)
+
+
+@pytest.mark.parametrize(
+    ("trial", "reason"), [(0, "a message of the job was lost"), (1, "TimeoutError: by a handler (test_line.py:")]
+)
+def test_a_job_of_which_a_message_is_lost_breaks_off_and_hangs_nobody(trial: int, reason: str, tmp_path: Path) -> None:
+    workers, inbox = LocalWorkers(loses_a_message, 1, tmp_path), Inbox()
+    job = inbox.lease(Job(trial, {"x": 0.5}, 0, 2))
+    try:
+        said = heard(workers, job)
+    finally:
+        workers.close()
+    assert said[-1].place is None
+    (ended,) = [message for each in said for message in inbox.take(each)]
+    assert isinstance(ended, Broke)
+    assert ended.reason.startswith(reason)

@@ -65,6 +65,54 @@ def test_where_the_main_script_has_said_nothing_the_function_may_set_logging_its
     assert logs(tmp_path) == "epoch by epoch!\n"
 
 
+def test_handlers_of_named_loggers_come_along(tmp_path: Path) -> None:
+    ways = """
+def handle(name, form, level=0, **more):
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter(form, **more))
+    handler.setLevel(level)
+    logging.getLogger(name).addHandler(handler)
+
+logging.getLogger("mine").setLevel(logging.DEBUG)
+handle("mine", "mine: %(message)s")
+logging.getLogger("apart").setLevel(logging.DEBUG)
+logging.getLogger("apart").propagate = False
+handle("apart", "apart: {message}", logging.INFO, style="{")
+logging.getLogger("off").disabled = True
+handle("off", "off: %(message)s")
+logging.getLogger("library").addHandler(logging.NullHandler())
+logging.basicConfig(format="root: %(message)s")
+
+def train(trial):
+    logging.getLogger("mine").debug("in detail")
+    logging.getLogger("apart").debug("too much")
+    logging.getLogger("apart").info("not handed up")
+    logging.getLogger("off").error("silenced")
+    logging.getLogger("library").warning("by the root")
+    trial.report(0.5)
+"""
+    done = script(tmp_path, HEAD + ways + "run(train)")
+    assert done.returncode == 0, done.stderr
+    assert logs(tmp_path).splitlines() == [
+        "mine: in detail", "root: in detail", "apart: not handed up", "root: by the root"
+    ]  # fmt: skip
+
+
+def test_what_is_disabled_for_all_loggers_is_so_in_workers(tmp_path: Path) -> None:
+    ways = "logging.basicConfig(level=logging.INFO)\nlogging.disable(logging.INFO)\n"
+    assert script(tmp_path, HEAD + LOGS + ways + "run(train)").returncode == 0
+    assert logs(tmp_path) == ""
+
+
+def test_a_module_that_adds_its_own_handler_has_one_in_a_worker(tmp_path: Path) -> None:
+    module = "import logging\nlogging.getLogger('mine').addHandler(logging.StreamHandler())\n"
+    module += "def train(trial):\n    logging.getLogger('mine').warning('once')\n    trial.report(0.5)\n"
+    (tmp_path / "training.py").write_text(module)
+    done = script(tmp_path, HEAD + "import training\nrun(training.train)")
+    assert done.returncode == 0, done.stderr
+    assert logs(tmp_path) == "once\n"
+
+
 RAISES = """
 def inner(config):
     return config["no such name"]  # the line that raises

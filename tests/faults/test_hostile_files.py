@@ -194,6 +194,28 @@ def test_a_field_that_is_new_in_a_rise_or_in_how_a_study_began(tmp_path: Path) -
         path.unlink()
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "wrong"),
+    [
+        ('"asha"', '"warp"', "there is no scheduler 'warp'"),
+        ('"asha"', '"asha", "warp": 1', "has no argument 'warp'"),
+        ('"type": "float"', '"type": "quaternion"', "the unknown type 'quaternion'"),
+        ('"type": "float"', '"type": "float", "shape": "round"', "the unknown field 'shape'"),
+        ('"mode": "min"', '"mode": "median"', "mode must be 'min' or 'max', not 'median'"),
+    ],
+)
+def test_what_a_newer_version_began_a_study_with_is_said_to_be_newer(old, new, wrong: str, tmp_path: Path) -> None:
+    for created, newer in ((NEWER, True), (CREATED, False)):
+        assert old in created
+        path = forged(tmp_path / "study.db", created.replace(old, new, 1))
+        with pytest.raises(rw.StudyError) as error:
+            rw.Study.open(path)
+        assert wrong in str(error.value)
+        said = f"; it was begun by a newer rungwise (7.12), this is {__version__}: upgrade with pip install -U rungwise"
+        assert str(error.value).endswith(said) == newer
+        path.unlink()
+
+
 def test_a_known_fact_that_is_wrong_is_damage(tmp_path: Path) -> None:
     path = forged(tmp_path / "study.db", NEWER, '{"fact":"extended","trials":"three"}')
     with pytest.raises(rw.StudyError, match="is damaged at fact 2"):

@@ -149,6 +149,22 @@ def test_the_result_of_a_refit_and_of_a_study_in_memory(capfd) -> None:
     assert 'kept in memory only; study="study.db"' in said
 
 
+def test_a_rise_is_said_with_its_bracket_where_there_are_several() -> None:
+    def told(scheduler) -> str:
+        study, stream = rw.Study({"x": rw.Float(0, 1)}, scheduler), io.StringIO()
+        study.extend(trials=30)
+        display = Display(study, stream=stream)
+        while (job := study.ask()) is not None:
+            for resource in range(job.start + 1, job.until + 1):
+                study.report(job.trial, resource, -job.trial if resource == 3 else job.trial)
+            display.update()
+        return stream.getvalue()
+
+    assert told(rw.PASHA(max_resource=27)).startswith("the ceiling rose from 3 to 9: ")
+    several = rw.AsyncHyperband(ladder="pasha", max_resource=27, brackets=2)
+    assert told(several).startswith("in bracket 1 the ceiling rose from 3 to 9: ")
+
+
 def test_quiet_says_nothing(capfd) -> None:
     rw.tune(objectives.train, objectives.SPACE, mode="min", trials=9, quiet=True)
     assert capfd.readouterr() == ("", "")

@@ -91,8 +91,11 @@ def test_what_parquet_cannot_take_is_one_line(tmp_path: Path) -> None:
     study.extend(trials=4)
     while (job := study.ask()) is not None:
         study.report(job.trial, job.until, 0.5)
-    with pytest.raises(rw.InputError, match=r"Parquet has no place for what this study holds .*export it as \.json"):
+    with pytest.raises(
+        rw.InputError, match=r"Parquet has no place for what this study holds .*export it as \.json"
+    ) as error:
         export(study, tmp_path / "t.parquet", reports=False)
+    assert str(error.value).startswith(f"{tmp_path / 't.parquet'}: "), "the name that the user gave"
     assert 2**70 in {row["config.n"] for row in json.loads(exported(study, tmp_path / "t.json").read_text())}
 
 

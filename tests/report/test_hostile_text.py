@@ -126,6 +126,7 @@ def test_after_kill_9_nothing_is_said_to_run(folder: Path) -> None:
     while not (folder / "ready").exists():
         time.sleep(0.02)
     assert held(path)
+    assert [row["state"] for row in rw.Study.open(path).rows()] == ["running"] * 2
     said = rungwise(folder, "status", "k.db").stdout.decode()
     assert re.search("running +best score", said)
     assert "waiting" not in said
@@ -137,6 +138,8 @@ def test_after_kill_9_nothing_is_said_to_run(folder: Path) -> None:
     assert re.search("waiting +best score", said)
     assert "2 jobs waiting to go on" in said
     assert "running" not in said
+    study = rw.Study.open(path)
+    assert [row["state"] for row in study.rows()] == ["waiting"] * 2
     assert sorted(file.name for file in folder.iterdir()) == before, "nothing was written"
 
 

@@ -103,6 +103,8 @@ class ParetoRung:
         if self._fronts is None or first < 1:
             return []
         waiting = np.nonzero(np.frombuffer(self._fronts.gone, dtype=np.uint8) == 0)[0]
+        if first >= len(self.trials):
+            return [self.trials[place] for place in waiting.tolist()]
         found: list[int] = []
         for part in np.array_split(waiting, math.ceil(len(waiting) * len(self.trials) / BLOCK) or 1):
             no_worse, better = (np.full((len(self.trials), len(part)), start) for start in (True, False))

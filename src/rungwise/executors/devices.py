@@ -23,6 +23,7 @@ Devices = str | Sequence[int | str | Sequence[int | str]] | None
 CUDA, HIP = "CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES"
 NVIDIA = Path("/proc/driver/nvidia/gpus")
 PATIENCE = 5.0  # seconds for nvidia-smi
+NAME = re.compile(r"[0-9]{1,9}|[A-Za-z][!-~]*")  # a number, or what NVIDIA calls one: GPU-8932f937, MIG-…/0/1
 WANTED = 'devices must be "auto", "none" or a list with an entry for each worker in turn, like [0, 1] or ["0,1", "2,3"]'
 
 
@@ -49,10 +50,11 @@ def _entry(entry: object, devices: object) -> list[str]:
     parts = entry.split(",") if isinstance(entry, str) else entry if isinstance(entry, (list, tuple)) else [entry]
     named = []
     for part in parts:
-        if isinstance(part, bool) or not isinstance(part, (int, str)) or (isinstance(part, int) and part < 0):
+        text = part.strip() if isinstance(part, str) else str(part) if type(part) is int and part < 10**9 else ""
+        if not NAME.fullmatch(text):
             raise InputError(f"{WANTED}, not {devices!r}")
-        named.append(str(part).strip())
-    if not all(named) or not named:
+        named.append(str(int(text)) if text.isdecimal() else text)
+    if not named:
         raise InputError(f"{WANTED}, not {devices!r}")
     if len(set(named)) < len(named):
         raise InputError(f"devices: {entry!r} names a device twice; for two workers on one write it as two entries")

@@ -148,15 +148,16 @@ class WorkerEnd:
             rest = rest[count:]
         return taken
 
-    def say(self, message: bytes) -> None:
-        """Tell the driver; if it is gone, `listen` ends this process.
-
-        Raises `InputError` in a forked child, and for a message that is too long.
-        """
+    def check(self, message: bytes) -> None:
+        """Whether it can be said: `InputError` in a forked child, and for a message that is too long."""
         if os.getpid() != self._process:
             raise InputError(ELSEWHERE)
         if len(message) > LARGEST:
             raise InputError(f"a report has {len(message)} bytes; {LARGEST} are allowed")
+
+    def say(self, message: bytes) -> None:
+        """Tell the driver; if it is gone, `listen` ends this process. Raises what `check` does."""
+        self.check(message)
         with self._lock:
             self._unsent = memoryview(bytes(self._unsent) + len(message).to_bytes(LENGTH, "big") + message)
             while self._unsent:

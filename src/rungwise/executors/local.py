@@ -69,6 +69,8 @@ class _Worker:
             self.line.send(message)
         self.ready = False  # whether the function is loaded
         self.job: Job | None = None
+        self.next = 0  # the place of the first message of the job that has not come
+        self.ahead: set[int] = set()  # places of those that came before it, from a signal's handler
         self.clock = Clock()
         self.hung_up: float | None = None  # when its line ended
 
@@ -185,7 +187,7 @@ class LocalWorkers:
         owner = checkpoints.identity(job.study, job.config)
         checkpoints.hold(checkpoints.trial_folder(self.folder, job.trial), job.lease, owner)
         worker = self._alive()
-        worker.job = job
+        worker.job, worker.next, worker.ahead = job, 0, set()
         worker.clock = self._limits.begin(job, time.monotonic(), ready=worker.ready)
         self._busy.append(worker)
         self._send(worker, msgspec.json.encode(job))
@@ -270,11 +272,18 @@ class LocalWorkers:
             return
         if worker.job is None or said.lease != worker.job.lease or said.place is None:
             return  # a thread that a job before has left behind
+        worker.ahead.add(said.place)
+        while worker.next in worker.ahead:
+            worker.ahead.remove(worker.next)
+            worker.next += 1
         heard.append(said)
         worker.clock.heard = time.monotonic()
         if isinstance(said.message, Reported):
             self._limits.reported(worker.clock, said.message)
         elif isinstance(said.message, Completed | Broke | Paused):
+            if said.place >= worker.next:  # the worker has said its last, so what lies between will never come
+                reason = said.message.reason if isinstance(said.message, Broke) else "a message of the job was lost"
+                heard[-1] = Said(said.lease, None, Broke(said.message.trial, reason))
             worker.job = None
             self._busy.remove(worker)
             self._idle.append(worker)

@@ -15,15 +15,33 @@ import msgspec
 
 from rungwise.names import InputError
 
+STYLES = {logging.PercentStyle: "%", logging.StrFormatStyle: "{", logging.StringTemplateStyle: "$"}
+
+
+class Handled(msgspec.Struct, frozen=True):
+    """What a logger has handlers for: from which level on, and how the first of them writes it."""
+
+    level: int
+    form: str | None = None
+    dates: str | None = None
+    style: str = "%"
+
+
+class Logger(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What was set of a logger, or of the root."""
+
+    level: int = 0
+    propagate: bool = True
+    disabled: bool = False
+    handled: Handled | None = None
+
 
 class Logging(msgspec.Struct, frozen=True):
-    """What a main script has said to `logging`: the root's level, its format, and the levels of other loggers."""
+    """What a main script has said to `logging`; `disabled` is the level up to which all is silent."""
 
-    handled: bool
-    level: int
-    form: str | None
-    dates: str | None
-    levels: dict[str, int]
+    disabled: int
+    root: Logger
+    others: dict[str, Logger]
 
 
 class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # untyped
@@ -83,26 +101,57 @@ def unpickled(data: bytes | bytearray, sources: dict[str, str]) -> Any:
 def logging_here() -> Logging:
     """What this process has said to `logging`."""
     root = logging.getLogger()
-    formatter = root.handlers[0].formatter if root.handlers else None
-    simple = type(formatter) is logging.Formatter and type(formatter._style) is logging.PercentStyle
-    others = root.manager.loggerDict.items()
-    return Logging(
-        bool(root.handlers),
-        root.level,
-        formatter._fmt if simple and formatter is not None else None,
-        formatter.datefmt if simple and formatter is not None else None,
-        {name: each.level for name, each in others if isinstance(each, logging.Logger) and each.level},
-    )
+    others = {
+        name: said
+        for name, each in list(root.manager.loggerDict.items())
+        if isinstance(each, logging.Logger) and (said := _said(each)) != Logger()
+    }
+    return Logging(root.manager.disable, _said(root), others)
+
+
+def _said(logger: logging.Logger) -> Logger:
+    return Logger(logger.level, logger.propagate, logger.disabled, _handled(logger.handlers))
+
+
+def _handled(handlers: list[logging.Handler]) -> Handled | None:
+    """One for all: where each of them wrote, there is only a trial's log."""
+    theirs = [
+        each
+        for each in handlers
+        if not isinstance(each, logging.NullHandler) and not type(each).__module__.startswith("rungwise.")
+    ]
+    if not theirs:
+        return None
+    level, formatter = min(each.level for each in theirs), theirs[0].formatter
+    style = STYLES.get(type(formatter._style)) if type(formatter) is logging.Formatter else None
+    if style is None or formatter is None:
+        return Handled(level)
+    return Handled(level, formatter._fmt, formatter.datefmt, style)
 
 
 def log_as(there: Logging) -> None:
-    """Log to standard error, by its number, as the process does that said `there`."""
-    for name, level in there.levels.items():
-        logging.getLogger(name).setLevel(level)
+    """Log to standard error, by its number, as the process does that said `there`, its other handlers aside."""
+    for name, said in there.others.items():
+        logger = logging.getLogger(name)
+        logger.setLevel(said.level)
+        logger.propagate, logger.disabled = said.propagate, said.disabled
     root = logging.getLogger()
-    root.setLevel(there.level)
-    if there.handled:  # else Python's own way with what nobody handles, and the function may call basicConfig
+    root.setLevel(there.root.level)
+    logging.disable(there.disabled)
+    _handle(root, there.root)  # unless handled, it goes Python's own way, and the function may call basicConfig
+
+
+def handle_as(there: Logging) -> None:
+    """Give the other loggers their handlers, unless the modules of the function have done so in this process too."""
+    for name, said in there.others.items():
+        if not (logger := logging.getLogger(name)).handlers:
+            _handle(logger, said)
+
+
+def _handle(logger: logging.Logger, said: Logger) -> None:
+    if (handled := said.handled) is not None:
         stream = open(2, "w", encoding="utf-8", errors="backslashreplace", closefd=False)  # noqa: SIM115  # to the end
         handler = logging.StreamHandler(stream)
-        handler.setFormatter(logging.Formatter(there.form, there.dates))
-        root.addHandler(handler)
+        handler.setLevel(handled.level)
+        handler.setFormatter(logging.Formatter(handled.form, handled.dates, handled.style))  # type: ignore[arg-type]
+        logger.addHandler(handler)

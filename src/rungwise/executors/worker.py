@@ -18,7 +18,6 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +29,7 @@ from rungwise.executors import Broke, Message, Paused, Said
 from rungwise.executors.command import Command
 from rungwise.executors.line import WorkerEnd
 from rungwise.executors.reasons import reason
-from rungwise.executors.shipping import Logging, log_as, unpickled
+from rungwise.executors.shipping import Logging, handle_as, log_as, unpickled
 from rungwise.trial import IMPORTING, PauseRequested, Trial
 
 
@@ -60,10 +59,15 @@ def work(job: Job, function: Callable[[Trial], object], line: WorkerEnd, root: P
     folder = checkpoints.trial_folder(root, job.trial)
     process = os.getpid()
     _print_to(folder.with_suffix(".log"))
-    places = count()
+    place, turn = 0, threading.RLock()  # a function may report from its threads, and from a signal's handler
 
     def say(message: Message) -> None:
-        line.say(encode(Said(job.lease, next(places), message)))
+        nonlocal place
+        with turn:
+            text = encode(Said(job.lease, place, message))
+            line.check(text)  # whatever may refuse it comes before its place is taken, or the driver would wait for it
+            place += 1
+            line.say(text)
 
     trial = Trial(job, folder, say, line.pausing.is_set, worker=slot)
     ended: Message
@@ -130,6 +134,7 @@ def main(fd: int, slot: int) -> None:
         line.say(encode(Ready(reason(error))))
         return
     IMPORTING.clear()
+    handle_as(hello.logging)
     line.say(encode(Ready()))
     decoder = msgspec.json.Decoder(Job)
     while True:

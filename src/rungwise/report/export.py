@@ -43,15 +43,16 @@ def export(study: Study, path: Path, *, reports: bool) -> None:
     if study.path is not None and part_of(real_path(study.path), path):
         raise InputError(f"{path} is the study {study.path} itself, or a part of it; name another file")
     with in_place_of(path) as part:
-        _write(study, part, path.suffix, study.rows(reports=reports))
+        _write(study, part, path, study.rows(reports=reports))
 
 
-def _write(study: Study, path: Path, suffix: str, rows: list[dict[str, Any]]) -> None:
-    if suffix == ".parquet":
-        parquet(rows, study.space, path)
+def _write(study: Study, path: Path, called: Path, rows: list[dict[str, Any]]) -> None:
+    """Write `rows` to `path`, which the user knows as `called`."""
+    if called.suffix == ".parquet":
+        parquet(rows, study.space, path, called=called)
         return
     rows = [{key: value if key.startswith(CONFIG) else _finite(value) for key, value in row.items()} for row in rows]
-    if suffix == ".json":
+    if called.suffix == ".json":
         text = json.dumps(rows, indent=1, ensure_ascii=False)
         path.write_text(text, encoding="utf-8", errors="backslashreplace")  # \ud800 is JSON for half a character
         return

@@ -117,8 +117,9 @@ class Display:
     def update(self) -> None:
         """Show how the study stands; called often, draws a few times a second."""
         study = self._study
-        for rise in study.rises[self._rises :]:
-            self.say(explain.rise(rise).splitlines()[0])
+        if new := study.rises[self._rises :]:
+            for rise in explain.rises(new, several=len(study.state.ceilings or ()) > 1):
+                self.say(rise.splitlines()[0])
         self._rises = len(study.rises)
         now = time.monotonic()
         if self._quiet or self._silent or now < self._next:

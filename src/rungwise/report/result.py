@@ -8,6 +8,7 @@ from rich.cells import cell_len, set_cell_size
 
 from rungwise.events import Config
 from rungwise.explain import number, numbers, standing
+from rungwise.records import TrialRecord
 from rungwise.study import Study
 from rungwise.words import counted, shown, shown_json
 
@@ -31,7 +32,15 @@ def result(study: Study) -> list[str]:
     lines = [f"best: trial {best.number}, {standing(best.score, best.resource, best.peak)}"]
     if best.refit_resource not in (None, best.resource):
         lines.append(f"refit: {number(best.refit_score)} at {best.refit_resource}")
+    if (failed := refit_failure(study.trials[best.number])) is not None:
+        lines.append(failed)
     return [*lines, shown_json(best.config)]
+
+
+def refit_failure(record: TrialRecord) -> str | None:
+    """That the last refit of a trial failed, and why; None if it did not."""
+    reason = record.refit_failure
+    return None if reason is None else f"the refit of trial {record.number} failed: {shown(reason)}"
 
 
 def no_result(study: Study) -> str:
