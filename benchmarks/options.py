@@ -22,7 +22,7 @@ from rungwise.bench.suites import load_suite
 from rungwise.core import SCHEDULERS, Scheduler, as_scheduler
 from rungwise.core.criteria import RANKINGS
 from rungwise.events import Completed, Reported, Started
-from rungwise.search import EXTRAS, SEARCHERS, as_searcher, load
+from rungwise.search import SEARCHERS, as_searcher
 
 R = 81  # epochs
 TRIALS = 256
@@ -137,7 +137,8 @@ def schedulers() -> None:
     task = load_suite("digits-mlp")[0]
     curves = rw.CurveTable(task.table.scores[:, :R], task.table.seconds[:, :R], mode=task.table.mode)
     rows = []
-    for name, kind in SCHEDULERS.items():
+    for name in SCHEDULERS:
+        kind = SCHEDULERS.named(name)
         ran = rw.simulate(as_scheduler(name, R), curves, trials=TRIALS)
         cells = (len(ran.jobs), ran.resource_used, ran.max_resource)
         rows.append((f"`{name}`", f"`rw.{kind.__name__}`", sentence(kind), arguments(kind), *cells))
@@ -160,9 +161,9 @@ CANNOT_DO_WITHOUT: dict[str, dict[str, Any]] = {"screened": {"name": "screened",
 def searchers() -> None:
     rows = []
     for name in SEARCHERS:
-        maker = load(name)
+        maker = SEARCHERS.named(name)
         kind = type(as_searcher(CANNOT_DO_WITHOUT.get(name, name), SPACE))
-        extra = f"`rungwise[{EXTRAS[name]}]`" if name in EXTRAS else ""
+        extra = f"`rungwise[{extras[name]}]`" if name in (extras := SEARCHERS.extras) else ""
         shown = sentence(maker), arguments(maker), source(maker)
         rows.append((f"`{name}`", f"`rw.{kind.__name__}`", extra, learns(name), *shown))
     table("name|class|extra|learns from|what it does|arguments|source", rows)

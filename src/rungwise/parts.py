@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 import inspect
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, final
 
 from rungwise.names import InputError, suggestion
@@ -19,8 +19,8 @@ OURS = "rungwise."
 
 
 @final
-class Parts:
-    """The parts of one kind: `what` it is called, the entry points' `group`, and ours by name, as `module:name`.
+class Parts(Collection[str]):
+    """The names of our parts of one kind: `what` it is called, the entry points' `group`, and ours, as `module:name`.
 
     `extras` names the extra of this package that a part of ours needs.
 
@@ -30,14 +30,20 @@ class Parts:
     """
 
     def __init__(self, what: str, group: str, ours: Mapping[str, str], extras: Mapping[str, str] | None = None) -> None:
-        self.what, self._group, self._ours, self._extras = what, group, ours, extras or {}
+        self.what, self.extras, self._group, self._ours = what, extras or {}, group, ours
 
-    def __iter__(self) -> Any:
+    def __iter__(self) -> Iterator[str]:
         return iter(self._ours)
+
+    def __len__(self) -> int:
+        return len(self._ours)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._ours
 
     def is_foreign(self, name: object) -> bool:
         """Whether making the part `name` imports what is not ours."""
-        return name not in self._ours
+        return name not in self
 
     def is_ours(self, part: object) -> bool:
         """Whether `part`, an object or a class, came with us."""
@@ -79,9 +85,9 @@ class Parts:
         try:
             return getattr(importlib.import_module(module), kind)
         except ModuleNotFoundError as error:
-            if name not in self._extras or (error.name or "").startswith("rungwise"):
+            if name not in self.extras or (error.name or "").startswith("rungwise"):
                 raise
-            wanted = f"pip install 'rungwise[{self._extras[name]}]'"
+            wanted = f"pip install 'rungwise[{self.extras[name]}]'"
             raise InputError(f"the {self.what} {name!r} needs: {wanted}") from None
 
     def _at(self, place: str, name: str) -> Any:
