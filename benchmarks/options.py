@@ -163,7 +163,7 @@ def searchers() -> None:
     for name in SEARCHERS:
         maker = SEARCHERS.named(name)
         kind = type(as_searcher(CANNOT_DO_WITHOUT.get(name, name), SPACE))
-        extra = f"`rungwise[{extras[name]}]`" if name in (extras := SEARCHERS.extras) else ""
+        extra = f"`rungwise[{SEARCHERS.extras[name]}]`" if name in SEARCHERS.extras else ""
         shown = sentence(maker), arguments(maker), source(maker)
         rows.append((f"`{name}`", f"`rw.{kind.__name__}`", extra, learns(name), *shown))
     table("name|class|extra|learns from|what it does|arguments|source", rows)

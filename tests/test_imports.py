@@ -34,6 +34,7 @@ FLOORS = [
     ["curves", "trial", "executors/__init__"],
     ["inbox"],
     ["loop", "executors"],
+    ["options"],
     ["simulate", "objective"],
     ["report", "disk", "source"],
     ["run", "bench", "nas"],

@@ -11,9 +11,10 @@ import sys
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import click
+import msgspec
 
 from rungwise.bench.command import bench
 from rungwise.core import SCHEDULERS, as_scheduler
@@ -25,13 +26,14 @@ from rungwise.log import StudyError
 from rungwise.metrics import SCORES
 from rungwise.names import InputError, suggestion
 from rungwise.objective import NamedFunction, load_attribute
+from rungwise.options import RunOptions
 from rungwise.paths import real_path
 from rungwise.report.export import export as export_study
 from rungwise.report.live import result_elsewhere
 from rungwise.report.result import next_step, no_result, refit_failure, result
 from rungwise.report.stream import Stream
 from rungwise.report.tables import drawn, rungs_table, summary
-from rungwise.run import Function, check_function, check_refit, note_begun, run, tune
+from rungwise.run import Function, check_function, note_begun, run, tune
 from rungwise.search import SEARCHERS
 from rungwise.space import Space, as_space
 from rungwise.sqlite import salvage as salvage_study
@@ -113,30 +115,30 @@ commands.add_command(bench)
 
 
 def budget_options(command: F) -> F:
-    """The options that `tune` and `resume` share."""
-    for option in reversed([
+    """The options that `tune` and `resume` share: the totals, and those of a run."""
+    totals = [
         click.option("--trials", type=int, help="Total number of configurations to try."),
         click.option("--resource", type=int, help="Total resource (epochs, …) to use."),
         click.option("--seconds", type=float, help="Total running time."),
         click.option("--target", type=float, help="Stop at a score as good as this."),
-        click.option("--workers", type=int, help="Local processes (default 1)."),
-        click.option(
-            "--devices", callback=lambda _context, _option, text: None if text is None else from_text(text),
-            help="GPUs that workers see: auto (default), none, one for each like 0,1 or several like 0+1,2+3.",
-        ),
-        click.option("--job-seconds", type=float, help="End a job that takes longer."),
-        click.option("--epoch-seconds", type=float, help="End a job that takes longer for each of its epochs."),
-        click.option("--silence-seconds", type=float, help="End a job that reports nothing for longer."),
-        click.option("--retries", type=int, help="How often a job that broke off is tried again (default 2)."),
-        click.option("--patience", type=float, help="Seconds of waiting while nothing works (default 120)."),
-        click.option("--refit", is_flag=True, default=None, help="Train the best on to the maximal resource."),
-        click.option("--refit-to", type=int, help="Train the best on to this resource."),
-        click.option("--keep-checkpoints", is_flag=True, default=None, help="Keep every trial's checkpoints."),
-        click.option("--sync", is_flag=True, default=None, help="Wait for the disk at every decision."),
-        click.option("--quiet", is_flag=True, default=None, help="Show nothing while it runs."),
-    ]):  # fmt: skip
+    ]
+    of_run = [_option(field) for field in msgspec.structs.fields(RunOptions)]
+    to = click.option("--refit-to", type=int, help="Train the best on to this resource.")
+    for option in reversed([*totals, *of_run, to]):
         command = option(command)
     return command
+
+
+def _option(field: msgspec.structs.FieldInfo) -> Callable[[F], F]:
+    """The option of the command for a field of `RunOptions`."""
+    kind, meta = get_args(field.type)
+    flag, text = f"--{field.name.replace('_', '-')}", meta.description
+    if field.name == "devices":
+        given: Callable[..., Any] = lambda _context, _option, text: None if text is None else from_text(text)  # noqa: E731
+        return click.option(flag, callback=given, help=text)
+    if kind is bool or field.name == "refit":
+        return click.option(flag, is_flag=True, default=None, help=text)
+    return click.option(flag, type=int if kind is int else float, help=text)
 
 
 @commands.command("tune")
@@ -295,13 +297,13 @@ def resume(study: Path, function: str | None, trust: bool, refit_to: int | None,
         how = opened.state.how | {name: value for name, value in options.items() if value is not None}
         if refit_to is not None:
             how["refit"] = refit_to
-        refit = how.get("refit", False)
-        check_refit(refit, opened.scheduler)
+        run_options = RunOptions.of(how)
+        run_options.check_refit(opened.scheduler)
         objective = _objective_of(opened, function)
         opened.extend(**{name: how.get(name) for name in ("trials", "resource", "seconds", "target")})
         with result_elsewhere():
-            run(opened, objective, refit=refit, **_run_arguments(how))
-        _show_end(opened, refit=bool(refit))
+            run(opened, objective, run_options)
+        _show_end(opened, refit=bool(run_options.refit))
 
 
 @commands.command()
@@ -313,12 +315,12 @@ def resume(study: Path, function: str | None, trust: bool, refit_to: int | None,
 def refit(study: Path, until: int | None, function: str | None, trust: bool, quiet: bool | None) -> None:
     """Train the best trial of STUDY on from its checkpoint."""
     with _opened(study, function, trust) as opened:
-        refit_to: bool | int = True if until is None else until
-        check_refit(refit_to, opened.scheduler)
+        asked = {"refit": True if until is None else until, "workers": 1} | ({"quiet": True} if quiet else {})
+        options = RunOptions.of(opened.state.how | asked)
+        options.check_refit(opened.scheduler)
         objective = _objective_of(opened, function)
-        arguments = _run_arguments(opened.state.how | ({"quiet": quiet} if quiet else {}))
         with result_elsewhere():
-            run(opened, objective, refit=refit_to, tune=False, **arguments | {"workers": 1})
+            run(opened, objective, options, tune=False)
         _show_end(opened, refit=True)
 
 
@@ -353,14 +355,6 @@ def _objective_of(study: Study, function: str | None) -> Function:
     objective = _objective(function or how.get("function"), None if function else how.get("command"))
     check_function(objective)
     return objective
-
-
-def _run_arguments(how: Mapping[str, Any]) -> dict[str, Any]:
-    names = (
-        "workers", "devices", "job_seconds", "epoch_seconds", "silence_seconds", "retries", "patience",
-        "keep_checkpoints", "sync", "quiet",
-    )  # fmt: skip
-    return {name: how[name] for name in names if how.get(name) is not None}
 
 
 @commands.command()

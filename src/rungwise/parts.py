@@ -39,7 +39,7 @@ class Parts(Collection[str]):
         return len(self._ours)
 
     def __contains__(self, name: object) -> bool:
-        return name in self._ours
+        return isinstance(name, str) and name in self._ours
 
     def is_foreign(self, name: object) -> bool:
         """Whether making the part `name` imports what is not ours."""
@@ -62,7 +62,7 @@ class Parts(Collection[str]):
 
         Raises `InputError` if there is none, if it cannot be imported, or if it needs a library that is missing.
         """
-        if isinstance(name, str) and name in self._ours:
+        if isinstance(name, str) and name in self:
             return self._of_ours(name)
         if isinstance(name, str) and ":" in name:
             return self._at(name, name)

@@ -24,13 +24,14 @@ from rungwise.disk import Disk
 from rungwise.events import Completed, Created, Job, Reported
 from rungwise.executors import Broke, Message, Noticed, Paused
 from rungwise.executors.command import Command
-from rungwise.executors.devices import Devices, of_slots
+from rungwise.executors.devices import Devices
 from rungwise.executors.local import LocalWorkers
 from rungwise.kinds import Kind, kind
 from rungwise.log import StudyError
 from rungwise.loop import drive
 from rungwise.names import InputError, our_names
 from rungwise.objective import NamedFunction
+from rungwise.options import RunOptions
 from rungwise.records import Budget
 from rungwise.report.progress import of_total
 from rungwise.report.result import refit_failure
@@ -39,7 +40,6 @@ from rungwise.space import Space, as_space
 from rungwise.study import Study
 from rungwise.tail import last_lines
 from rungwise.trial import IMPORTING, Trial
-from rungwise.values import flag, real, whole
 from rungwise.words import counted
 
 if TYPE_CHECKING:
@@ -129,29 +129,18 @@ def tune(
             'if __name__ == "__main__":'
         )
     check_function(function)
-    how: dict[str, Any] = {
-        "workers": workers,
-        "devices": "none" if devices is None else devices,
-        "refit": refit,
-        "job_seconds": job_seconds,
-        "epoch_seconds": epoch_seconds,
-        "silence_seconds": silence_seconds,
-        "retries": retries,
-        "patience": patience,
-        "keep_checkpoints": keep_checkpoints,
-        "sync": sync,
-        "quiet": quiet,
-        "source": source.digest(function),
-    }
-    check_run(
-        workers, devices, job_seconds, epoch_seconds, silence_seconds, retries, patience, keep_checkpoints, sync, quiet
-    )
+    options = RunOptions(
+        workers=workers, devices=devices, refit=refit, job_seconds=job_seconds, epoch_seconds=epoch_seconds,
+        silence_seconds=silence_seconds, retries=retries, patience=patience, keep_checkpoints=keep_checkpoints,
+        sync=sync, quiet=quiet,
+    )  # fmt: skip
+    how = options.noted() | {"source": source.digest(function)}
     budget = Budget().changed(trials, resource, seconds, target)
     if budget == Budget():
         raise InputError("say when to stop: trials=64 (or resource=, seconds=, target=)")
     space = as_space(space)
     scheduler = as_scheduler(scheduler)
-    check_refit(refit, scheduler)
+    options.check_refit(scheduler)
     if refit and isinstance(mode, Mapping):
         raise InputError(f"refit={refit!r} needs one best trial, which several metrics have not; see study.front")
     if isinstance(function, Command):
@@ -165,21 +154,7 @@ def tune(
     )  # fmt: skip
     note_begun(opened)
     opened.set_budget(budget)
-    run(
-        opened,
-        function,
-        workers=workers,
-        devices=devices,
-        refit=refit,
-        job_seconds=job_seconds,
-        epoch_seconds=epoch_seconds,
-        silence_seconds=silence_seconds,
-        retries=retries,
-        patience=patience,
-        keep_checkpoints=keep_checkpoints,
-        sync=sync,
-        quiet=quiet,
-    )
+    run(opened, function, options)
     return opened
 
 
@@ -214,69 +189,14 @@ def check_function(function: object) -> None:
         raise InputError(f"{shown} cannot be called with one argument, the trial ({error}); write {wanted}") from None
 
 
-def check_run(
-    workers: int,
-    devices: Devices,
-    job_seconds: float | None,
-    epoch_seconds: float | None,
-    silence_seconds: float | None,
-    retries: int,
-    patience: float,
-    keep_checkpoints: bool,
-    sync: bool,
-    quiet: bool,
-) -> None:
-    """Whether a run can be had with these."""
-    for name, value, least in (("workers", workers, 1), ("retries", retries, 0)):
-        if whole(value, name) < least:
-            raise InputError(f"{name} must be {least} or more, not {value!r}")
-    of_slots(devices, workers, os.environ)
-    limits = {"job_seconds": job_seconds, "epoch_seconds": epoch_seconds, "silence_seconds": silence_seconds}
-    for name, limit in limits.items():
-        if limit is not None and real(limit, name) <= 0:
-            raise InputError(f"{name} must be above 0, not {limit!r}")
-    if real(patience, "patience") < 0:
-        raise InputError(f"patience must be 0 seconds or more, not {patience!r}")
-    flag(keep_checkpoints, "keep_checkpoints")
-    flag(sync, "sync")
-    flag(quiet, "quiet")
-
-
-def check_refit(refit: bool | int, scheduler: Scheduler) -> None:
-    """Whether it is known how far to refit."""
-    if refit is True and scheduler.max_resource is None:
-        raise InputError("this study has no max_resource, so say how far to refit: refit=81 (a resource)")
-    if not isinstance(refit, bool) and whole(refit, "refit") < 1:
-        raise InputError(f"refit must be True, False or a resource from 1, not {refit!r}")
-
-
-def run(
-    study: Study,
-    function: Function,
-    *,
-    workers: int = 1,
-    devices: Devices = "auto",
-    refit: bool | int = False,
-    job_seconds: float | None = None,
-    epoch_seconds: float | None = None,
-    silence_seconds: float | None = None,
-    retries: int = 2,
-    patience: float = 120.0,
-    keep_checkpoints: bool = False,
-    sync: bool = False,
-    quiet: bool = False,
-    tune: bool = True,
-) -> None:
+def run(study: Study, function: Function, options: RunOptions, *, tune: bool = True) -> None:
     """Run an open `study` to the end of its budget (unless not `tune`), refit the best, and close it."""
-    check_run(
-        workers, devices, job_seconds, epoch_seconds, silence_seconds, retries, patience, keep_checkpoints, sync, quiet
-    )
     # here, since rich would be a quarter of the time of every import, those of the workers too
     from rungwise.report.live import Display
 
     with contextlib.ExitStack() as stack:
         stack.callback(study.close)
-        if sync:
+        if options.sync:
             study.sync()
         if study.folder is None:
             temporary = tempfile.TemporaryDirectory(prefix="rungwise-")
@@ -286,39 +206,44 @@ def run(
         make = functools.partial(
             LocalWorkers,
             function,
-            workers,
+            options.workers,
             study.folder,
-            devices=devices,
-            job_seconds=job_seconds,
-            epoch_seconds=epoch_seconds,
-            silence_seconds=silence_seconds,
+            devices=options.devices,
+            job_seconds=options.job_seconds,
+            epoch_seconds=options.epoch_seconds,
+            silence_seconds=options.silence_seconds,
         )
         pool = _Pool(make, study.folder)
         stack.callback(pool.close)
-        display = stack.enter_context(Display(study, quiet=quiet))
+        display = stack.enter_context(Display(study, quiet=options.quiet))
         if left_out := getattr(study.searcher, "left_out", 0):
             what = counted(left_out, "configuration")
             display.say(f"left out: {what} of the earlier study, which this space does not hold")
-        session = _Session(study, pool, display, keep_checkpoints, _judge(study, retries, patience))
+        session = _Session(study, pool, display, options.keep_checkpoints, _judge(study, options))
         stack.enter_context(session.interrupts())
         session.program = isinstance(function, Command)
         session.compare(function)
         if tune:
             session.drive()
             session.warn_of_peaks(at_the_end=True)
-        refits = refit and not session.interrupted and study.has_best
-        if refits and not session.refit(None if refit is True else refit) and not tune:
+        refits = options.refit and not session.interrupted and study.has_best
+        if refits and not session.refit(None if options.refit is True else options.refit) and not tune:
             display.say(f"trial {study.best.number} has been trained that far already")
         session.end(only_refits=not tune)
         study.interrupted = bool(session.interrupted)
         display.end()
 
 
-def _judge(study: Study, retries: int, patience: float) -> InARow:
+def _judge(study: Study, options: RunOptions) -> InARow:
     worked = any(record.curve or record.refit for record in study.trials)
     broke_at = {record.number: record.broke_at for record in study.trials if record.broke_at is not None}
     return InARow(
-        retries, patience, worked=worked, ended_well=study.state.ended_well, broke_at=broke_at, clock=time.monotonic
+        options.retries,
+        options.patience,
+        worked=worked,
+        ended_well=study.state.ended_well,
+        broke_at=broke_at,
+        clock=time.monotonic,
     )
 
 

@@ -1,0 +1,80 @@
+"""How is a study run? All that a run can be told, as one value that checks itself.
+
+`tune` takes the fields as arguments, the command has an option for each, a settings file a key, and a study's file
+keeps them for `rungwise resume`. Imports `names`, `values`, `core` and `executors.devices`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Annotated, Any, final
+
+import msgspec
+from msgspec import Meta
+
+from rungwise.core import Scheduler
+from rungwise.executors.devices import Devices, of_slots
+from rungwise.names import InputError
+from rungwise.values import flag, real, whole
+
+Seconds = float | None
+
+
+@final
+class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """What `tune` says of the arguments with these names holds for the fields; so do the defaults.
+
+    >>> RunOptions(workers=2).noted()["workers"]
+    2
+
+    Raises `InputError` for a value that cannot be.
+    """
+
+    workers: Annotated[int, Meta(description="Local processes (default 1).")] = 1
+    devices: Annotated[
+        Any,
+        Meta(description="GPUs that workers see: auto (default), none, one for each like 0,1 or several like 0+1,2+3."),
+    ] = "auto"
+    refit: Annotated[Any, Meta(description="Train the best on to the maximal resource.")] = False
+    job_seconds: Annotated[Seconds, Meta(description="End a job that takes longer.")] = None
+    epoch_seconds: Annotated[Seconds, Meta(description="End a job that takes longer for each of its epochs.")] = None
+    silence_seconds: Annotated[Seconds, Meta(description="End a job that reports nothing for longer.")] = None
+    retries: Annotated[int, Meta(description="How often a job that broke off is tried again (default 2).")] = 2
+    patience: Annotated[float, Meta(description="Seconds of waiting while nothing works (default 120).")] = 120.0
+    keep_checkpoints: Annotated[bool, Meta(description="Keep every trial's checkpoints.")] = False
+    sync: Annotated[bool, Meta(description="Wait for the disk at every decision.")] = False
+    quiet: Annotated[bool, Meta(description="Show nothing while it runs.")] = False
+
+    def __post_init__(self) -> None:
+        for name, least in (("workers", 1), ("retries", 0)):
+            if whole(value := getattr(self, name), name) < least:
+                raise InputError(f"{name} must be {least} or more, not {value!r}")
+        of_slots(self.devices, self.workers, os.environ)
+        for name in ("job_seconds", "epoch_seconds", "silence_seconds"):
+            if (limit := getattr(self, name)) is not None and real(limit, name) <= 0:
+                raise InputError(f"{name} must be above 0, not {limit!r}")
+        if real(self.patience, "patience") < 0:
+            raise InputError(f"patience must be 0 seconds or more, not {self.patience!r}")
+        for name in ("keep_checkpoints", "sync", "quiet"):
+            flag(getattr(self, name), name)
+        if not isinstance(self.refit, bool) and whole(self.refit, "refit") < 1:
+            raise InputError(f"refit must be True, False or a resource from 1, not {self.refit!r}")
+
+    @staticmethod
+    def of(how: Mapping[str, Any]) -> RunOptions:
+        """Those in what was noted of a run; what is missing, or None, is the default."""
+        return RunOptions(**{name: how[name] for name in RunOptions.__struct_fields__ if how.get(name) is not None})
+
+    def noted(self) -> dict[str, Any]:
+        """As plain JSON, for a study's file."""
+        noted = msgspec.structs.asdict(self)
+        return noted | {"devices": "none" if self.devices is None else self.devices}
+
+    def check_refit(self, scheduler: Scheduler) -> None:
+        """Raise `InputError` if it is not known how far to refit."""
+        if self.refit is True and scheduler.max_resource is None:
+            raise InputError("this study has no max_resource, so say how far to refit: refit=81 (a resource)")
+
+
+__all__ = ["Devices", "RunOptions"]
