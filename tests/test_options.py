@@ -37,7 +37,7 @@ def test_what_is_noted_makes_an_equal_one() -> None:
         ({"job_seconds": 0}, "job_seconds must be above 0, not 0"),
         ({"patience": -1}, "patience must be 0 seconds or more, not -1"),
         ({"refit": 0}, "refit must be True, False or a resource from 1, not 0"),
-        ({"sync": 1}, "sync must be True or False, not 1"),
+        ({"sync": 1}, "sync must be true or false, not 1"),
     ],
 )
 def test_a_value_that_cannot_be_is_refused_in_one_line(wrong: dict[str, object], said: str) -> None:
