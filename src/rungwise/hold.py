@@ -101,6 +101,11 @@ class Hold:
                 return said
         return "another process"  # it has begun just now, or has the study by another name
 
+    @property
+    def study(self) -> int:
+        """The descriptor of the study's file; the only one that may be read besides SQLite's, and not closed before."""
+        return self._files[-1]
+
     def moved(self) -> str | None:
         """What has become of the file: None if it is where it was, else words for it."""
         try:

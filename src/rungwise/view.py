@@ -30,6 +30,10 @@ T = TypeVar("T")
 State = tuple[int, int, int, int | None, bool]
 
 
+class NothingYet(StudyError):
+    """The file holds no study yet: its driver has only just begun, or was killed as it did."""
+
+
 class View:
     """A look at the study file `path`, which is at `real`: its facts from the first to the last one that is durable.
 
@@ -99,7 +103,7 @@ class View:
             self._close()
             raise database.refusal(self._path, error, "read") from None
         if version is None:
-            raise StudyError(f"{self._path} holds no study yet")
+            raise NothingYet(f"{self._path} holds no study yet")
         self.version = version
         return connection
 
@@ -108,7 +112,7 @@ class View:
         uri, wal, shm = self._real.as_uri(), state[3], state[4]
         self._seen = None
         if not state[1]:  # SQLite would delete a -wal beside it
-            raise StudyError(f"{self._path} holds no study yet")
+            raise NothingYet(f"{self._path} holds no study yet")
         if wal is not None and shm:
             # readonly_shm: else SQLite would make one if it has gone just now
             connection = database.connect(f"{uri}?mode=ro&readonly_shm=1", uri=True)
