@@ -50,7 +50,7 @@ class Hold:
 
     def _lock_file(self, name: str) -> None:
         while True:
-            file = os.open(name, FLAGS, 0o666)
+            file = _opened(name)
             self._files.append(file)
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -66,7 +66,7 @@ class Hold:
             there = os.stat(self.real)
             if (name := _here.get((there.st_dev, there.st_ino))) is not None:
                 raise Held(f"this process, as {name}")
-        file = os.open(self.real, FLAGS, 0o666)
+        file = _opened(self.real)
         self._files.append(file)
         if hasattr(fcntl, "F_OFD_SETLK") and sys.maxsize > 2**32:
             wanted = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, PLACE, 1, 0)  # struct flock, 64 bits
@@ -132,6 +132,17 @@ class Hold:
             _here.pop(self._inode, None)
         while self._files:
             os.close(self._files.pop())
+
+
+def _opened(name: str | Path) -> int:
+    """A descriptor above 2: where standard error is closed, what writes to it would write into the study."""
+    file = os.open(name, FLAGS, 0o666)
+    if file > 2:
+        return file
+    try:
+        return fcntl.fcntl(file, fcntl.F_DUPFD_CLOEXEC, 3)
+    finally:
+        os.close(file)
 
 
 def held(real: Path) -> bool:
