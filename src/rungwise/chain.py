@@ -137,11 +137,12 @@ class Chain:
 
     def _check_names(self, text: str) -> None:
         def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-            names = [name for name, _ in pairs]
-            for name in names:
-                if names.count(name) > 1:
+            told: dict[str, Any] = {}
+            for name, value in pairs:
+                if name in told:
                     self._damaged(f"it says {name[:40]!r} twice")
-            return dict(pairs)
+                told[name] = value
+            return told
 
         json.loads(text, object_pairs_hook=unique)
 

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import sqlite3
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -159,6 +160,16 @@ def test_rows_that_share_one_place_are_found(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(database, "size", lambda connection: 100)
     with pytest.raises(rw.StudyError, match="is damaged at fact 2: it says more than it can hold"):
         rw.Study.open(path)
+
+
+@pytest.mark.timeout(60)
+def test_a_fact_of_many_names_takes_no_time_out_of_proportion(tmp_path: Path) -> None:
+    """It is read name by name since it has blanks; a hundred thousand names took minutes."""
+    many = json.loads(CREATED) | {"run": {f"k{number}": 1 for number in range(200_000)}}
+    path = forged(tmp_path / "study.db", json.dumps(many))
+    began = time.process_time()
+    assert rw.Study.open(path).trials == []
+    assert time.process_time() - began < 10
 
 
 # -- written by a newer version ------------------------------------------------------------------------

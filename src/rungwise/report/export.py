@@ -19,10 +19,12 @@ from rungwise.words import shown_json
 
 FORMATS = (".csv", ".json", ".parquet")
 _SIGN = "[=+@＝＋－＠-]"  # a spreadsheet takes the full-width ones too
-_BLANK = r'[\s\x00-\x20\x7f-\xa0\u200b-\u200f\u2060\ufeff"]*'
+_BLANKS = r'\s\x00-\x20\x7f-\xa0\u200b-\u200f\u2060\ufeff"'
+_BLANK = f"[{_BLANKS}]*"
 _NUMBER = r"(?![+-]?\d+(\.\d+)?([eE][+-]?\d+)?\s*([\],;}]|$))"
 _FORMULA = re.compile(rf"[\t\r]|{_BLANK}{_SIGN}")
-_IN_NEXT_CELL = re.compile(rf"([,;\t\r\n]{_BLANK}'?)(?={_SIGN}){_NUMBER}")
+_GAP = re.compile(rf"([,;{_BLANKS}]++'?)((?={_SIGN}){_NUMBER})?")  # each once: a run of blanks may be long
+_ENDS_CELL = re.compile(r"[,;\t\r\n]")
 
 
 def export(study: Study, path: Path, *, reports: bool) -> None:
@@ -71,8 +73,12 @@ def _harmless(value: Any) -> Any:
     """Text that a spreadsheet could take for a formula, with an apostrophe before it (OWASP, "CSV injection")."""
     if not isinstance(value, str):
         return value
-    broken = _IN_NEXT_CELL.sub(r"\1'", value)  # an apostrophe before the whole would not be in the cell that counts
+    broken = _GAP.sub(_apart, value)  # an apostrophe before the whole would not be in the cell that counts
     return f"'{broken}" if broken != value or _FORMULA.match(value) else value
+
+
+def _apart(gap: re.Match[str]) -> str:
+    return f"{gap[0]}'" if gap[2] is not None and _ENDS_CELL.search(gap[1]) else gap[0]
 
 
 def _finite(value: Any) -> Any:
