@@ -97,6 +97,19 @@ def refuse_leftovers(path: Path, real: Path) -> None:
         )
 
 
+def refuse_second_names(path: Path, real: Path) -> None:
+    """Raise `StudyError` if the file has several names (hard links): each would have a `-wal` of its own.
+
+    The newest facts of a driver that was killed would then be missing under another name, and be put into the file too
+    late under the first.
+    """
+    if (names := real.stat().st_nlink) > 1:
+        raise StudyError(
+            f"{path} has {names} names (hard links), and the newest facts may stand beside another one: delete all but "
+            f"one, the one with a -wal beside it if there is any (find DISK -samefile {real} lists them), or drive a copy"
+        )
+
+
 def refuse_checkpoints(path: Path | None, folder: Path) -> None:
     """Raise `StudyError` if `folder` holds checkpoints, of a study whose file `path` holds no facts."""
     if _holds_checkpoints(folder):

@@ -74,6 +74,7 @@ class SQLiteLog(turns.InTurn):
         try:
             self.real.parent.mkdir(parents=True, exist_ok=True)
             self._hold = Hold(self.real)
+            paths.refuse_second_names(self.path, self.real)
             check_wal(self.path, self.real)
             self._connection = database.connect(str(self.real), looks=False, seconds=ATTEMPT)
             self.version = self._patiently(self._set_up)
