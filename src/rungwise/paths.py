@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import stat
@@ -10,7 +11,8 @@ from pathlib import Path
 from rungwise.log import StudyError
 from rungwise.names import InputError
 
-BESIDE = ("-wal", "-shm", "-journal", ".lock", ".holder")
+OF_SQLITE = ("-wal", "-shm", "-journal")
+BESIDE = (*OF_SQLITE, ".lock", ".holder")
 """What stands beside a study's file while it is driven, or after its driver was killed."""
 
 
@@ -70,11 +72,15 @@ def trials_of(path: Path) -> Path:
 
 
 def refuse_leftovers(path: Path, real: Path) -> None:
-    """Raise `StudyError` if `real` is not there, or empty, but what belongs to it is.
+    """Raise `StudyError` if `real` is not there, or empty, but what belongs to it is; or if that is no file.
 
     SQLite would take what is in `-wal` for nobody's and delete it, even when it only looks, and a new study the other's
-    checkpoints for its own.
+    checkpoints for its own. In a pipe that somebody put there it would wait for ever.
     """
+    for beside in (Path(f"{real}{ending}") for ending in OF_SQLITE):
+        with contextlib.suppress(OSError):
+            if not stat.S_ISREG(beside.lstat().st_mode):
+                raise StudyError(f"{path} is not opened, since {beside} beside it is no file; move that away")
     try:
         if real.stat().st_size:
             return
@@ -105,8 +111,8 @@ def refuse_second_names(path: Path, real: Path) -> None:
     """
     if (names := real.stat().st_nlink) > 1:
         raise StudyError(
-            f"{path} has {names} names (hard links), and the newest facts may stand beside another one: delete all but "
-            f"one, the one with a -wal beside it if there is any (find DISK -samefile {real} lists them), or drive a copy"
+            f"{path} has {names} names (hard links), and its newest facts may stand beside another one: delete all but "
+            f"one, the one with a -wal beside it if there is any (find / -xdev -samefile {real} lists them)"
         )
 
 

@@ -251,6 +251,27 @@ def test_planted_links_are_not_followed(ending: str, tmp_path: Path) -> None:
     assert victim.read_text() == "mine"
 
 
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("going_on", [False, True], ids=["looked at", "gone on with"])
+@pytest.mark.parametrize("what", ["a pipe", "a folder", "a link"])
+@pytest.mark.parametrize("ending", ["-wal", "-shm", "-journal"])
+def test_what_is_no_file_beside_it_is_one_line(ending: str, what: str, going_on: bool, tmp_path: Path) -> None:
+    """SQLite would wait for ever at a pipe; and Ctrl-C would not end that."""
+    path = forged(tmp_path / "study.db", CREATED)
+    planted = Path(f"{path}{ending}")
+    if what == "a pipe":
+        os.mkfifo(planted)
+    elif what == "a folder":
+        planted.mkdir()
+    else:
+        planted.symlink_to(tmp_path / "victim")
+    if ending == "-shm":
+        Path(f"{path}-wal").write_bytes(b"junk" * 2000)
+    with pytest.raises(rw.StudyError) as error:
+        rw.Study.open(path, writable=going_on)
+    assert str(error.value) == f"{path} is not opened, since {planted} beside it is no file; move that away"
+
+
 def test_what_a_holder_says_is_bounded_and_harmless(tmp_path: Path) -> None:
     path = tmp_path / "study.db"
     study = rw.Study(SPACE, path=path)
