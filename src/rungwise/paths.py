@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import stat
 from pathlib import Path
 
@@ -23,8 +24,8 @@ def study_path(given: object) -> Path:
     text = str(given)
     if given == "" or text == ":memory:":
         raise InputError(f"{text!r} is no file's name; leave study= (path=) out to keep a study in memory")
-    if text.startswith("file:") or "://" in text:
-        meant = text.split("?")[0].removeprefix("file:").split("://")[-1].lstrip("/") or "study.db"
+    if text.startswith("file:") or "://" in text or _was_url(text):
+        meant = _SCHEME.sub("", text.split("?")[0].removeprefix("file:").split("://")[-1]).lstrip("/") or "study.db"
         raise InputError(f"a study is kept in a file, not at {text!r}; name the file, such as {meant!r}")
     if "\0" in text:
         raise InputError(f"the study's file {text!r} has a zero byte in its name")
@@ -33,6 +34,15 @@ def study_path(given: object) -> Path:
     except UnicodeEncodeError:
         raise InputError(f"the study's file {text!a} has bytes in its name that are no text in UTF-8") from None
     return Path(given)
+
+
+_SCHEME = re.compile("[A-Za-z][A-Za-z0-9+.-]+:/")
+
+
+def _was_url(text: str) -> bool:
+    """Whether this is what `Path` makes of a URL, with one slash: `sqlite:/study.db`, and there is no such folder."""
+    scheme = _SCHEME.match(text)
+    return scheme is not None and not os.path.isdir(scheme[0])
 
 
 def real_path(path: Path) -> Path:
