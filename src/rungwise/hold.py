@@ -145,14 +145,19 @@ def _opened(name: str | Path) -> int:
         os.close(file)
 
 
+def driven_here(real: Path) -> bool:
+    """Whether this process drives the study file at `real`. `OSError` if there is none."""
+    there = os.stat(real)
+    return (there.st_dev, there.st_ino) in _here
+
+
 def held(real: Path) -> bool:
     """Whether a process drives the study file at `real` now; asked without writing or keeping anything.
 
     Where a lock cannot be asked for, it is tried, for less than a millisecond: without it "running" would be said of a
     study whose driver was killed. `OSError` if the file cannot be read.
     """
-    there = os.stat(real)
-    if (there.st_dev, there.st_ino) in _here:
+    if driven_here(real):
         return True
     if not hasattr(fcntl, "F_OFD_GETLK") or sys.maxsize <= 2**32:
         return _lock_file_is_held(f"{real}.lock")

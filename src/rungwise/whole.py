@@ -14,6 +14,7 @@ from pathlib import Path
 from rungwise import database
 from rungwise.chain import Chain
 from rungwise.database import Row
+from rungwise.hold import driven_here
 from rungwise.log import StudyError
 from rungwise.view import NothingYet, View
 
@@ -25,6 +26,17 @@ OFTEN = 0.01  # seconds from one full look to the next; what is committed meanwh
 def is_study(head: bytes) -> bool:
     """Whether a file that begins with these bytes is a study of ours."""
     return head.startswith(b"SQLite format 3\0") and head[68:72] == database.APPLICATION_ID.to_bytes(4, "big")
+
+
+def is_study_file(path: Path) -> bool:
+    """Whether the file at `path` is a study; one that this process drives is not opened, for SQLite's locks."""
+    if driven_here(path):
+        return True
+    try:
+        with path.open("rb") as file:
+            return is_study(file.read(HEAD))
+    except OSError:
+        return False  # whoever writes to it will say what is wrong
 
 
 def check_wal(path: Path, real: Path) -> None:

@@ -15,6 +15,7 @@ from rungwise.names import InputError
 from rungwise.paths import part_of, real_path
 from rungwise.report.target import in_place_of
 from rungwise.study import Study
+from rungwise.whole import is_study_file
 from rungwise.words import shown_json
 
 FORMATS = (".csv", ".json", ".parquet")
@@ -36,14 +37,16 @@ def export(study: Study, path: Path, *, reports: bool) -> None:
     values. In CSV, text that a spreadsheet could take for a formula gets an apostrophe before it, also where it would
     begin another cell in a program that separates them otherwise.
 
-    An older file is replaced when the new one is whole. Raises `InputError` for another ending, for a file that is the
-    study itself or a part of it, and for what Parquet has no place for, `StudyError` if Parquet's packages
-    are not installed.
+    An older file is replaced when the new one is whole. Raises `InputError` for another ending, for a file that is a
+    study, this one or another, or a part of this one, and for what Parquet has no place for, `StudyError` if Parquet's
+    packages are not installed.
     """
     if path.suffix not in FORMATS:
         raise InputError(f"{path} must end with {', '.join(FORMATS)}")
     if study.path is not None and part_of(real_path(study.path), path):
         raise InputError(f"{path} is the study {study.path} itself, or a part of it; name another file")
+    if path.is_file() and is_study_file(path):
+        raise InputError(f"{path} is a study; name another file, or delete it first")
     with in_place_of(path) as part:
         _write(study, part, path.suffix, study.rows(reports=reports))
 
