@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import rungwise as rw
+from hostile import ENDLESS, SCHEMAS, schema
 from rungwise import chain, database
 from rungwise.version import __version__
 
@@ -21,7 +22,6 @@ CREATED = json.dumps({
     "fact": "created", "space": rw.Space(SPACE).to_dict(), "scheduler": {"name": "asha"}, "searcher": {"name": "random"},
     "mode": "min", "seed": 0, "version": __version__,
 })  # fmt: skip
-ENDLESS = "WITH RECURSIVE r(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM r)"
 
 
 def forged(path: Path, *facts: str, version: int = 3, times: tuple[float, ...] = ()) -> Path:
@@ -37,39 +37,6 @@ def forged(path: Path, *facts: str, version: int = 3, times: tuple[float, ...] =
             connection.execute(database.INSERT, (number, time, fact, digest))
     connection.close()
     return path
-
-
-def schema(path: Path, text: str) -> Path:
-    connection = sqlite3.connect(path)
-    connection.executescript(f"{text}; PRAGMA application_id = {database.APPLICATION_ID}; PRAGMA user_version = 3")
-    connection.close()
-    return path
-
-
-def an_endless_view(path: Path) -> Path:
-    return schema(
-        path, f"CREATE VIEW facts AS {ENDLESS} SELECT 1 AS id, 1.0 AS time, '' AS fact, 1 AS digest FROM r WHERE n < 0"
-    )
-
-
-def columns_that_compute(path: Path) -> Path:
-    return schema(
-        path,
-        "CREATE TABLE facts (id INTEGER PRIMARY KEY, time REAL, fact TEXT AS (hex(zeroblob(100000000))), digest INTEGER)",
-    )
-
-
-def a_trigger(path: Path) -> Path:
-    forged(path, CREATED)
-    return schema(path, f"CREATE TRIGGER t BEFORE INSERT ON facts BEGIN {ENDLESS} SELECT n FROM r WHERE n < 0; END")
-
-
-def a_virtual_table(path: Path) -> Path:
-    return schema(path, "CREATE VIRTUAL TABLE facts USING fts5(id, time, fact, digest)")
-
-
-def no_table(path: Path) -> Path:
-    return schema(path, "CREATE TABLE other (x)")
 
 
 def names_twice(path: Path) -> Path:
@@ -108,11 +75,7 @@ def a_pipe(path: Path) -> Path:
 
 
 HOSTILE: dict[str, tuple[Callable[[Path], Path], str]] = {
-    "an endless view": (an_endless_view, "its table of facts is another"),
-    "columns that compute": (columns_that_compute, "its table of facts is another"),
-    "a trigger": (a_trigger, "its table of facts is another"),
-    "a virtual table": (a_virtual_table, "its table of facts is another"),
-    "no table": (no_table, "its table of facts is another"),
+    **{name: (make, "its table of facts is another") for name, make in SCHEMAS.items()},
     "names twice": (names_twice, "is damaged at fact 2: it says 'x' twice"),
     "names twice in disguise": (names_twice_in_disguise, "is damaged at fact 3: it says 'score' twice"),
     "another time": (another_time, "is damaged at fact 2: it is not what was written"),
