@@ -112,7 +112,7 @@ class Watch:
         self._head = os.pread(self._file, HEAD, 0)
 
     def emptied(self) -> None:
-        """We have taken all out of `-wal`, into the file."""
+        """The same, and `-wal` may be empty now."""
         self.note()
         self._least = 0
 
@@ -143,7 +143,7 @@ class Watch:
             return None
         if (is_study(self._head) and not is_study(head)) or not self._holds(count, digest):
             return "was overwritten"
-        self.note()
+        self.emptied()
         return None
 
     def _stat_wal(self) -> os.stat_result | None:
@@ -156,10 +156,13 @@ class Watch:
         return self._which is None or (wal is not None and (wal.st_dev, wal.st_ino) == self._which)
 
     def _keeps(self, wal: os.stat_result | None) -> bool:
-        """Whether `-wal` has as many bytes as when it was looked at before."""
-        size = wal.st_size if wal is not None else 0
-        before, self._least = self._least, size
-        return size >= before
+        """Whether `-wal` is no shorter than at the last look: it never gets shorter by itself."""
+        if self._which is None or wal is None:
+            return self._which is None
+        if wal.st_size < self._least:
+            return False
+        self._least = wal.st_size
+        return True
 
     def _holds(self, count: int, digest: int) -> bool:
         if self._which is not None and not os.path.exists(f"{self._name}-shm"):

@@ -73,6 +73,10 @@ def overwritten_with_another_study(path: Path) -> None:
     path.write_bytes(other.read_bytes())
 
 
+def wal_cut_off(path: Path) -> None:
+    os.truncate(f"{path}-wal", 0)
+
+
 def without_wal(path: Path) -> None:
     Path(f"{path}-wal").unlink()
     Path(f"{path}-shm").unlink()
@@ -93,6 +97,7 @@ IN_PLACE = {
     "overwritten with text": (overwritten_with_text, "was overwritten"),
     "overwritten with another study": (overwritten_with_another_study, "was overwritten"),
     "overwritten, its -shm deleted": (without_shm_and_overwritten, "was overwritten"),
+    "-wal cut off": (wal_cut_off, "was overwritten"),
     "-wal deleted": (without_wal, "lost the -wal beside it"),
     "-wal replaced": (another_wal, "lost the -wal beside it"),
 }
@@ -276,18 +281,33 @@ def test_what_cannot_be_read_any_more_is_counted(tmp_path: Path) -> None:
     assert facts == known[: len(facts)]
 
 
+UNREADABLE = """
+import os, sys
+from pathlib import Path
+import rungwise as rw
+path = Path(sys.argv[1])
+study = rw.Study({"x": rw.Float(0, 1)}, "asha", path=path)
+study._log._connection.execute("PRAGMA cache_size = 1")
+study._log._connection.execute("PRAGMA shrink_memory")
+path.write_text("notes")
+study.close()
+"""
+
+
 def test_where_nothing_can_be_read_any_more_that_is_said(tmp_path: Path) -> None:
+    """And at the end of the process SQLite does not write what it still has over what stands there now."""
     path = tmp_path / "study.db"
-    study = rw.Study(SPACE, rw.ASHA(max_resource=1), path=path)
+    study = rw.Study(SPACE, "asha", path=path)
+    trial(study)
     study.close()
-    study = rw.Study(SPACE, rw.ASHA(max_resource=1), path=path)
-    connection = study._log._connection  # type: ignore[attr-defined]
-    connection.execute("PRAGMA cache_size = 1")
-    connection.execute("PRAGMA shrink_memory")
-    path.write_text("notes")
-    Path(f"{path}-wal").write_text("")
-    with pytest.raises(rw.StudyError, match=r"overwritten while it was driven; .*none of them can be read any more"):
-        study.close()
+    done = subprocess.run(
+        [sys.executable, "-c", UNREADABLE, str(path)], env=os.environ | {"TMPDIR": str(tmp_path / "tmp")},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    last = done.stderr.splitlines()[-1]
+    assert "study.db was overwritten while it was driven; its facts could not be kept in " in last
+    assert last.endswith(": none of them can be read any more")
     assert path.read_text() == "notes"
     assert not Path(f"{path}.rescued").exists()
 
@@ -307,7 +327,26 @@ def test_the_checkpoint_of_another_program_is_no_harm(tmp_path: Path) -> None:
     assert len(rw.Study.open(path).trials) == 6
 
 
-def test_what_was_committed_gets_into_the_file_also_while_it_is_driven(tmp_path: Path) -> None:
+def test_a_file_that_is_overwritten_before_it_is_looked_at_again_is_noticed_at_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(whole, "OFTEN", 3600)
+    path = tmp_path / "study.db"
+    study = rw.Study(SPACE, rw.ASHA(max_resource=1), path=path)
+    trial(study)
+    without_wal(path)
+    for _ in range(3):
+        trial(study)
+    with pytest.raises(rw.StudyError, match="lost the -wal beside it while it was driven: all its facts, "):
+        study.close()
+    assert len(rw.Study.open(f"{path}.rescued").trials) == 4
+
+
+def test_what_was_committed_gets_into_the_file_also_while_it_is_driven(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And a checkpoint of our own is no cause to read all of it anew."""
+    monkeypatch.setattr(whole, "check", None)
     path = tmp_path / "study.db"
     log = SQLiteLog(path, writable=True)
     list(log.read())
