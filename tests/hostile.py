@@ -6,14 +6,18 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from rungwise.database import INSERT, SCHEMA, SCHEMA_VERSION, digest_of
+from rungwise.database import APPLICATION_ID, INSERT, SCHEMA, SCHEMA_VERSION, digest_of
 
 HUGE = 2**53
+ENDLESS = "WITH RECURSIVE r(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM r)"
 SPACE: dict[str, Any] = {"x": {"type": "float", "low": 0.0, "high": 1.0}}
 PASHA = {
     "name": "pasha", "min_resource": 1, "reduction_factor": 3.0, "max_resource": 9,
@@ -45,6 +49,63 @@ def write(path: Path, facts: list[dict[str, Any] | str]) -> None:
     database.executemany(INSERT, rows)
     database.commit()
     database.close()
+
+
+def schema(path: Path, text: str) -> Path:
+    """A database that says it is a study, with `text` in its schema."""
+    connection = sqlite3.connect(path)
+    connection.executescript(f"{text}; PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = 3")
+    connection.close()
+    return path
+
+
+def an_endless_view(path: Path) -> Path:
+    return schema(
+        path, f"CREATE VIEW facts AS {ENDLESS} SELECT 1 AS id, 1.0 AS time, '' AS fact, 1 AS digest FROM r WHERE n < 0"
+    )
+
+
+def columns_that_compute(path: Path) -> Path:
+    return schema(
+        path,
+        "CREATE TABLE facts (id INTEGER PRIMARY KEY, time REAL, fact TEXT AS (hex(zeroblob(100000000))), digest INTEGER)",
+    )
+
+
+def a_trigger(path: Path) -> Path:
+    write(path, [CREATED])
+    return schema(path, f"CREATE TRIGGER t BEFORE INSERT ON facts BEGIN {ENDLESS} SELECT n FROM r WHERE n < 0; END")
+
+
+def a_virtual_table(path: Path) -> Path:
+    return schema(path, "CREATE VIRTUAL TABLE facts USING fts5(id, time, fact, digest)")
+
+
+def no_table(path: Path) -> Path:
+    return schema(path, "CREATE TABLE other (x)")
+
+
+SCHEMAS = {
+    "an endless view": an_endless_view,
+    "columns that compute": columns_that_compute,
+    "a trigger": a_trigger,
+    "a virtual table": a_virtual_table,
+    "no table": no_table,
+}
+"""What may stand in a database instead of our table."""
+
+
+def a_pipe_beside(path: Path, ending: str) -> None:
+    write(path, [CREATED, *TRIAL])
+    os.mkfifo(f"{path}{ending}")
+    if ending == "-shm":
+        Path(f"{path}-wal").write_bytes(b"junk" * 2000)
+
+
+FILES: dict[str, Callable[[Path], object]] = {
+    **{f"schema: {name}": make for name, make in SCHEMAS.items()},
+    **{f"beside: a pipe {end[1:]}": partial(a_pipe_beside, ending=end) for end in ("-wal", "-shm", "-journal")},
+}
 
 
 def created(**fields: Any) -> dict[str, Any]:
@@ -225,6 +286,9 @@ def make(folder: Path) -> list[Path]:
     for number, (name, facts) in enumerate(studies().items()):
         paths.append(folder / f"{number:03} {name}.db")
         write(paths[-1], facts)
+    for number, (name, write_file) in enumerate(FILES.items(), len(paths)):
+        paths.append(folder / f"{number:03} {name}.db")
+        write_file(paths[-1])
     return paths
 
 

@@ -25,7 +25,8 @@ from rungwise import cli
 
 SECONDS = 60  # after which looking counts as hanging; it takes well below one
 KNOWN = {"rungwise", "numpy", "msgspec", "click", "rich", "filelock", "pandas", "pyarrow", "pygments", "markdown_it",
-         "mdurl", "dateutil", "six", "tzdata", "pytz"}  # fmt: skip
+         "mdurl", "dateutil", "six", "tzdata", "pytz",
+         "numexpr", "bottleneck"}  # pandas asks for the last two itself  # fmt: skip
 RUNS = ("subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.fork", "os.forkpty", "pty.spawn",
         "socket.connect", "socket.bind", "ctypes.dlopen", "pickle.find_class", "webbrowser.open")  # fmt: skip
 OF_OURS = ("needs", "sampler object", "sampler 6")  # going on with these, our own searchers import what they need
@@ -34,18 +35,40 @@ done: list[str] = []  # what should not have been, since the last look
 watching = False
 
 
+def imported(name: str) -> None:
+    if watching and (top := name.split(".")[0]) not in KNOWN | sys.stdlib_module_names:
+        done.append(f"import {top}")
+
+
+class Finder:
+    """Finds no module, and notes which ones are looked for: of `import_module` the audit hook hears nothing."""
+
+    @staticmethod
+    def find_spec(name: str, path: object = None, target: object = None) -> None:
+        imported(name)
+
+
 def hook(event: str, arguments: tuple[Any, ...]) -> None:
     if not watching:
         return
     if event in RUNS:
         done.append(f"{event}{arguments!r:.200}")
-    elif event == "import" and (top := str(arguments[0]).split(".")[0]) not in KNOWN | sys.stdlib_module_names:
-        done.append(f"import {top}")
+    elif event == "import":
+        imported(str(arguments[0]))
+    elif event == "exec" and not (file := arguments[0].co_filename).startswith("<"):
+        if Path(file).resolve().is_relative_to(Path.cwd()):  # the folder of the studies
+            done.append(f"exec {file}")
     elif event == "open" and isinstance(arguments[0], (str, bytes, os.PathLike)):
         name, mode, flags = arguments
         writes = bool(flags & (os.O_WRONLY | os.O_RDWR)) if isinstance(flags, int) else "r" not in str(mode)
         if writes and not Path(os.fsdecode(name)).resolve().is_relative_to(Path.cwd()) and str(name) != os.devnull:
             done.append(f"open {name!r} to write")
+
+
+def watch() -> None:
+    """Hear of all that should not be."""
+    sys.meta_path.insert(0, Finder)
+    sys.addaudithook(hook)
 
 
 def command(*arguments: str) -> Callable[[], object]:
@@ -132,7 +155,7 @@ def main() -> None:
     paths = hostile.make(Path.cwd())
     resource.setrlimit(resource.RLIMIT_AS, (6 * 2**30, 6 * 2**30))
     signal.signal(signal.SIGALRM, hangs)
-    sys.addaudithook(hook)
+    watch()
     found = []
     for path in paths:
         for name, call in looks(path).items():

@@ -79,6 +79,25 @@ def test_the_command_refuses_it_too(study: Path) -> None:
     assert contents(study.parent) == before
 
 
+@pytest.mark.parametrize("way", ["itself", "a link", "while this process drives it"])
+def test_no_target_is_another_study(way: str, study: Path, tmp_path: Path) -> None:
+    other = tmp_path / "t.json"
+    driven = rw.Study({"x": rw.Float(0, 1)}, seed=5, path=other)
+    if way != "while this process drives it":
+        driven.close()
+    target = link(other) if way == "a link" else other
+    before = contents(tmp_path)
+    with pytest.raises(rw.InputError, match=rf"{target.name} is a study; name another file, or delete it first"):
+        export(rw.Study.open(study), target, reports=False)
+    done = CliRunner().invoke(commands, ["export", str(study), str(target)])
+    assert isinstance(done.exception, rw.InputError)
+    assert contents(tmp_path) == before
+    if way == "while this process drives it":
+        driven.extend(trials=3)
+    driven.close()
+    rw.Study.open(other)
+
+
 @pytest.mark.parametrize("ending", [".json", ".csv"])
 def test_an_export_that_fails_leaves_the_older_file(
     ending: str, study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -38,6 +38,37 @@ def told(looks: list[dict[str, Any]]) -> str:
     )
 
 
+WATCHED = """
+import importlib, importlib.util, runpy
+from pathlib import Path
+import look_at_hostile as look
+look.watch()
+def by_path():
+    spec = importlib.util.spec_from_file_location("any", "plain.py")
+    spec.loader.exec_module(importlib.util.module_from_spec(spec))
+def missing():
+    try:
+        importlib.import_module("not_there")
+    except ImportError:
+        pass
+for way in (lambda: __import__("one"), lambda: importlib.import_module("two"), by_path, missing,
+            lambda: runpy.run_path("plain.py"), lambda: exec(compile("1", "plain.py", "exec"))):
+    print(bool(look.look(way)["done"]))
+print(bool(look.look(lambda: importlib.import_module("colorsys"))["done"]))
+"""
+
+
+def test_the_watch_hears_of_every_way_to_import(tmp_path: Path) -> None:
+    for name in ("one", "two", "plain"):
+        (tmp_path / f"{name}.py").write_text("x = 1\n")
+    tests = f"{Path(__file__).parent}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
+    done = subprocess.run(
+        [sys.executable, "-c", WATCHED], cwd=tmp_path, env=os.environ | {"PYTHONPATH": tests}, capture_output=True,
+        text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout.split() == ["True"] * 6 + ["False"]
+
+
 def test_nothing_is_run_imported_or_written_elsewhere(found: list[dict[str, Any]]) -> None:
     wrong = [one for one in found if one["done"]]
     assert not wrong, told(wrong)

@@ -23,6 +23,7 @@ FLOORS = [
     ["core", "search", "explain", "checkpoints", "log", "hold"],
     ["turns", "paths", "database"],
     ["chain", "view"],
+    ["whole"],
     ["sqlite", "records", "trust", "frames", "best_state"],
     ["history", "peaks", "same_study"],
     ["summary"],
@@ -121,7 +122,8 @@ def test_only_run_and_what_it_is_made_of_read_the_clock() -> None:
         "report/live",
         "sqlite",
         "view",
-    }  # the last one waits a moment
+        "whole",
+    }  # view waits a moment, whole looks now and then
 
 
 def test_the_reading_path_stays_short() -> None:

@@ -78,9 +78,32 @@ class Chain:
                 if size > self._source.size():  # many rows may share one place in a file that was made for that
                     self._damaged("it says more than it can hold")
         except sqlite3.DatabaseError as error:
-            raise StudyError(
-                f"{self._path} is damaged after fact {self.count} ({' '.join(str(error).split())}); {self._rescue}"
-            ) from None
+            self._broken(error)
+
+    def check(self, at: int = 0) -> int:
+        """Whether each fact is what was written, whatever it says; the digest of fact `at`, 0 if it is not there."""
+        found = digest = 0
+        try:
+            while rows := self._source.rows_after(self.count):
+                next_digest = digest_of(self._source.version)
+                for wanted, (number, time, text, noted) in enumerate(rows, self.count + 1):
+                    self.count = wanted
+                    try:
+                        digest = next_digest(digest, time, text.encode())
+                    except (AttributeError, TypeError, ValueError, struct.error) as error:
+                        self._refuse(text, error)
+                    if number != wanted or noted != digest:
+                        self._damaged("it is not what was written")
+                    if wanted == at:
+                        found = digest
+        except sqlite3.DatabaseError as error:
+            self._broken(error)
+        return found
+
+    def _broken(self, error: sqlite3.DatabaseError) -> NoReturn:
+        raise StudyError(
+            f"{self._path} is damaged after fact {self.count} ({' '.join(str(error).split())}); {self._rescue}"
+        ) from None
 
     def _digest_there(self) -> int:
         """The digest of all facts up to the one to read on from."""

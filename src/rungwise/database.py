@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import sqlite3
 import zlib
 from collections.abc import Callable
@@ -93,13 +94,17 @@ def refusal(path: Path, error: Exception, done: str) -> StudyError:
 
 
 def rows_after(connection: sqlite3.Connection, number: int) -> list[Row]:
-    """The next facts after `number`: as many as one reads at once, or none if there are no more."""
+    """The next facts after `number`: as many as one reads at once, up to damage, or none if there are no more."""
     rows: list[Row] = []
     size = 0
-    for row in connection.execute(SELECT, (number,)):
-        rows.append(row)
-        if isinstance(row[2], str) and (size := size + len(row[2])) > PORTION:
-            break
+    try:
+        for row in connection.execute(SELECT, (number,)):
+            rows.append(row)
+            if isinstance(row[2], str) and (size := size + len(row[2])) > PORTION:
+                break
+    except sqlite3.DatabaseError:
+        if not rows:
+            raise  # who asks for those behind the damage is told
     return rows
 
 
@@ -107,6 +112,11 @@ def size(connection: sqlite3.Connection) -> int:
     """The bytes of a database, those in its write-ahead log too."""
     (pages,), (bytes_,) = (connection.execute(f"PRAGMA {what}").fetchone() for what in ("page_count", "page_size"))
     return int(pages * bytes_)
+
+
+def leave_open(connection: sqlite3.Connection) -> None:
+    """Never close it, not even when the interpreter ends: closing would tidy up files that are not ours to write."""
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
 
 
 _double = Struct("<d").pack

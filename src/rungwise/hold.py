@@ -50,7 +50,7 @@ class Hold:
 
     def _lock_file(self, name: str) -> None:
         while True:
-            file = os.open(name, FLAGS, 0o666)
+            file = _opened(name)
             self._files.append(file)
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -66,7 +66,7 @@ class Hold:
             there = os.stat(self.real)
             if (name := _here.get((there.st_dev, there.st_ino))) is not None:
                 raise Held(f"this process, as {name}")
-        file = os.open(self.real, FLAGS, 0o666)
+        file = _opened(self.real)
         self._files.append(file)
         if hasattr(fcntl, "F_OFD_SETLK") and sys.maxsize > 2**32:
             wanted = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, PLACE, 1, 0)  # struct flock, 64 bits
@@ -101,6 +101,11 @@ class Hold:
                 return said
         return "another process"  # it has begun just now, or has the study by another name
 
+    @property
+    def study(self) -> int:
+        """The descriptor of the study's file; the only one that may be read besides SQLite's, and not closed before."""
+        return self._files[-1]
+
     def moved(self) -> str | None:
         """What has become of the file: None if it is where it was, else words for it."""
         try:
@@ -129,14 +134,30 @@ class Hold:
             os.close(self._files.pop())
 
 
+def _opened(name: str | Path) -> int:
+    """A descriptor above 2: where standard error is closed, what writes to it would write into the study."""
+    file = os.open(name, FLAGS, 0o666)
+    if file > 2:
+        return file
+    try:
+        return fcntl.fcntl(file, fcntl.F_DUPFD_CLOEXEC, 3)
+    finally:
+        os.close(file)
+
+
+def driven_here(real: Path) -> bool:
+    """Whether this process drives the study file at `real`. `OSError` if there is none."""
+    there = os.stat(real)
+    return (there.st_dev, there.st_ino) in _here
+
+
 def held(real: Path) -> bool:
     """Whether a process drives the study file at `real` now; asked without writing or keeping anything.
 
     Where a lock cannot be asked for, it is tried, for less than a millisecond: without it "running" would be said of a
     study whose driver was killed. `OSError` if the file cannot be read.
     """
-    there = os.stat(real)
-    if (there.st_dev, there.st_ino) in _here:
+    if driven_here(real):
         return True
     if not hasattr(fcntl, "F_OFD_GETLK") or sys.maxsize <= 2**32:
         return _lock_file_is_held(f"{real}.lock")

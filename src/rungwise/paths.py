@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
+import re
 import stat
 from pathlib import Path
 
 from rungwise.log import StudyError
 from rungwise.names import InputError
 
-BESIDE = ("-wal", "-shm", "-journal", ".lock", ".holder")
+OF_SQLITE = ("-wal", "-shm", "-journal")
+BESIDE = (*OF_SQLITE, ".lock", ".holder")
 """What stands beside a study's file while it is driven, or after its driver was killed."""
 
 
@@ -21,8 +24,8 @@ def study_path(given: object) -> Path:
     text = str(given)
     if given == "" or text == ":memory:":
         raise InputError(f"{text!r} is no file's name; leave study= (path=) out to keep a study in memory")
-    if text.startswith("file:") or "://" in text:
-        meant = text.split("?")[0].removeprefix("file:").split("://")[-1].lstrip("/") or "study.db"
+    if text.startswith("file:") or "://" in text or _was_url(text):
+        meant = _SCHEME.sub("", text.split("?")[0].removeprefix("file:").split("://")[-1]).lstrip("/") or "study.db"
         raise InputError(f"a study is kept in a file, not at {text!r}; name the file, such as {meant!r}")
     if "\0" in text:
         raise InputError(f"the study's file {text!r} has a zero byte in its name")
@@ -31,6 +34,15 @@ def study_path(given: object) -> Path:
     except UnicodeEncodeError:
         raise InputError(f"the study's file {text!a} has bytes in its name that are no text in UTF-8") from None
     return Path(given)
+
+
+_SCHEME = re.compile("[A-Za-z][A-Za-z0-9+.-]+:/")
+
+
+def _was_url(text: str) -> bool:
+    """Whether this is what `Path` makes of a URL, with one slash: `sqlite:/study.db`, and there is no such folder."""
+    scheme = _SCHEME.match(text)
+    return scheme is not None and not os.path.isdir(scheme[0])
 
 
 def real_path(path: Path) -> Path:
@@ -70,11 +82,15 @@ def trials_of(path: Path) -> Path:
 
 
 def refuse_leftovers(path: Path, real: Path) -> None:
-    """Raise `StudyError` if `real` is not there, or empty, but what belongs to it is.
+    """Raise `StudyError` if `real` is not there, or empty, but what belongs to it is; or if that is no file.
 
     SQLite would take what is in `-wal` for nobody's and delete it, even when it only looks, and a new study the other's
-    checkpoints for its own.
+    checkpoints for its own. In a pipe that somebody put there it would wait for ever.
     """
+    for beside in (Path(f"{real}{ending}") for ending in OF_SQLITE):
+        with contextlib.suppress(OSError):
+            if not stat.S_ISREG(beside.lstat().st_mode):
+                raise StudyError(f"{path} is not opened, since {beside} beside it is no file; move that away")
     try:
         if real.stat().st_size:
             return
@@ -94,6 +110,19 @@ def refuse_leftovers(path: Path, real: Path) -> None:
         raise StudyError(
             f"{path} holds no facts, though {' and '.join(left)} of a study: put the file back (nothing has been "
             f"touched), or move {'these' if len(left) > 1 else 'that'} away to begin anew"
+        )
+
+
+def refuse_second_names(path: Path, real: Path) -> None:
+    """Raise `StudyError` if the file has several names (hard links): each would have a `-wal` of its own.
+
+    The newest facts of a driver that was killed would then be missing under another name, and be put into the file too
+    late under the first.
+    """
+    if (names := real.stat().st_nlink) > 1:
+        raise StudyError(
+            f"{path} has {names} names (hard links), and its newest facts may stand beside another one: delete all but "
+            f"one, the one with a -wal beside it if there is any (find / -xdev -samefile {real} lists them)"
         )
 
 

@@ -10,13 +10,15 @@ write (`hold`); any number may read meanwhile, and leave nothing behind (`view`)
 
 from __future__ import annotations
 
-import ctypes
+import contextlib
 import logging
 import os
 import sqlite3
+import struct
 import tempfile
 import time as clock
 from collections.abc import Callable, Iterator
+from itertools import chain as joined
 from itertools import count
 from pathlib import Path
 from typing import NoReturn, TypeVar
@@ -30,11 +32,14 @@ from rungwise.hold import Held, Hold
 from rungwise.log import StudyError
 from rungwise.names import InputError
 from rungwise.view import View
+from rungwise.whole import Watch, check_wal
 
 T = TypeVar("T")
 logger = logging.getLogger("rungwise")
 
 ATTEMPT = 1.0  # seconds that SQLite waits for a lock of another program before it says so
+PAGE = 4096  # bytes: a commit writes one at least
+CHECKPOINT = 1000 * PAGE  # bytes in -wal that are moved into the file: SQLite's own number
 SAID_AFTER, SAID_EVERY, GIVEN_UP_AFTER = 5, 60, 600  # attempts
 
 
@@ -51,6 +56,8 @@ class SQLiteLog(turns.InTurn):
         self._pending: list[tuple[float, str, int]] = []
         self._digest = 0  # of the last fact that was appended, or was there when the file was opened
         self._count = 0  # of the facts that are durable
+        self._last = 0  # the digest of the last of them
+        self._written = 0  # bytes, or a little more, that are only in -wal
         self._read = False  # whether all that was there has been read
         self._encode = msgspec.json.Encoder().encode
         self._driving = writable
@@ -67,8 +74,11 @@ class SQLiteLog(turns.InTurn):
         try:
             self.real.parent.mkdir(parents=True, exist_ok=True)
             self._hold = Hold(self.real)
+            paths.refuse_second_names(self.path, self.real)
+            check_wal(self.path, self.real)
             self._connection = database.connect(str(self.real), looks=False, seconds=ATTEMPT)
             self.version = self._patiently(self._set_up)
+            self._watch = Watch(self.path, self.real, self._hold.study)
             return
         except Held as error:
             refusal = StudyError(f"{self.path} is held by {error}: wait for it, stop it, or let go with study.close()")
@@ -81,8 +91,10 @@ class SQLiteLog(turns.InTurn):
 
     def _set_up(self) -> int:
         version = database.version_of(self._connection, self.path)
-        self._connection.execute("PRAGMA journal_mode = WAL")
+        (mode,) = self._connection.execute("PRAGMA journal_mode = WAL").fetchone()
+        self._room = CHECKPOINT if mode == "wal" else 0  # without: each commit writes the file
         self._connection.execute("PRAGMA synchronous = NORMAL")
+        self._connection.execute("PRAGMA wal_autocheckpoint = 0")  # `_commit` does it, and knows that it did
         if version is None:
             self._connection.executescript(f"BEGIN IMMEDIATE; {database.SCHEMA} COMMIT;")
         self._next_digest = database.digest_of(version or database.SCHEMA_VERSION)
@@ -115,6 +127,7 @@ class SQLiteLog(turns.InTurn):
         yield from chain
         if not self._read:  # what is appended goes on from here
             self._read, self._count, self._digest = True, chain.count, chain.digest
+            self._last = chain.digest
 
     def rows_after(self, number: int) -> list[database.Row]:
         """The facts after `number` that are durable, as many as are read at once."""
@@ -135,12 +148,13 @@ class SQLiteLog(turns.InTurn):
     def _add(self, time: float, fact: bytes) -> None:
         self._digest = self._next_digest(self._digest, time, fact)
         self._pending.append((time, fact.decode(), self._digest))
+        self._written += len(fact)
 
     def flush(self) -> None:
         """Commit what was appended, in one transaction.
 
-        Where the file is gone, or another process has written it, what was appended is kept elsewhere: `StudyError`
-        says where.
+        Where the file is gone or was overwritten, all is kept elsewhere, and `StudyError` says where; it also says
+        where another process has written facts of its own.
         """
         with self._change:
             if self._pending:
@@ -167,14 +181,23 @@ class SQLiteLog(turns.InTurn):
         self._durable(len(self._pending))
         if first:  # they are in the file itself, so that it is never taken for an empty one
             self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            self._watch.emptied()
+            return
+        self._written += PAGE
+        if self._written > self._room:
+            with contextlib.suppress(sqlite3.Error):  # the facts are durable where they are: it is tried again
+                self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+            self._written = 0
+            self._watch.note()
 
     def _rows(self) -> list[database.Row]:
         """What is pending, with the numbers that it will have: given, so that a second writer meets the first."""
         return [(number, *row) for number, row in enumerate(self._pending, start=self._count + 1)]
 
     def _durable(self, number: int) -> None:
-        self._count += number
-        del self._pending[:number]
+        if number:
+            self._count, self._last = self._count + number, self._pending[number - 1][2]
+            del self._pending[:number]
 
     def _drop_durable(self, error: sqlite3.IntegrityError) -> None:
         """Take from what is pending what is in the file already: the last call was interrupted after its commit.
@@ -191,15 +214,20 @@ class SQLiteLog(turns.InTurn):
             raise error
         self._durable(len(there))
 
-    def _notice(self) -> None:
-        """If the file is no longer where it was, keep all facts in another one, and say so: `StudyError`."""
+    def _notice(self, *, closing: bool = False) -> None:
+        """If the file is no longer where or what it was, keep its facts in another one, and say so: `StudyError`."""
         assert self._hold is not None
-        if (what := self._hold.moved()) is None:
+        if not closing and self._watch.unchanged():
             return
+        what = gone = self._hold.moved()
+        if what is None and (what := self._watch.changed(self._count, self._last)) is None:
+            return
+        if gone is None:  # where the file is gone SQLite writes nothing as it closes, as it would here
+            database.leave_open(self._connection)
         kept, why = None, ""
         for folder in (self.real.parent, Path(tempfile.gettempdir())):
             try:
-                kept = self._rescued(folder)
+                kept, number = self._rescued(folder)
                 break
             except (StudyError, sqlite3.Error, OSError) as error:
                 why = f"; its facts could not be kept in {folder}: {error}"
@@ -207,36 +235,60 @@ class SQLiteLog(turns.InTurn):
             raise StudyError(f"{self.path} {what} while it was driven{why}")
         trials = paths.trials_folder(self.real)
         along = f"mv {trials} {paths.trials_folder(kept)} && " if trials.is_dir() else ""
+        count = self._count + len(self._pending)
+        facts = f"all its facts, {count}," if number == count else f"{number} of its {count} facts, the first ones,"
         self._end(
-            f"{self.path} {what} while it was driven: all its facts, {self._count + len(self._pending)}, are in "
-            f"{kept} now; go on with: {along}rungwise resume {kept}"
+            f"{self.path} {what} while it was driven: {facts} are in {kept} now; "
+            f"go on with: {along}rungwise resume {kept}",
+            closes=gone is not None,
         )
 
-    def _rescued(self, folder: Path) -> Path:
-        """A new study file in `folder` with all facts, of the lost file, which is still open, and those pending."""
+    def _rescued(self, folder: Path) -> tuple[Path, int]:
+        """A new study file in `folder` with what can be read of the lost one, which is still open; and how many facts.
+
+        What is pending comes behind it if nothing between them is missing.
+        """
         if not folder.is_dir():
             raise StudyError(f"{folder} is gone")
         names = (folder / f"{self.real.name}.rescued{f'-{number}' if number else ''}" for number in count())
         path = next(
             name for name in names if not any(os.path.lexists(f"{name}{end}") for end in ("", "-wal", ".trials"))
         )
+        facts = self._readable()
+        if (first := next(facts, None)) is None:
+            raise StudyError("none of them can be read any more")
         saved = SQLiteLog(path, writable=True)
+        number = 0
         try:
-            number = 0
-            while rows := database.rows_after(self._connection, number):
-                for _, time, text, _ in rows:
-                    saved._add(time, text.encode())
-                saved.flush()
-                number += len(rows)
-            for time, text, _ in self._pending:
-                saved._add(time, text.encode())
+            for number, (time, fact) in enumerate(joined([first], facts), 1):
+                saved._add(time, fact)
+                if number % 1000 == 0:
+                    saved.flush()
             saved.sync()
             saved.flush()
         finally:
             saved.close()
-        return path
+        return path, number
 
-    def _end(self, why: str) -> NoReturn:
+    def _readable(self) -> Iterator[tuple[float, bytes]]:
+        """The facts of a lost file up to the first that is missing; then, if none is, those that are pending.
+
+        What was overwritten may still be in SQLite's memory, or in a `-wal` that has no name any more.
+        """
+        number = digest = 0
+        with contextlib.suppress(sqlite3.Error, AttributeError, TypeError, ValueError, struct.error):
+            while rows := database.rows_after(self._connection, number):
+                for found, time, text, noted in rows:
+                    fact = text.encode()
+                    digest = self._next_digest(digest, time, fact)
+                    if found != number + 1 or noted != digest:
+                        return
+                    number = found
+                    yield time, fact
+        if number == self._count:
+            yield from ((time, text.encode()) for time, text, _ in self._pending)
+
+    def _end(self, why: str, *, closes: bool = True) -> NoReturn:
         """Let go of the file for good: nothing can be appended from now on."""
 
         def refuse(fact: Fact, time: float | None = None) -> NoReturn:
@@ -244,7 +296,7 @@ class SQLiteLog(turns.InTurn):
 
         self.append = refuse  # type: ignore[method-assign]
         self._pending.clear()
-        self._let_go()
+        self._let_go(closes=closes)
         raise StudyError(why)
 
     def sync(self) -> None:
@@ -258,12 +310,12 @@ class SQLiteLog(turns.InTurn):
             return
         with self._change:
             if self._read:
-                self._notice()
+                self._notice(closing=True)
             self._let_go()
 
-    def _let_go(self) -> None:
+    def _let_go(self, *, closes: bool = True) -> None:
         self._driving = False
-        if self._connection is not None:
+        if closes and self._connection is not None:
             self._connection.close()
         if self._hold is not None:
             self._hold.let_go()  # after the connection: see `Hold`
@@ -276,8 +328,7 @@ class SQLiteLog(turns.InTurn):
         if self._hold is not None:
             self._hold.forget()
             self._hold = None
-        # never closed here, not even when the interpreter ends: closing would tidy up a file that the parent writes
-        ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._connection))
+        database.leave_open(self._connection)
 
 
 def salvage(path: Path, target: Path) -> tuple[int, str | None]:

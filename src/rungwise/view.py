@@ -6,8 +6,8 @@ SQLite makes files beside a database even to read it, `-wal` and `-shm`; made by
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
-import shutil
 import sqlite3
 import tempfile
 import time
@@ -22,12 +22,17 @@ from rungwise.database import Row
 from rungwise.log import StudyError
 
 TRIES = 20  # at a file that changes under the reader's eyes: a driver begins, or ends
+PART = 2**20  # bytes that are copied at once
 PAUSE = 0.02  # seconds before another try
 PASSING = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PROTOCOL)
 """What SQLite says while the driver makes, or takes away, the files that a reader may not make."""
 
 T = TypeVar("T")
 State = tuple[int, int, int, int | None, bool]
+
+
+class NothingYet(StudyError):
+    """The file holds no study yet: its driver has only just begun, or was killed as it did."""
 
 
 class View:
@@ -99,7 +104,7 @@ class View:
             self._close()
             raise database.refusal(self._path, error, "read") from None
         if version is None:
-            raise StudyError(f"{self._path} holds no study yet")
+            raise NothingYet(f"{self._path} holds no study yet")
         self.version = version
         return connection
 
@@ -108,7 +113,7 @@ class View:
         uri, wal, shm = self._real.as_uri(), state[3], state[4]
         self._seen = None
         if not state[1]:  # SQLite would delete a -wal beside it
-            raise StudyError(f"{self._path} holds no study yet")
+            raise NothingYet(f"{self._path} holds no study yet")
         if wal is not None and shm:
             # readonly_shm: else SQLite would make one if it has gone just now
             connection = database.connect(f"{uri}?mode=ro&readonly_shm=1", uri=True)
@@ -125,7 +130,7 @@ class View:
         copy = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="rungwise-"))) / "study.db"
         before = self._state()
         for ending in ("", "-wal"):
-            shutil.copyfile(f"{self._real}{ending}", f"{copy}{ending}")
+            _copy(f"{self._real}{ending}", f"{copy}{ending}")
         if before != self._state():
             raise StudyError(f"{self._path} cannot be read: it changed while it was copied")
         return copy
@@ -133,6 +138,26 @@ class View:
     def _close(self) -> None:
         self._connection = None
         self._stack.close()
+
+
+def _copy(source: str, target: str) -> None:
+    """Copy a file, its holes as holes: it may say that it has a terabyte, and have a page."""
+    with open(source, "rb") as given, open(target, "wb") as made:
+        file, size, start = given.fileno(), os.fstat(given.fileno()).st_size, 0
+        made.truncate(size)
+        while start < size:
+            try:
+                start = os.lseek(file, start, os.SEEK_DATA)
+            except OSError as error:
+                if error.errno != errno.ENXIO:
+                    raise
+                return  # nothing more
+            end = os.lseek(file, start, os.SEEK_HOLE)
+            given.seek(start)
+            made.seek(start)
+            while start < end and (part := given.read(min(end - start, PART))):
+                made.write(part)
+                start += len(part)
 
 
 def _passing(error: Exception) -> bool:

@@ -159,3 +159,13 @@ def test_what_is_lost_at_the_end_of_the_write_ahead_log_is_a_moment_before(whole
     assert 1 <= len(facts) < len(wanted)
     assert facts == wanted[: len(facts)]
     study.close()
+
+
+def test_what_stands_before_a_broken_page_is_saved(whole: Path, tmp_path: Path) -> None:
+    wanted, content = facts_of(whole), whole.read_bytes()
+    path = tmp_path / "study.db"
+    path.write_bytes(content[: 5 * 4096] + bytes(4096) + content[6 * 4096 :])
+    number, wrong = salvage(path, tmp_path / "new.db")
+    assert 20 < number < len(wanted)
+    assert f"is damaged after fact {number} (" in str(wrong)
+    assert facts_of(tmp_path / "new.db") == wanted[:number]

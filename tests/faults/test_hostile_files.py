@@ -6,12 +6,14 @@ import json
 import os
 import shutil
 import sqlite3
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 import rungwise as rw
+from hostile import ENDLESS, SCHEMAS, schema
 from rungwise import chain, database
 from rungwise.version import __version__
 
@@ -20,7 +22,6 @@ CREATED = json.dumps({
     "fact": "created", "space": rw.Space(SPACE).to_dict(), "scheduler": {"name": "asha"}, "searcher": {"name": "random"},
     "mode": "min", "seed": 0, "version": __version__,
 })  # fmt: skip
-ENDLESS = "WITH RECURSIVE r(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM r)"
 
 
 def forged(path: Path, *facts: str, version: int = 3, times: tuple[float, ...] = ()) -> Path:
@@ -36,39 +37,6 @@ def forged(path: Path, *facts: str, version: int = 3, times: tuple[float, ...] =
             connection.execute(database.INSERT, (number, time, fact, digest))
     connection.close()
     return path
-
-
-def schema(path: Path, text: str) -> Path:
-    connection = sqlite3.connect(path)
-    connection.executescript(f"{text}; PRAGMA application_id = {database.APPLICATION_ID}; PRAGMA user_version = 3")
-    connection.close()
-    return path
-
-
-def an_endless_view(path: Path) -> Path:
-    return schema(
-        path, f"CREATE VIEW facts AS {ENDLESS} SELECT 1 AS id, 1.0 AS time, '' AS fact, 1 AS digest FROM r WHERE n < 0"
-    )
-
-
-def columns_that_compute(path: Path) -> Path:
-    return schema(
-        path,
-        "CREATE TABLE facts (id INTEGER PRIMARY KEY, time REAL, fact TEXT AS (hex(zeroblob(100000000))), digest INTEGER)",
-    )
-
-
-def a_trigger(path: Path) -> Path:
-    forged(path, CREATED)
-    return schema(path, f"CREATE TRIGGER t BEFORE INSERT ON facts BEGIN {ENDLESS} SELECT n FROM r WHERE n < 0; END")
-
-
-def a_virtual_table(path: Path) -> Path:
-    return schema(path, "CREATE VIRTUAL TABLE facts USING fts5(id, time, fact, digest)")
-
-
-def no_table(path: Path) -> Path:
-    return schema(path, "CREATE TABLE other (x)")
 
 
 def names_twice(path: Path) -> Path:
@@ -107,11 +75,7 @@ def a_pipe(path: Path) -> Path:
 
 
 HOSTILE: dict[str, tuple[Callable[[Path], Path], str]] = {
-    "an endless view": (an_endless_view, "its table of facts is another"),
-    "columns that compute": (columns_that_compute, "its table of facts is another"),
-    "a trigger": (a_trigger, "its table of facts is another"),
-    "a virtual table": (a_virtual_table, "its table of facts is another"),
-    "no table": (no_table, "its table of facts is another"),
+    **{name: (make, "its table of facts is another") for name, make in SCHEMAS.items()},
     "names twice": (names_twice, "is damaged at fact 2: it says 'x' twice"),
     "names twice in disguise": (names_twice_in_disguise, "is damaged at fact 3: it says 'score' twice"),
     "another time": (another_time, "is damaged at fact 2: it is not what was written"),
@@ -159,6 +123,16 @@ def test_rows_that_share_one_place_are_found(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(database, "size", lambda connection: 100)
     with pytest.raises(rw.StudyError, match="is damaged at fact 2: it says more than it can hold"):
         rw.Study.open(path)
+
+
+@pytest.mark.timeout(60)
+def test_a_fact_of_many_names_takes_no_time_out_of_proportion(tmp_path: Path) -> None:
+    """It is read name by name since it has blanks; a hundred thousand names took minutes."""
+    many = json.loads(CREATED) | {"run": {f"k{number}": 1 for number in range(200_000)}}
+    path = forged(tmp_path / "study.db", json.dumps(many))
+    began = time.process_time()
+    assert rw.Study.open(path).trials == []
+    assert time.process_time() - began < 10
 
 
 # -- written by a newer version ------------------------------------------------------------------------
@@ -260,6 +234,27 @@ def test_planted_links_are_not_followed(ending: str, tmp_path: Path) -> None:
         assert not Path(f"{path}.holder").is_symlink()
         study.close()
     assert victim.read_text() == "mine"
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("going_on", [False, True], ids=["looked at", "gone on with"])
+@pytest.mark.parametrize("what", ["a pipe", "a folder", "a link"])
+@pytest.mark.parametrize("ending", ["-wal", "-shm", "-journal"])
+def test_what_is_no_file_beside_it_is_one_line(ending: str, what: str, going_on: bool, tmp_path: Path) -> None:
+    """SQLite would wait for ever at a pipe; and Ctrl-C would not end that."""
+    path = forged(tmp_path / "study.db", CREATED)
+    planted = Path(f"{path}{ending}")
+    if what == "a pipe":
+        os.mkfifo(planted)
+    elif what == "a folder":
+        planted.mkdir()
+    else:
+        planted.symlink_to(tmp_path / "victim")
+    if ending == "-shm":
+        Path(f"{path}-wal").write_bytes(b"junk" * 2000)
+    with pytest.raises(rw.StudyError) as error:
+        rw.Study.open(path, writable=going_on)
+    assert str(error.value) == f"{path} is not opened, since {planted} beside it is no file; move that away"
 
 
 def test_what_a_holder_says_is_bounded_and_harmless(tmp_path: Path) -> None:

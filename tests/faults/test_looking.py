@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -219,6 +218,30 @@ def test_looking_at_a_study_with_too_small_a_temporary_folder(tmp_path: Path, mo
     def full(*_: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(shutil, "copyfile", full)
+    monkeypatch.setattr(view, "_copy", full)
     with pytest.raises(rw.StudyError, match=r"study\.db cannot be read: .*No space left on device"):
         rw.Study.open(path)
+
+
+def test_a_wal_that_is_a_hole_is_not_written_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It says that it has three gigabytes, and takes none: nor does the copy that is looked at."""
+    path = tmp_path / "study.db"
+    copied(path)
+    content = Path(f"{path}-wal").read_bytes()
+    facts = len(list(rw.Study.open(path).facts()))
+    os.truncate(f"{path}-wal", 3 * 2**30)
+    taken = []
+    copy = view._copy
+
+    def measured(source: str, target: str) -> None:
+        copy(source, target)
+        found = os.stat(target)
+        taken.append((found.st_size, found.st_blocks * 512))
+        if target.endswith("-wal"):
+            with open(target, "rb") as file:
+                assert file.read(len(content)) == content
+
+    monkeypatch.setattr(view, "_copy", measured)
+    assert len(list(rw.Study.open(path).facts())) == facts
+    assert any(size == 3 * 2**30 for size, _ in taken)
+    assert all(blocks < 2**22 for _, blocks in taken)

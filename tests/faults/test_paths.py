@@ -92,6 +92,32 @@ def test_the_commands_say_it_too(case: str, tmp_path: Path) -> None:
         assert "Traceback" not in done.output
 
 
+@pytest.mark.parametrize("given", ["sqlite:///a.db", "sqlite:////tmp/a.db", "postgresql://me@host/a.db"])
+def test_a_url_is_no_studys_name_for_the_commands_either(
+    given: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`Path` leaves one slash of the three."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "train.py").write_text("train = print\n")
+    space = '{"x": {"type": "float", "low": 0, "high": 1}}'
+    tune = ["tune", "train.py:train", "--space", space, "--mode", "min", "--trials", "1", "--study"]
+    for command in (tune, ["status"], ["explain"], ["resume"], ["salvage", "old.db"]):
+        done = CliRunner().invoke(commands, [*command, given])
+        assert isinstance(done.exception, rw.InputError)
+        assert "; name the file, such as '" in str(done.exception)
+        assert "a.db'" in str(done.exception)
+    with pytest.raises(rw.InputError, match=r"name the file, such as '.*a\.db'"):
+        rw.Study(SPACE, path=Path(given))
+    assert [file.name for file in tmp_path.iterdir() if file.suffix] == ["train.py"]
+
+
+def test_a_folder_may_be_called_like_the_beginning_of_a_url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs:").mkdir()
+    rw.Study(SPACE, path="runs:/a.db").close()
+    assert (tmp_path / "runs:" / "a.db").exists()
+
+
 FEW = """
 import os, resource, sys
 import rungwise as rw

@@ -77,6 +77,8 @@ def test_a_second_driver_is_refused(how: str, tmp_path: Path) -> None:
         assert f"{other} is held by {name}" in said
         assert first.trial().isdigit()
     assert first.end() == ""
+    if how == "it has a second name":
+        other.unlink()
     study = rw.Study.open(path)
     assert [record.reports for record in study.trials] == [{1: 0.5}] * 3
     third = Driver(path)
@@ -96,7 +98,30 @@ def test_a_hard_link_in_the_same_process_is_the_same_study(tmp_path: Path) -> No
     assert (tmp_path / "study.db-wal").exists()
     study.extend(trials=3)
     study.close()
+    (tmp_path / "study.db").unlink()
     rw.Study(SPACE, path=tmp_path / "same.db").close()
+
+
+@pytest.mark.parametrize("name", ["study.db", "same.db"])
+def test_a_study_with_two_names_is_looked_at_but_not_driven(name: str, tmp_path: Path) -> None:
+    """Its newest facts are in the -wal of the name by which it was driven: by the other they would be lost."""
+    driver = Driver(tmp_path / "study.db")
+    for number in range(3):
+        assert driver.trial() == str(number)
+    driver.process.kill()
+    driver.end()
+    os.link(tmp_path / "study.db", tmp_path / "same.db")
+    before = {file: file.read_bytes() for file in tmp_path.iterdir() if not file.name.endswith((".lock", ".holder"))}
+    with pytest.raises(rw.StudyError, match=rf"{name} has 2 names \(hard links\), .*: delete all but one, ") as error:
+        rw.Study(SPACE, rw.ASHA(max_resource=1), path=tmp_path / name)
+    assert "\n" not in str(error.value)
+    assert all(file.read_bytes() == content for file, content in before.items())
+    assert len(rw.Study.open(tmp_path / "study.db").trials) == 3
+    rw.Study.open(tmp_path / "same.db")
+    (tmp_path / "same.db").unlink()
+    study = rw.Study(SPACE, rw.ASHA(max_resource=1), path=tmp_path / "study.db")
+    assert len(study.trials) == 3
+    study.close()
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -144,3 +145,14 @@ def test_half_a_character_is_refused_where_it_would_come_in(tmp_path: Path) -> N
     study.fail(study.ask().trial, f"no file {half}")
     study.close()
     assert rw.Study.open(tmp_path / "s.db").trials[0].failure == r"no file \ud800"
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize(
+    "text", ["\n" * 1_000_000, ", " * 500_000 + "x", ",+1" + " " * 1_000_000 + "x", ",'" * 500_000]
+)
+def test_in_csv_long_text_takes_no_time_out_of_proportion(text: str) -> None:
+    """A reason of a failure may be as long as somebody likes; a million blanks took hours."""
+    began = time.process_time()
+    _harmless(text)
+    assert time.process_time() - began < 5

@@ -15,14 +15,17 @@ from rungwise.names import InputError
 from rungwise.paths import part_of, real_path
 from rungwise.report.target import in_place_of
 from rungwise.study import Study
+from rungwise.whole import is_study_file
 from rungwise.words import shown_json
 
 FORMATS = (".csv", ".json", ".parquet")
 _SIGN = "[=+@＝＋－＠-]"  # a spreadsheet takes the full-width ones too
-_BLANK = r'[\s\x00-\x20\x7f-\xa0\u200b-\u200f\u2060\ufeff"]*'
+_BLANKS = r'\s\x00-\x20\x7f-\xa0\u200b-\u200f\u2060\ufeff"'
+_BLANK = f"[{_BLANKS}]*"
 _NUMBER = r"(?![+-]?\d+(\.\d+)?([eE][+-]?\d+)?\s*([\],;}]|$))"
 _FORMULA = re.compile(rf"[\t\r]|{_BLANK}{_SIGN}")
-_IN_NEXT_CELL = re.compile(rf"([,;\t\r\n]{_BLANK}'?)(?={_SIGN}){_NUMBER}")
+_GAP = re.compile(rf"([,;{_BLANKS}]++'?)((?={_SIGN}){_NUMBER})?")  # each once: a run of blanks may be long
+_ENDS_CELL = re.compile(r"[,;\t\r\n]")
 
 
 def export(study: Study, path: Path, *, reports: bool) -> None:
@@ -34,14 +37,16 @@ def export(study: Study, path: Path, *, reports: bool) -> None:
     values. In CSV, text that a spreadsheet could take for a formula gets an apostrophe before it, also where it would
     begin another cell in a program that separates them otherwise.
 
-    An older file is replaced when the new one is whole. Raises `InputError` for another ending, for a file that is the
-    study itself or a part of it, and for what Parquet has no place for, `StudyError` if Parquet's packages
-    are not installed.
+    An older file is replaced when the new one is whole. Raises `InputError` for another ending, for a file that is a
+    study, this one or another, or a part of this one, and for what Parquet has no place for, `StudyError` if Parquet's
+    packages are not installed.
     """
     if path.suffix not in FORMATS:
         raise InputError(f"{path} must end with {', '.join(FORMATS)}")
     if study.path is not None and part_of(real_path(study.path), path):
         raise InputError(f"{path} is the study {study.path} itself, or a part of it; name another file")
+    if path.is_file() and is_study_file(path):
+        raise InputError(f"{path} is a study; name another file, or delete it first")
     with in_place_of(path) as part:
         _write(study, part, path, study.rows(reports=reports))
 
@@ -72,8 +77,12 @@ def _harmless(value: Any) -> Any:
     """Text that a spreadsheet could take for a formula, with an apostrophe before it (OWASP, "CSV injection")."""
     if not isinstance(value, str):
         return value
-    broken = _IN_NEXT_CELL.sub(r"\1'", value)  # an apostrophe before the whole would not be in the cell that counts
+    broken = _GAP.sub(_apart, value)  # an apostrophe before the whole would not be in the cell that counts
     return f"'{broken}" if broken != value or _FORMULA.match(value) else value
+
+
+def _apart(gap: re.Match[str]) -> str:
+    return f"{gap[0]}'" if gap[2] is not None and _ENDS_CELL.search(gap[1]) else gap[0]
 
 
 def _finite(value: Any) -> Any:
