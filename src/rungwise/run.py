@@ -392,7 +392,7 @@ class _Session:
         if len(winner.refit) > trained:
             said = peaks.refitted(study.best, winner, study.metrics)
         else:
-            said = peaks.not_refitted(winner, study.metrics)
+            said = peaks.not_refitted(study.best, winner, study.metrics)
         if said is not None:
             self.display.say(said)
         return began or said is not None
