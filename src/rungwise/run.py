@@ -363,9 +363,11 @@ class _Session:
 
     def drive(self, only: Callable[[Job], bool] | None = None) -> None:
         """Go on until no more work is to be given out, or with `only` until that is done."""
+        workers = self.pool.ready()
         drive(
             self.study,
-            self.pool.ready(),
+            workers,
+            takes=workers.takes,
             may_give_out=self.may_give_out,
             only=only,
             stopping=lambda: self.interrupted > 0,
