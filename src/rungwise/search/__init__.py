@@ -48,12 +48,22 @@ __all__ = ["SEARCHERS", "RandomSearch", "Searcher", "as_searcher", "load"]
 
 
 def as_searcher(searcher: Searcher | str | dict[str, Any], space: Space) -> Searcher:
-    """A searcher from itself, its name ("random"), or its settings."""
+    """A searcher from itself, its name ("random"), or its settings.
+
+    Raises `InputError` for what is none, and for one of ours that was made for other parameters than `space` has; for
+    other ranges of them it may have been, as long as what it proposes fits.
+    """
     if isinstance(searcher, str):
         searcher = {"name": searcher}
     if not isinstance(searcher, dict):
         if isinstance(searcher, type) or not hasattr(searcher, "propose"):
             raise InputError(f"searcher must be a name or an object like rw.RandomSearch(space), not {searcher!r}")
+        ours = type(searcher).__module__.startswith(f"{__name__}.")
+        if ours and (others := getattr(searcher, "space", space).keys()) != space.keys():
+            raise InputError(
+                f"the searcher {type(searcher).__qualname__} was made for a space of {', '.join(others)}, and this one "
+                f"is of {', '.join(space)}; make it with this space"
+            )
         return searcher
     arguments = dict(searcher)
     name = arguments.pop("name", None)
