@@ -45,10 +45,13 @@ SCHEDULERS: dict[str, Callable[[], Any]] = {
 }
 """Every scheduler that ships."""
 
+SEVERAL = ("never", "constant", "front", "worse")
 CURVES: dict[tuple[str, int], tuple[str, ...]] = {
     ("PASHA", 1): ("early", "late", "never"),
-    ("ASHA", 2): ("never", "constant"),
-    ("PASHA", 2): ("never", "constant"),
+    ("ASHA", 2): SEVERAL,
+    ("PASHA", 2): SEVERAL,
+    ("ASHA", 3): SEVERAL,
+    ("PASHA", 3): SEVERAL,
 }
 """The curves that a scheduler is timed on with so many metrics; "never" if it is not here."""
 
@@ -76,11 +79,17 @@ def curves(n: int, stable: str, resources: int = 81) -> np.ndarray:
 def several(n: int, metrics: int, stable: str) -> np.ndarray:
     """Scores of several metrics, shape (n, 81, metrics): `curves` of quality of their own for each.
 
-    "constant": no curve at all, each trial says the same at each resource, so that no ranking ever changes.
+    "constant": no curve at all, each trial says the same at each resource, so that no ranking ever changes. "front" is
+    that with no trial better than another in all metrics, "worse" with each one worse than all before it.
     """
     rng = np.random.default_rng(1)
-    if stable == "constant":
-        return np.broadcast_to(rng.random((n, 1, metrics)), (n, 81, metrics))
+    if stable in ("constant", "front", "worse"):
+        scores = rng.random((n, 1, metrics))
+        if stable == "front":
+            scores /= scores.sum(axis=2, keepdims=True)
+        elif stable == "worse":
+            scores = np.broadcast_to(np.linspace(1, 0, n)[:, None, None], scores.shape)
+        return np.broadcast_to(scores, (n, 81, metrics))
     return np.stack([curves(n, stable)[rng.permutation(n)] for _ in range(metrics)], axis=2)
 
 
@@ -455,6 +464,9 @@ def _files(entry: Path) -> list[Path]:
 
 def main() -> None:
     """Run the benchmarks that are named, or all."""
+    if {"-h", "--help"} & set(sys.argv[1:]):
+        print((__doc__ or "").strip().splitlines()[-1])
+        return
     parts: dict[str, Callable[[], None]] = {
         "deciding": deciding, "study": whole_study, "experiment": experiment, "jobs": jobs, "load": load,
         "large": large, "suggest": suggest, "import": imports, "size": size,

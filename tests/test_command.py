@@ -168,6 +168,19 @@ def test_what_a_program_has_printed_is_read_to_its_end_though_a_child_keeps_its_
     assert [score for _, score in run(code, [], {}, tmp_path, until=1_000)] == list(range(1, 1_001))
 
 
+ENDLESS = "import os, time\nwhile os.getppid() == {}: time.sleep(0.01)\nwhile True: os.write(1, b'x' * 4095 + b'\\n')"
+
+
+@pytest.mark.timeout(60)
+def test_a_child_that_writes_without_end_does_not_hold_up_the_job(tmp_path: Path, monkeypatch, capfd) -> None:
+    """What had been printed when the program ended is read: no more than the pipe holds of what its child writes."""
+    monkeypatch.chdir(tmp_path)
+    child = f"[sys.executable, '-c', {ENDLESS!r}.format(os.getpid())]"
+    code = f"import os, subprocess, sys\nfor n in range(1, 1_001): print('{{\"score\": %d}}' % n)\nsubprocess.Popen({child})"
+    assert [score for _, score in run(code, [], {}, tmp_path, until=1_000)] == list(range(1, 1_001))
+    assert len(capfd.readouterr().out) < 3 * 2**20
+
+
 DRIVER = """
 import sys
 import rungwise as rw

@@ -14,6 +14,7 @@ import pytest
 import rungwise as rw
 from objectives import SPACE
 from rungwise.events import Excused, Failed
+from rungwise.executors.local import LocalWorkers
 
 
 def train(broken: Path, trigger: int | None, trial: rw.Trial) -> None:
@@ -88,3 +89,53 @@ def test_a_disk_that_stays_full_ends_the_run_and_the_same_call_goes_on_when_it_i
     assert study.finished
     assert len(study.trials) == 60
     assert facts(study, Failed) == []
+
+
+def broken_slot(trial: rw.Trial) -> None:
+    """As on a machine of which one GPU is broken: it fails at once, before the others have done anything."""
+    if trial.worker == 1:
+        raise RuntimeError("CUDA error: device lost")
+    for epoch in trial:
+        time.sleep(0.02)
+        trial.report((trial.config["x"] - 0.3) ** 2 + 1 / epoch)
+
+
+@pytest.mark.parametrize("workers", [2, 3])
+def test_one_broken_slot_fails_no_trial_since_its_jobs_are_tried_again_in_another(workers: int, tmp_path: Path) -> None:
+    study = tune(broken_slot, tmp_path, workers=workers, trials=30)
+    assert facts(study, Failed) == []
+    assert [record.number for record in study.trials if not record.reports] == []
+
+
+def test_what_broke_off_is_begun_elsewhere_and_the_third_time_waits_for_that(tmp_path: Path) -> None:
+    workers = LocalWorkers(broken_slot, 3, tmp_path, devices="none")
+    jobs = [rw.Job(trial, {"x": 0.5}, 0, 1, lease=trial) for trial in range(3)]
+    try:
+        workers._broke_at = {0: [1], 1: [1, 1], 2: [0, 1, 2]}
+        assert [workers.takes(job, 1) for job in jobs] == [True, False, True], "the last one left may be slot 1"
+        assert [workers.takes(job, 2) for job in jobs] == [True, True, True]
+        workers.submit(jobs[2])
+        workers.submit(jobs[1])
+        assert [worker.slot for worker in workers._busy] == [0, 2]
+        assert [workers.takes(job, 1) for job in jobs] == [True, False, True]
+    finally:
+        workers.close()
+
+
+def bad_one(trial: rw.Trial) -> None:
+    with (trial.folder.parent / f"worker-{trial.number}").open("a") as file:
+        file.write(f"{trial.worker} ")
+    time.sleep(0.02)
+    for epoch in trial:
+        if trial.number == 5:
+            raise MemoryError
+        trial.report((trial.config["x"] - 0.3) ** 2 + 1 / epoch)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_trial_that_breaks_off_in_every_slot_fails_after_its_retries(workers: int, tmp_path: Path) -> None:
+    study = tune(bad_one, tmp_path, workers=workers, trials=20)
+    assert [(one.trial, one.reason.partition(" ")[0]) for one in facts(study, Failed)] == [(5, "MemoryError")]
+    tried = (tmp_path / "s.db.trials" / "worker-5").read_text().split()
+    assert len(tried) == 3
+    assert len(set(tried)) == workers

@@ -375,20 +375,25 @@ def state_in(folder: Path, wanted: Identity) -> Any:
 
 
 def best_state_in(folder: Path, wanted: Identity, peak: int) -> Any:
-    """As `state_in`, of the best score among those saved; if that is missed, the newest, which is said.
+    """As `state_in`, of the best score among those saved; if that is missed, the newest.
 
-    `peak` is the resource of the best score: a newest checkpoint of that resource is as good.
+    `peak` is the resource of the best score: it is said if the state is of another one.
     """
-    found = read(folder, wanted, (BEST,))
-    if found.head is not None:
-        return state_of(found)
-    newest = read(folder, wanted)
-    if newest.head is not None and newest.head.resource != peak:
+    best = read(folder, wanted, (BEST,))
+    head = best.head or read(folder, wanted).head
+    if head is not None and head.resource != peak:
         logging.getLogger("rungwise").warning(
-            "%s: the checkpoint of the best score, at %d, is %s; loaded is the newest, the state at %d",
+            "%s: the checkpoint of the best score, at %d, is %s; loaded is the %s, the state at %d",
             folder,
             peak,
-            "damaged" if found.damaged else "not there",
-            newest.head.resource,
+            "damaged" if best.damaged else "not there",
+            "newest" if best.head is None else "best of those saved",
+            head.resource,
         )
-    return state_in(folder, wanted)
+    return state_in(folder, wanted) if best.head is None else state_of(best)
+
+
+def best_saved(folder: Path, wanted: Identity) -> int | None:
+    """The resource of what `best_state_in` gives; None if there is none."""
+    head = read(folder, wanted, (BEST, NAME, BEFORE)).head
+    return None if head is None else head.resource

@@ -21,6 +21,7 @@ def drive(
     drain: bool = True,
     may_give_out: Callable[[], bool] = lambda: True,
     only: Callable[[Job], bool] | None = None,
+    takes: Callable[[Job, int], bool] = lambda job, places: True,
     stopping: Callable[[], bool] = lambda: False,
     watch: Callable[[list[Message]], None] = lambda messages: None,
     first_lease: int = 0,
@@ -30,7 +31,8 @@ def drive(
 
     A job is begun only when the fact that gives it out is durable. Free workers get work after each job
     that ends, before the next message is read. A job that breaks off is given out again up to `retries`
-    times, or as a `judge` says. With `drain=False` it ends at the moment when the last trial of the budget is started.
+    times, or as a `judge` says, as soon as `takes` is true of it and of how many places are left.
+    With `drain=False` it ends at the moment when the last trial of the budget is started.
     `may_give_out` is asked before each job is given out; with `only`, just those that were given out before are, and
     of them those of which it is true. What breaks off while `stopping` is not held against its job:
     it is as if it had paused. `watch` sees the messages of each round. Leases are
@@ -38,7 +40,7 @@ def drive(
     """
     judge = AtOnce(retries) if judge is None else judge
     decider = study.decider
-    desk = _Desk(decider, judge, drain, may_give_out, only)
+    desk = _Desk(decider, judge, drain, may_give_out, only, takes)
     taking = _Taking(decider, judge, stopping)
     free = workers.size
     inbox = Inbox(first_lease)
@@ -75,9 +77,10 @@ class _Desk:
         drain: bool,
         may_give_out: Callable[[], bool],
         only: Callable[[Job], bool] | None,
+        takes: Callable[[Job, int], bool],
     ) -> None:
         self._decider, self._judge, self._drain = decider, judge, drain
-        self._may_give_out, self._only = may_give_out, only
+        self._may_give_out, self._only, self._takes = may_give_out, only, takes
 
     def jobs(self, free: int) -> list[Job]:
         """Jobs for `free` workers, as many as there are now."""
@@ -86,7 +89,7 @@ class _Desk:
         while len(jobs) < free and not _all_started(decider, self._drain) and self._may_give_out():
             if not judge.may_give_out():
                 break
-            if (job := self._next()) is None:
+            if (job := self._next(free - len(jobs))) is None:
                 if not (verdicts := judge.stranded()):
                     break
                 for verdict in verdicts:
@@ -96,12 +99,17 @@ class _Desk:
             jobs.append(job)
         return jobs
 
-    def _next(self) -> Job | None:
-        if self._only is not None:
-            return self._decider.give_again(self._only)
-        if self._judge.new_first and (job := self._decider.hand_out(again=False)) is not None:
+    def _next(self, places: int) -> Job | None:
+        """The next job for the last `places` free workers."""
+        decider, state, only = self._decider, self._decider.state, self._only
+        if only is None and self._judge.new_first and (job := decider.hand_out(again=False)) is not None:
             return job
-        return self._decider.hand_out()
+        if state.again:
+            spent = state.spent
+            wanted = only or (lambda job: job.refit or not spent)
+            if (job := decider.give_again(lambda job: wanted(job) and self._takes(job, places))) is not None:
+                return job
+        return decider.hand_out(again=False) if only is None else None
 
 
 @final

@@ -119,14 +119,16 @@ def remarks(winner: TrialRecord, records: Sequence[TrialRecord], metrics: Metric
     return lines
 
 
-def not_refitted(winner: TrialRecord, metrics: Metrics) -> str | None:
+def not_refitted(best: Best, winner: TrialRecord, metrics: Metrics) -> str | None:
     """Why the winner is not trained on though it was asked for; None if that has another reason than its curve."""
     found = peak_of(winner, metrics) if metrics.best else None
     if found is None:
         return None
+    answer = f"the answer is its state at {found.resource}"
+    if (saved := best.saved) != best.peak:
+        answer += ", where it was not saved" + ("" if saved is None else f": best.load() gives the one at {saved}")
     return (
-        f"refit: trial {winner.number} is not trained on, its curve got worse again: {_both(found, metrics)}; "
-        f"the answer is its state at {found.resource}"
+        f"refit: trial {winner.number} is not trained on, its curve got worse again: {_both(found, metrics)}; {answer}"
     )
 
 

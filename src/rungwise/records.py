@@ -177,12 +177,20 @@ class Best(msgspec.Struct, frozen=True, repr_omit_defaults=True):
         """The state in the newest checkpoint; None if the function saved none.
 
         With `score="best"` it is the state that was saved at `peak`; if none was saved there, the one with the best
-        score among those saved where there was a report; and if that file is missing or damaged, the newest, which is
-        said through the logger "rungwise". It runs what the file says: load only from studies that you trust.
+        score among those saved where there was a report; and if that file is missing or damaged, the newest. A state of
+        another resource than `peak` is said through the logger "rungwise". It runs what the file says: load only from
+        studies that you trust.
         """
         if self.folder is None or self.peak is None:
             return _state(self)
         return checkpoints.best_state_in(self.folder, checkpoints.identity(self.study, self.config), self.peak)
+
+    @property
+    def saved(self) -> int | None:
+        """The resource of the state that `load` gives; None if the function saved none."""
+        if self.folder is None:
+            return None
+        return checkpoints.best_saved(self.folder, checkpoints.identity(self.study, self.config))
 
 
 class OnFront(msgspec.Struct, frozen=True, repr_omit_defaults=True):

@@ -292,9 +292,11 @@ class _Session:
 
     def drive(self, only: Callable[[Job], bool] | None = None) -> None:
         """Go on until no more work is to be given out, or with `only` until that is done."""
+        workers = self.pool.ready()
         drive(
             self.study,
-            self.pool.ready(),
+            workers,
+            takes=workers.takes,
             may_give_out=self.may_give_out,
             only=only,
             stopping=lambda: self.interrupted > 0,
@@ -321,7 +323,7 @@ class _Session:
         if len(winner.refit) > trained:
             said = peaks.refitted(study.best, winner, study.metrics)
         else:
-            said = peaks.not_refitted(winner, study.metrics)
+            said = peaks.not_refitted(study.best, winner, study.metrics)
         if said is not None:
             self.display.say(said)
         return began or said is not None

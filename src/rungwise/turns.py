@@ -2,18 +2,20 @@
 
 A forked child has a copy of the study that its parent goes on with. What it changed there nobody would hear of, and
 SQLite allows no connection in two processes (https://www.sqlite.org/howtocorrupt.html, section 2.6): so in a child each
-call that would change the study, or read its file, is refused. What was known at the fork can be looked at.
+call that would change the study, or read its file, is refused. What was known at the fork can be looked at. Nor can a
+study be pickled, for the first reason.
 """
 
 from __future__ import annotations
 
+import copy
 import functools
 import os
 import threading
 import weakref
 from collections.abc import Callable, Collection
 from types import FunctionType
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn, Self, TypeVar
 
 from rungwise.log import StudyError
 
@@ -40,13 +42,20 @@ class InTurn:
     def forked(self) -> None:
         """Called in a forked child, once."""
 
-    def __getstate__(self) -> dict[str, Any]:
-        """What is copied or pickled: all but the locks."""
-        return {name: value for name, value in vars(self).items() if name not in InTurn.__annotations__}
+    def __getstate__(self) -> NoReturn:
+        """What unpickles it would get a copy, and so would `copy.copy`."""
+        raise StudyError(
+            "a study cannot be pickled, so that nobody works on a copy of it: ask and report here, and send the jobs "
+            "to where they are trained; or send the path of its file, and look at it with rw.Study.open(path)"
+        )
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state)
-        self.begin()
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """All but the locks; whoever says this means another one."""
+        twin = memo[id(self)] = object.__new__(type(self))
+        mine = {name: value for name, value in vars(self).items() if name not in InTurn.__annotations__}
+        vars(twin).update(copy.deepcopy(mine, memo))
+        twin.begin()
+        return twin
 
 
 def in_turn(*, looks: Collection[str]) -> Callable[[C], C]:

@@ -188,6 +188,25 @@ def test_whoever_may_not_be_promoted_never_is(losses, when: int, eta: int, faili
             may, known = asha.may_promote(len(losses)), set(range(started))
 
 
+@settings(max_examples=60)
+@given(losses=points(90), first=st.integers(0, 60), seed=st.integers(0, 99))
+def test_who_may_be_among_the_first_is_who_few_dominate(losses, first: int, seed: int) -> None:
+    """All of those that wait, and nobody else, are compared with all."""
+    rng, rung = np.random.default_rng(seed), ParetoRung()
+    for trial, each in enumerate(losses):
+        rung.add(trial, each if rng.random() < 0.9 else ())
+    gone = {trial for trial in rung.losses if rng.random() < 0.3}
+    for trial in gone:
+        rung.promote(trial)
+    there = {trial: each for trial, each in rung.losses.items() if each}
+    wanted = [
+        trial
+        for trial, own in there.items()
+        if trial not in gone and sum(dominates(other, own) for other in there.values()) < first
+    ]
+    assert sorted(rung.paused(first)) == wanted
+
+
 @pytest.mark.parametrize("metrics", [2, 3])
 def test_losses_too_far_apart_for_a_number(metrics: int) -> None:
     losses = [(*xs[:-1], -sum(xs[:-1]) / 2) for xs in itertools.permutations([1e308, -1e308, 0.0], metrics)]

@@ -80,12 +80,30 @@ def test_a_state_that_is_saved_before_its_report_is_kept_too(tmp_path: Path) -> 
     assert best.peak == 3 + round(6 * best.config["x"])
 
 
-def test_of_the_states_that_were_saved_the_best_is_given(tmp_path: Path) -> None:
+def test_of_the_states_that_were_saved_the_best_is_given_and_which_it_is_is_said(tmp_path: Path, capfd, caplog) -> None:
     """Saved at the rungs 1, 3 and 9 only: the peak itself was never saved."""
-    best = tuned(objectives.boosts_and_saves_at_the_end, tmp_path / "s.db").best
+    study = tuned(objectives.boosts_and_saves_at_the_end, tmp_path / "s.db", refit=True, quiet=False)
+    best = study.best
     saved = min((1, 3, 9), key=lambda at: objectives.worse_again(best.config, at))
     assert best.peak != saved
-    assert best.load() == (best.number, saved)
+    with caplog.at_level(logging.WARNING, logger="rungwise"):
+        assert best.load() == (best.number, saved)
+    said = (
+        f"the checkpoint of the best score, at {best.peak}, is not there; loaded is the best of those saved, the state"
+    )
+    assert f"{said} at {saved}" in caplog.text
+    answer = f"its state at {best.peak}, where it was not saved: best.load() gives the one at {saved}"
+    assert answer in " ".join(capfd.readouterr().err.split())
+
+
+def test_nothing_is_said_of_the_state_of_the_best_score(tmp_path: Path, capfd, caplog) -> None:
+    study = tuned(objectives.boosts, tmp_path / "s.db", refit=True, quiet=False)
+    with caplog.at_level(logging.WARNING, logger="rungwise"):
+        assert study.best.load() == (study.best.number, study.best.peak)
+    assert caplog.text == ""
+    said = " ".join(capfd.readouterr().err.split())
+    assert f"the answer is its state at {study.best.peak}" in said
+    assert "not saved" not in said
 
 
 def test_the_refit_goes_on_from_the_newest_state_and_the_best_survives(tmp_path: Path) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import multiprocessing
 import os
+import pickle
 import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -182,3 +185,37 @@ def test_a_child_has_studies_of_its_own(study: rw.Study, tmp_path: Path) -> None
 
     assert in_child(own) == 20
     assert rw.Study.open(tmp_path / "mine.db").best.score == 0.25
+
+
+def _asks(study: rw.Study) -> Any:
+    return study.ask()
+
+
+@pytest.mark.parametrize("kept", ["memory", "file"])
+def test_a_study_cannot_be_pickled_nor_given_to_a_pool(kept: str, tmp_path: Path) -> None:
+    study = rw.Study({"x": rw.Float(0, 1)}, "asha", path=tmp_path / "s.db" if kept == "file" else None)
+    message = r"^a study cannot be pickled, .*send the jobs .*rw.Study.open\(path\)$"
+    for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
+        with pytest.raises(rw.StudyError, match=message):
+            pickle.dumps(study, protocol)
+    with pytest.raises(rw.StudyError, match=message):
+        copy.copy(study)
+    with (
+        ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool,
+        pytest.raises(rw.StudyError, match=message),
+    ):
+        pool.submit(_asks, study).result()
+    assert study.trials == []
+    study.ask()
+    assert len(study.trials) == 1
+
+
+def test_a_deep_copy_of_a_study_in_memory_is_another_study() -> None:
+    study = rw.Study({"x": rw.Float(0, 1)}, "pasha")
+    study.ask()
+    twin = copy.deepcopy(study)
+    assert twin.ask() == copy.deepcopy(study).ask()
+    twin.report(0, 1, 0.5)
+    assert (len(twin.trials), twin.has_best) == (2, True)
+    assert (len(study.trials), study.has_best) == (1, False)
+    assert in_child(lambda: twin.report(1, 1, 0.5)).startswith("StudyError")

@@ -266,7 +266,7 @@ def test_what_cannot_be_read_any_more_is_counted(tmp_path: Path) -> None:
     study.close()
     study = rw.Study(SPACE, rw.ASHA(max_resource=1), path=path)
     known = [fact for _, fact in study.facts()]
-    connection = study._log._connection  # type: ignore[attr-defined]
+    connection = study.decider.log._connection  # type: ignore[attr-defined]
     connection.execute("PRAGMA cache_size = 1")
     connection.execute("PRAGMA shrink_memory")
     content = path.read_bytes()
@@ -287,8 +287,8 @@ from pathlib import Path
 import rungwise as rw
 path = Path(sys.argv[1])
 study = rw.Study({"x": rw.Float(0, 1)}, "asha", path=path)
-study._log._connection.execute("PRAGMA cache_size = 1")
-study._log._connection.execute("PRAGMA shrink_memory")
+study.decider.log._connection.execute("PRAGMA cache_size = 1")
+study.decider.log._connection.execute("PRAGMA shrink_memory")
 path.write_text("notes")
 study.close()
 """

@@ -166,10 +166,6 @@ def test_full_training_trains_all_to_the_end() -> None:
     [
         (lambda: rw.Hyperband(), "Hyperband needs max_resource=…"),
         (lambda: rw.Hyperband(max_t=81), "Hyperband has no argument 'max_t'; did you mean 'max_resource'?"),
-        (lambda: rw.StoppingASHA(), "StoppingASHA needs max_resource=…"),
-        (lambda: rw.StoppingASHA(max_resource=None), "max_resource must be a whole number, not None"),
-        (lambda: rw.StoppingASHA(max_resource=9).up_to(None), "max_resource must be a whole number, not None"),
-        (lambda: rw.Study({"x": rw.Float(0, 1)}, "asha-stopping"), "StoppingASHA needs max_resource=…"),
         (lambda: rw.ASHA(max_resource=0), "max_resource must be 1 or more, not 0"),
         (lambda: rw.SuccessiveHalving(max_resource=9, bracket_size=0), "bracket_size must be 1 or more, not 0"),
         (lambda: rw.SuccessiveHalving(max_resource=None), "max_resource must be a whole number, not None"),
@@ -186,6 +182,16 @@ def test_wrong_settings(wrong: Callable[[], object], said: str) -> None:
     with pytest.raises(rw.InputError) as error:
         wrong()
     assert said in str(error.value)
+
+
+def test_stopping_asha_needs_its_end() -> None:
+    """Without one it would train its best trial for ever: `asha-stopping` says so before it begins."""
+    for begin in (rw.StoppingASHA, lambda: rw.Study({"x": rw.Float(0, 1)}, "asha-stopping")):
+        with pytest.raises(rw.InputError, match=r"StoppingASHA needs max_resource=…"):
+            begin()
+    for without in (lambda: rw.StoppingASHA(max_resource=None), lambda: rw.StoppingASHA(max_resource=9).up_to(None)):
+        with pytest.raises(rw.InputError, match="max_resource must be a whole number, not None"):
+            without()
 
 
 def told(scheduler: rw.Scheduler, trial: int, resource: int, loss: float) -> None:

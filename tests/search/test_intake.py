@@ -11,6 +11,7 @@ import pytest
 
 import rungwise as rw
 from rungwise.events import Fact, Started
+from rungwise.search import as_searcher
 from rungwise.search.evolution import EvolutionSearch
 from rungwise.search.first import First
 from rungwise.search.grid import GridSearch
@@ -139,6 +140,56 @@ def test_a_proposal_that_is_not_of_the_space_is_one_clear_line(name: str) -> Non
         rw.Study(X, "asha", First(rw.Space(X), Says(proposed))).ask()  # type: ignore[arg-type]
 
 
+def of_another_space(name: str, wrapped: str, other: rw.Space) -> Any:
+    searcher = as_searcher(name, other)
+    return Screened(other, len, searcher) if wrapped == "screened" else searcher
+
+
+OF_ANOTHER_SPACE = [(name, how) for name in ("random", "evolution", "grid") for how in ("alone", "with initial")] + [
+    ("random", "screened"),
+    ("evolution", "screened"),
+]
+
+
+@pytest.mark.parametrize(("name", "wrapped"), OF_ANOTHER_SPACE)
+def test_a_searcher_of_ours_for_another_space_is_refused_before_there_is_a_file(
+    name: str, wrapped: str, tmp_path: Path
+) -> None:
+    searcher = of_another_space(name, wrapped, rw.Space({"y": rw.Integer(5, 6)}))
+    initial = [{"x": 0.5}] if wrapped == "with initial" else []
+    with pytest.raises(
+        rw.InputError, match=r"was made for a space of y, and this one is of x; make it with this space"
+    ):
+        rw.Study(X, "asha", searcher, path=tmp_path / "s.db", initial=initial)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("name", "wrapped"), OF_ANOTHER_SPACE)
+def test_a_proposal_of_ours_out_of_another_range_is_one_clear_line_and_the_file_stays_whole(
+    name: str, wrapped: str, tmp_path: Path
+) -> None:
+    searcher, path = of_another_space(name, wrapped, rw.Space({"x": rw.Integer(5, 6)})), tmp_path / "s.db"
+    initial = [{"x": 0.5}] if wrapped == "with initial" else []
+    study = rw.Study(X, "asha", searcher, path=path, initial=initial)
+    with pytest.raises(
+        rw.InputError, match=r"searcher \w+Search proposed .*'x' wants a number from 0.0 to 1.0.*another"
+    ):
+        some_trials(study)
+    study.close()
+    assert [record.config for record in rw.Study.open(path).trials] == initial
+    assert some_trials(rw.Study(X, "asha", searcher, path=path, initial=initial), 0) == initial, "and it is taken up"
+
+
+@pytest.mark.needs("optuna")
+def test_so_are_those_of_optuna(tmp_path: Path) -> None:
+    from rungwise.search.optuna import OptunaSearch
+
+    with pytest.raises(rw.InputError, match=r"OptunaSearch was made for a space of y"):
+        rw.Study(X, "asha", OptunaSearch(rw.Space({"y": rw.Integer(5, 6)})))
+    with pytest.raises(rw.InputError, match=r"the searcher OptunaSearch proposed .*'x' wants a number"):
+        rw.Study(X, "asha", OptunaSearch(rw.Space({"x": rw.Float(5, 6)}))).ask()
+
+
 def test_a_proposal_that_is_forbidden_or_does_not_exist() -> None:
     space = rw.Space({"opt": rw.Categorical(["sgd", "adam"]), "size": rw.Integer(1, 9)}, [{"opt": "sgd", "size": 9}])
     with pytest.raises(rw.InputError, match="forbidden"):
@@ -234,6 +285,20 @@ def test_nor_does_what_a_searcher_does_to_what_it_is_told_or_has_proposed() -> N
     says.proposals[0]["x"] = 0.75  # type: ignore[index]
     study.searcher.proposals[0]["x"] = 0.75  # type: ignore[attr-defined]
     assert job.config == study.trials[0].config == {"x": 0.5}
+
+
+def spoils(config: dict[str, Any]) -> float:
+    config["c"].append("spoilt")
+    config["more"] = 1
+    return float(config.pop("x"))
+
+
+def test_nor_does_what_a_proxy_does_to_what_it_is_asked_about() -> None:
+    space = rw.Space({**X, "c": rw.Categorical([["a", 1], ["b", 2]])})
+    study = rw.Study(space, "asha", Screened(space, spoils, best_of=3))
+    for config in some_trials(study, 6):
+        assert space.check(config) == config
+    assert space["c"].choices == [["a", 1], ["b", 2]]  # type: ignore[attr-defined]
 
 
 def test_a_job_given_out_again_has_the_configuration_of_its_trial() -> None:

@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 Losses = tuple[float, ...]
 Points = tuple["array[Any]", ...]
 """A column of losses for each metric, and as the last one their places."""
-Order = tuple[NDArray[np.int64], NDArray[np.float64]]
-"""Rows, and the losses of one metric in their order."""
+Order = tuple[NDArray[np.int64] | slice, NDArray[np.float64]]
+"""Rows, as numpy takes them, and the losses of one metric in their order."""
 
 SMALL = 64
 """Up to so many points are sorted anew each time."""
@@ -132,11 +132,13 @@ class Front:
         if self._room is None:
             room = np.zeros(len(self))
             for order, column in self.orders():
-                room[order[[0, -1]]] = np.inf
+                gaps = np.zeros(len(self))
                 if len(room) > 2 and column[-1] > column[0]:
                     if column[-1] / 2 - column[0] / 2 > np.finfo(float).max / 2:
                         column = column / 2  # or the range would be infinite
-                    room[order[1:-1]] += (column[2:] - column[:-2]) / (column[-1] - column[0])
+                    gaps[1:-1] = (column[2:] - column[:-2]) / (column[-1] - column[0])
+                gaps[0] = gaps[-1] = np.inf
+                room[order] += gaps
             self._room = room
         return self._room
 
@@ -151,10 +153,10 @@ class Front:
         """The place of the first in order that is not `gone`, and how many stand before it."""
         room, places = self.room, self.places
         waiting = np.frombuffer(gone, dtype=np.uint8)[places] == 0
-        most = room[waiting].max()
-        equal = places[room == most]
-        place = int(places[waiting & (room == most)].min())
-        return place, int(np.count_nonzero(room > most) + np.count_nonzero(equal < place))
+        most = np.where(waiting, room, -1.0).max()  # ten times as quick as room[waiting]
+        equal = np.flatnonzero(room == most)
+        place = int(places[equal[waiting[equal]]].min())
+        return place, int(np.count_nonzero(room > most) + np.count_nonzero(places[equal] < place))
 
 
 @final
@@ -201,9 +203,9 @@ class Line(Front):
 
     def orders(self) -> list[Order]:
         """For each metric its `Order`: from the lowest loss to the highest, the earlier place among equals."""
-        rows, a, b = np.arange(len(self)), np.frombuffer(self.points[0]), np.frombuffer(self.points[1])
-        second = rows[::-1] if (a[1:] > a[:-1]).all() else np.lexsort((self.places, b))
-        return [(rows, a), (second, b[second])]
+        a, b = np.frombuffer(self.points[0]), np.frombuffer(self.points[1])
+        second = slice(None, None, -1) if (a[1:] > a[:-1]).all() else np.lexsort((self.places, b))
+        return [(slice(None), a), (second, b[second])]
 
 
 @final

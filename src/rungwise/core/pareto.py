@@ -103,12 +103,16 @@ class ParetoRung:
         if self._fronts is None or first < 1:
             return []
         waiting = np.nonzero(np.frombuffer(self._fronts.gone, dtype=np.uint8) == 0)[0]
-        if first >= len(self.trials):
-            return [self.trials[place] for place in waiting.tolist()]
-        found: list[int] = []
+        # of how many dominate them there are bounds, from the order in each metric: few must be compared with all
+        columns = list(map(np.frombuffer, self.columns))
+        ordered = [(np.sort(column), column[waiting]) for column in columns]
+        most = np.min([column.searchsorted(own, side="right") - 1 for column, own in ordered], axis=0)
+        others = np.sum([len(column) - column.searchsorted(own) for column, own in ordered], axis=0)
+        found: list[int] = waiting[most < first].tolist()
+        waiting = waiting[(most >= first) & (len(self.trials) - others < first)]  # `others` are not better somewhere
         for part in np.array_split(waiting, math.ceil(len(waiting) * len(self.trials) / BLOCK) or 1):
             no_worse, better = (np.full((len(self.trials), len(part)), start) for start in (True, False))
-            for column in map(np.frombuffer, self.columns):
+            for column in columns:
                 no_worse &= column[:, None] <= column[part]
                 better |= column[:, None] < column[part]
             found += part[(no_worse & better).sum(axis=0) < first].tolist()

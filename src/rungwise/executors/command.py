@@ -173,6 +173,8 @@ class _Program:
                 continue
             if not data:
                 break
+            if left == math.inf and self._process.poll() is not None:  # a child of it may write without end
+                left = PIPE
             left -= len(data)
             *lines, text = (text + decoder.decode(data)).split("\n")
             if len(text) > PIPE:

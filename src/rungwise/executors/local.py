@@ -140,7 +140,8 @@ class LocalWorkers:
 
     A job that takes longer than `job_seconds`, or than `epoch_seconds` for each of its epochs (once the function is
     loaded), or says nothing for longer than `silence_seconds`, is ended with its process; a process that dies is
-    replaced, and its slot is the new one's. With a process ends all that it has started.
+    replaced, and its slot is the new one's. With a process ends all that it has started. What broke off in one slot is
+    begun again in another, if one is free, and the third time waits for one: a GPU may be broken.
     The processes share the cores: unless OMP_NUM_THREADS and its like are set, each gets its part.
     Which GPUs each sees is told in `devices`.
     Raises `InputError` if the function cannot be sent to another process, the devices are not there, or there may not
@@ -174,6 +175,7 @@ class LocalWorkers:
         self._pausing = False
         self._idle: list[_Worker] = []
         self._busy: list[_Worker] = []
+        self._broke_at: dict[int, list[int]] = {}  # trial -> the slots in which its job broke off, each time
         self._lines = selectors.DefaultSelector()
         self._guard = _Guard()
         self._decode = msgspec.json.Decoder(FromWorker).decode
@@ -186,7 +188,7 @@ class LocalWorkers:
         # here and not in the worker, which may be late: the one that this driver begins last is to hold the folder
         owner = checkpoints.identity(job.study, job.config)
         checkpoints.hold(checkpoints.trial_folder(self.folder, job.trial), job.lease, owner)
-        worker = self._alive()
+        worker = self._alive(job.trial)
         worker.job, worker.next, worker.ahead = job, 0, set()
         worker.clock = self._limits.begin(job, time.monotonic(), ready=worker.ready)
         self._busy.append(worker)
@@ -194,14 +196,30 @@ class LocalWorkers:
         if self._pausing:
             self._send(worker, PAUSE)
 
-    def _alive(self) -> _Worker:
-        """A process that was idle and lives, or a new one."""
-        while self._idle:
-            worker = self._idle.pop()
+    def takes(self, job: Job, places: int) -> bool:
+        """Whether `job` may be begun now, if it is with the last `places` slots that are free.
+
+        After it has broken off once it may be anywhere, so that nobody waits for what passes; after that only where it
+        has not, unless there is no such slot.
+        """
+        broke_at = self._broke_at.get(job.trial, [])
+        slots = set(broke_at)
+        return len(broke_at) < 2 or len(slots) == self.size or len(slots & self._free()) < places
+
+    def _free(self) -> set[int]:
+        return set(range(self.size)) - {worker.slot for worker in self._busy}
+
+    def _alive(self, trial: int) -> _Worker:
+        """A process that was idle and lives, or a new one; where `trial` has not broken off, if such a slot is free."""
+        free = self._free()
+        slots = free.difference(self._broke_at.get(trial, [])) or free
+        while idle := [worker for worker in self._idle if worker.slot in slots]:
+            worker = idle[-1]
+            self._idle.remove(worker)
             if worker.process.poll() is None and worker.hung_up is None:
                 return worker
             self._end([worker])
-        slot = min(set(range(self.size)) - {worker.slot for worker in self._busy})
+        slot = min(slots)
         try:
             worker = _Worker(self._hello, slot, self._environment | self._devices[slot])
         except OSError as error:
@@ -281,11 +299,11 @@ class LocalWorkers:
         if isinstance(said.message, Reported):
             self._limits.reported(worker.clock, said.message)
         elif isinstance(said.message, Completed | Broke | Paused):
+            end: Completed | Broke | Paused = said.message
             if said.place >= worker.next:  # the worker has said its last, so what lies between will never come
-                reason = said.message.reason if isinstance(said.message, Broke) else "a message of the job was lost"
-                heard[-1] = Said(said.lease, None, Broke(said.message.trial, reason))
-            worker.job = None
-            self._busy.remove(worker)
+                end = Broke(end.trial, end.reason if isinstance(end, Broke) else "a message of the job was lost")
+                heard[-1] = Said(said.lease, None, end)
+            self._over(worker, end)
             self._idle.append(worker)
 
     def _ended(self, worker: _Worker, now: float) -> str | None:
@@ -302,10 +320,19 @@ class LocalWorkers:
         if worker.job is None:
             self._idle.remove(worker)
         else:
-            heard.append(Said(worker.job.lease, None, Broke(worker.job.trial, reason)))
-            self._busy.remove(worker)
-            worker.job = None
+            broke = Broke(worker.job.trial, reason)
+            heard.append(Said(worker.job.lease, None, broke))
+            self._over(worker, broke)
         self._end([worker])
+
+    def _over(self, worker: _Worker, end: Completed | Broke | Paused) -> None:
+        """The job of `worker` has come to its `end`."""
+        worker.job = None
+        self._busy.remove(worker)
+        if isinstance(end, Broke):
+            self._broke_at.setdefault(end.trial, []).append(worker.slot)
+        else:
+            self._broke_at.pop(end.trial, None)
 
     def _end(self, workers: list[_Worker]) -> None:
         """End the processes and all that they started."""

@@ -52,13 +52,20 @@ __all__ = ["SEARCHERS", "RandomSearch", "Searcher", "as_searcher"]
 def as_searcher(searcher: Searcher | str | dict[str, Any], space: Space) -> Searcher:
     """A searcher from itself, its name ("random", "module:Class"), or its settings.
 
-    One that is made from its settings gets the space first: `Class(space, **settings)`.
+    One that is made from its settings gets the space first: `Class(space, **settings)`. Raises `InputError` for what is
+    none, and for one of ours that was made for other parameters than `space` has; for other ranges of them it may have
+    been, as long as what it proposes fits.
     """
     if isinstance(searcher, str):
         searcher = {"name": searcher}
     if not isinstance(searcher, dict):
         if isinstance(searcher, type) or not hasattr(searcher, "propose"):
             raise InputError(f"searcher must be a name or an object like rw.RandomSearch(space), not {searcher!r}")
+        if SEARCHERS.is_ours(searcher) and (others := getattr(searcher, "space", space).keys()) != space.keys():
+            raise InputError(
+                f"the searcher {type(searcher).__qualname__} was made for a space of {', '.join(others)}, and this one "
+                f"is of {', '.join(space)}; make it with this space"
+            )
         return searcher
     settings = dict(searcher)
     made: Searcher = SEARCHERS.make(settings.pop("name", None), space, **settings)

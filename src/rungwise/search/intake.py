@@ -31,7 +31,7 @@ def own(searcher: Searcher) -> Searcher:
 
 
 def is_ours(searcher: Searcher) -> bool:
-    """Whether `searcher`, and the one that it wraps, came with us: tests/search holds those to what they propose."""
+    """Whether `searcher`, and the one that it wraps, came with us: those change nothing that they are told."""
     inner = getattr(searcher, "searcher", None)
     return type(searcher).__module__.startswith(OURS) and (inner is None or is_ours(inner))
 
@@ -39,20 +39,21 @@ def is_ours(searcher: Searcher) -> bool:
 def checked(proposed: object, searcher: Searcher, space: Space) -> Config:
     """What `searcher` proposed as a configuration of `space`, or an `InputError` that names both.
 
-    Of ours, tests/search looks at what they propose over each kind of space, so here the cheap look is enough.
+    One of ours too may have been made for another space, and the log has no place for what it proposes.
     """
-    if space.surely_has(proposed) or (is_ours(searcher) and isinstance(proposed, dict)):
+    if space.surely_has(proposed):
         return copied(proposed)
     if not isinstance(proposed, Mapping):
         raise InputError(f"{_shown(searcher)} must propose a dict of values or None, not {proposed!r:.80}")
     try:
         return space.check(proposed)
     except InputError as error:
-        raise InputError(f"{_shown(searcher)} proposed {proposed!r:.200}, which does not fit: {error}") from None
+        hint = "; was it made for another space?" if is_ours(searcher) else ""
+        raise InputError(f"{_shown(searcher)} proposed {proposed!r:.200}, which does not fit: {error}{hint}") from None
 
 
 def _shown(searcher: Searcher) -> str:
-    """Which one; where ours wrap another's, that."""
-    while not is_ours(searcher) and type(searcher).__module__.startswith(OURS):
-        searcher = searcher.searcher  # type: ignore[attr-defined]
+    """Which one; where ours wrap another, that."""
+    while type(searcher).__module__.startswith(OURS) and hasattr(searcher, "searcher"):
+        searcher = searcher.searcher
     return f"the searcher {type(searcher).__qualname__}"

@@ -21,7 +21,7 @@ from rungwise.names import InputError
 from rungwise.search import Searcher, as_searcher, settings_of
 from rungwise.search.told import as_key
 from rungwise.space import Rng, Space
-from rungwise.values import whole
+from rungwise.values import copied, whole
 
 if TYPE_CHECKING:
     from rungwise.study import Study
@@ -120,7 +120,7 @@ class Screened:
         if key not in self._said:
             if isinstance(self._proxy, str):
                 self._proxy = _imported(self._proxy)
-            said = self._proxy(config)
+            said = self._proxy(copied(config))
             try:
                 said = float(said)
             except (TypeError, ValueError):
