@@ -28,6 +28,7 @@ FLOORS = [
     ["history", "peaks", "same_study"],
     ["summary"],
     ["state"],
+    ["observers"],
     ["replay"],
     ["decider"],
     ["known"],
@@ -35,7 +36,7 @@ FLOORS = [
     ["curves", "trial", "executors/__init__"],
     ["inbox"],
     ["loop", "executors"],
-    ["options"],
+    ["options", "control"],
     ["simulate", "objective"],
     ["report", "disk", "source"],
     ["run", "bench", "nas"],
@@ -117,6 +118,7 @@ def test_only_run_and_what_it_is_made_of_read_the_clock() -> None:
     }
     assert readers == {
         "run",
+        "control",
         "trial",
         "executors/local",
         "report/live",

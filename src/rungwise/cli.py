@@ -17,6 +17,7 @@ import click
 import msgspec
 
 from rungwise.bench.command import bench
+from rungwise.control import Request, ask
 from rungwise.core import SCHEDULERS, as_scheduler
 from rungwise.core.criteria import RANKINGS
 from rungwise.executors.command import Command
@@ -33,7 +34,7 @@ from rungwise.report.live import result_elsewhere
 from rungwise.report.result import next_step, no_result, refit_failure, result
 from rungwise.report.stream import Stream
 from rungwise.report.tables import drawn, rungs_table, summary
-from rungwise.run import Function, check_function, note_begun, run, tune
+from rungwise.run import Function, check_function, note_begun, run, taken_back, tune
 from rungwise.search import SEARCHERS
 from rungwise.space import Space, as_space
 from rungwise.sqlite import salvage as salvage_study
@@ -282,7 +283,8 @@ def _show_end(study: Study, *, refit: bool) -> None:
         raise StudyError(failed)
 
 
-study_argument = click.argument("study", type=click.Path(path_type=Path))
+study_argument = click.argument("study", type=click.Path(path_type=Path), default="rungwise.db")
+study_first = click.argument("study", type=click.Path(path_type=Path))
 trust_option = click.option("--trust", is_flag=True, help="Run what the file names, though you have not begun it here.")
 
 
@@ -292,7 +294,14 @@ trust_option = click.option("--trust", is_flag=True, help="Run what the file nam
 @trust_option
 @budget_options
 def resume(study: Path, function: str | None, trust: bool, refit_to: int | None, **options: Any) -> None:
-    """Go on with STUDY where it stands, as it was run before; options change that."""
+    """Go on with STUDY where it stands, as it was run before; options change that.
+
+    One that a driver holds, and that was asked to pause, goes on there.
+    """
+    if _driven(study):
+        with contextlib.suppress(StudyError):  # it has not been asked to pause: who holds it is said next
+            tell(ask(real_path(study), Request("resume")))
+            return
     with _opened(study, function, trust) as opened:
         how = opened.state.how | {name: value for name, value in options.items() if value is not None}
         if refit_to is not None:
@@ -329,7 +338,7 @@ def _opened(path: Path, function: str | None, trust: bool, *, runs: bool = True)
     """The study in `path`, if what it would import, and where it `runs` would run, may be: see `rungwise.trust`."""
     asks = runs and function is None
 
-    def ask(named: Named) -> None:
+    def may(named: Named) -> None:
         handed_over = named.how is not None and not asks
         if trust or handed_over or (why := wanting(named)) is None:
             return
@@ -340,7 +349,7 @@ def _opened(path: Path, function: str | None, trust: bool, *, runs: bool = True)
         if not click.confirm("Do you trust it?", err=True):
             raise InputError(f"{shown(path)} stays as it is")
 
-    with contextlib.closing(Study.open(path, writable=True, trust=ask)) as opened:
+    with contextlib.closing(Study.open(path, writable=True, trust=may)) as opened:
         if asks:
             note_begun(opened)
         yield opened
@@ -358,22 +367,88 @@ def _objective_of(study: Study, function: str | None) -> Function:
 
 
 @commands.command()
-@study_argument
+@study_first
 @click.argument("trials", type=int, nargs=-1)
 @trust_option
 def retry(study: Path, trials: tuple[int, ...], trust: bool) -> None:
     """Take back the failures of TRIALS (default: all that failed) of STUDY: they are given out again."""
-    with _opened(study, None, trust, runs=False) as opened:
-        taken_back = opened.retry_failed(trials or None)
-    if not taken_back:
-        tell("no trial has failed, so there is nothing to take back")
+    if _driven(study):
+        tell(ask(real_path(study), Request("retry", failed=list(trials) or None)))
         return
-    tell(f"the failures of {counted(len(taken_back), 'trial')} are taken back: {', '.join(map(str, taken_back))}")
-    tell(f"go on with: rungwise resume {study}")
+    with _opened(study, None, trust, runs=False) as opened:
+        numbers = opened.retry_failed(trials or None)
+    tell(taken_back(numbers))
+    if numbers:
+        tell(f"go on with: rungwise resume {study}")
+
+
+def _driven(study: Path) -> bool:
+    """Whether a process drives `study`, which can be asked then."""
+    real = real_path(study)
+    return real.exists() and held(real)
+
+
+def _ask_driver(study: Path, request: Request) -> None:
+    if not _driven(study):
+        raise StudyError(f"no process drives {study}, so there is nothing to {request.ask}")
+    tell(ask(real_path(study), request))
 
 
 @commands.command()
 @study_argument
+def pause(study: Path) -> None:
+    """Have the driver of STUDY give out no work, and running jobs stop at their next checkpoint; resume goes on."""
+    _ask_driver(study, Request("pause"))
+
+
+@commands.command()
+@study_argument
+def stop(study: Path) -> None:
+    """Have the driver of STUDY end as with Ctrl-C: running jobs reach a checkpoint first."""
+    _ask_driver(study, Request("stop"))
+
+
+@commands.command()
+@study_argument
+@click.option("--trials", type=int, help="Total number of configurations to try.")
+@click.option("--resource", type=int, help="Total resource (epochs, …) to use.")
+@click.option("--seconds", type=float, help="Total running time.")
+@click.option("--target", type=float, help="Stop at a score as good as this.")
+@trust_option
+def extend(study: Path, trust: bool, **totals: Any) -> None:
+    """Set totals of STUDY, which may run meanwhile; those left out stay as they are."""
+    if all(total is None for total in totals.values()):
+        raise InputError("say which total: --trials, --resource, --seconds or --target")
+    if _driven(study):
+        tell(ask(real_path(study), Request("extend", **totals)))
+        return
+    with _opened(study, None, trust, runs=False) as opened:
+        opened.extend(**totals)
+    tell(f"go on with: rungwise resume {study}")
+
+
+@commands.command()
+@study_first
+@click.argument("config")
+@trust_option
+def enqueue(study: Path, config: str, trust: bool) -> None:
+    """Have CONFIG, a JSON object of values, tried next in STUDY, which may run meanwhile."""
+    try:
+        values = json.loads(config)
+    except ValueError as error:
+        raise InputError(f"the configuration is not JSON: {error}") from None
+    if not isinstance(values, dict):
+        raise InputError(f'the configuration must be an object like {{"lr": 0.1}}, not {shown(config)}')
+    if _driven(study):
+        tell(ask(real_path(study), Request("enqueue", config=values)))
+        return
+    with _opened(study, None, trust, runs=False) as opened:
+        opened.enqueue(values)
+    tell(f"it is tried next; go on with: rungwise resume {study}")
+
+
+@commands.command()
+@study_first
 @click.argument("file", type=click.Path(path_type=Path))
 def salvage(study: Path, file: Path) -> None:
     """Save what is whole of a damaged STUDY to a new FILE."""
@@ -437,7 +512,7 @@ def explain(study: Path) -> None:
 
 
 @commands.command()
-@study_argument
+@study_first
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--reports", is_flag=True, help="A row a report instead of a row a trial.")
 def export(study: Path, file: Path, reports: bool) -> None:

@@ -36,6 +36,7 @@ from rungwise.events import (
     Wait,
 )
 from rungwise.log import Log, StudyError, undone
+from rungwise.observers import Observers
 from rungwise.search import Searcher
 from rungwise.search.intake import checked, is_ours, own
 from rungwise.state import StudyState
@@ -55,6 +56,8 @@ class Decider:
         self.state, self.log = state, log
         self.closed: str | None = None  # why nothing can be noted any more
         self.restarted: dict[int, Job] = {}
+        self.observers = Observers()
+        self.stopping = False  # whether no more is to be given out in this session
         self._untold = searcher  # as it was before anything was told, to begin anew from
         self._begin(scheduler)
 
@@ -96,8 +99,16 @@ class Decider:
         if self.closed is not None:
             raise StudyError(self.closed)
         self.log.append(fact)
+        if self.observers:
+            self.observers.noted(fact)
         if (told := self.state.apply(fact)) is not None:
             self.tell(told)
+
+    def flush(self) -> None:
+        """Make durable what was noted, and tell the observers."""
+        self.log.flush()
+        if self.observers:
+            self.observers.tell(self.state)
 
     def take(self, fact: Reported | Completed | Failed | Retried | Excused) -> bool:
         """Note what a worker says; False if it is nothing new."""
@@ -129,7 +140,7 @@ class Decider:
     def opened(self, how: dict[str, Any] | None = None) -> None:
         """A session begins, or the study is run in another way from now on; its jobs will be given out again."""
         self.note(Opened(__version__, how or {}))
-        self.log.flush()
+        self.flush()
 
     def ran(self, seconds: float) -> None:
         """The session has run for `seconds` since this was said last, or since it began."""
@@ -143,7 +154,9 @@ class Decider:
         for trial in wanted:
             self.log.append(TakenBack(trial))
             self.state.apply(TakenBack(trial))
-        self.log.flush()
+            if self.observers:
+                self.observers.noted(TakenBack(trial))
+        self.flush()
         self._begin_anew()
         self.state.again = {trial: self.state.running[trial] for trial in [*again, *wanted]}
 
@@ -152,6 +165,8 @@ class Decider:
     def hand_out(self, *, again: bool = True) -> Job | None:
         """The next job, noted as given out; unless `again`, none that was given out before. None: none now."""
         state = self.state
+        if self.stopping:
+            return None
         spent = state.spent
         if again and state.again and (job := self.give_again(lambda job: job.refit or not spent)) is not None:
             return job
@@ -203,7 +218,12 @@ class Decider:
         state = self.state
         number, total = len(state.trials), state.budget.trials
         full = total is not None and number >= total
-        config = None if full else self.searcher.propose([state.created.seed, number])
+        if full:
+            config = None
+        elif state.queue:
+            config = state.queue[0]
+        else:
+            config = self.searcher.propose([state.created.seed, number])
         return (answer, config) if config is not None else (self.scheduler.ask(more=False), None)
 
 

@@ -250,6 +250,12 @@ class TakenBack(Fact, frozen=True):
     trial: int
 
 
+class Enqueued(Fact, frozen=True):
+    """`config` is to be tried before anything that the searcher proposes, after those that were enqueued before it."""
+
+    config: Config
+
+
 class Ran(Fact, frozen=True):
     """`seconds` have been spent since the driver began, or since the last of these: on a clock that nobody sets.
 
@@ -280,6 +286,7 @@ AnyFact = (
     | Failed
     | Excused
     | TakenBack
+    | Enqueued
     | Ran
     | Refitted
 )

@@ -4,9 +4,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
-from rungwise.events import Broken, Raised
-from rungwise.words import counted, shown
+from rungwise.events import (
+    Broken,
+    Completed,
+    Enqueued,
+    Extended,
+    Fact,
+    Failed,
+    Promoted,
+    Raised,
+    Refitted,
+    Reported,
+    Retried,
+    Started,
+    TakenBack,
+)
+from rungwise.words import counted, shown, shown_json
+
+DEBUG, INFO = 10, 20  # of Python's logging
 
 
 def number(value: float | None) -> str:
@@ -90,3 +107,40 @@ def _ceiling(level: int, last: int | None, raised: int, compared: bool) -> str:
     return (
         f"the ceiling is {level} now: since its last rise the rankings of the top two rungs were consistent each time"
     )
+
+
+def in_words(fact: Fact) -> tuple[int, str]:
+    """A fact in a line, and how much it matters: a level of Python's logging."""
+    match fact:
+        case Reported(trial=trial, resource=resource):
+            return DEBUG, f"trial {trial} reported {_told(fact.score)} at {resource}"
+        case Started(trial=trial, until=until):
+            return INFO, f"trial {trial} began, to {until}: {shown_json(fact.config)}"
+        case Promoted(trial=trial, until=until):
+            place = f", number {fact.rank} of {fact.size} in its rung" if fact.size else ""
+            return INFO, f"trial {trial} was promoted to {until}{place}"
+        case Completed(trial=trial):
+            return INFO, f"trial {trial} came to the end of its job"
+        case Failed(trial=trial):
+            return INFO, f"trial {trial} failed: {shown(fact.reason)}"
+        case Retried(trial=trial):
+            return INFO, f"trial {trial} broke off and is tried again: {shown(fact.reason)}"
+        case Refitted(trial=trial):
+            return INFO, f"trial {trial} is trained on from {fact.start} to {fact.until}"
+        case TakenBack(trial=trial):
+            return INFO, f"the failure of trial {trial} was taken back"
+        case Raised():
+            return INFO, rise(fact).splitlines()[0]
+        case Extended():
+            totals = {"trials": fact.trials, "resource": fact.resource, "seconds": fact.seconds, "target": fact.target}
+            given = ", ".join(f"{name} {value}" for name, value in totals.items() if value is not None)
+            return INFO, f"the totals are now: {given or 'none'}"
+        case Enqueued():
+            return INFO, f"to be tried next: {shown_json(fact.config)}"
+    return DEBUG, shown(fact)
+
+
+def _told(score: Any) -> str:
+    if isinstance(score, dict):
+        return numbers({name: math.nan if each is None else each for name, each in score.items()})
+    return number(score)

@@ -47,7 +47,7 @@ def drive(
     messages: list[Message] = []
     jobs = desk.jobs(free)
     while True:
-        decider.log.flush()
+        decider.flush()
         watch(messages)
         for job in jobs:
             workers.submit(inbox.lease(job))
@@ -63,7 +63,7 @@ def drive(
             jobs = desk.jobs(free)
     for verdict in judge.left():
         decider.take(verdict)
-    decider.log.flush()
+    decider.flush()
 
 
 @final

@@ -15,6 +15,7 @@ from rungwise.core.stopping import StoppingASHA
 from rungwise.events import (
     Completed,
     Created,
+    Enqueued,
     Excused,
     Extended,
     Fact,
@@ -76,6 +77,8 @@ def misfit(state: StudyState, fact: Fact) -> str | None:
             return f"it starts trial {fact.trial}, and {len(state.trials)} have been started"
         if whole(fact.until, "the end of a job") < 1:
             return f"a job to {fact.until}"
+        return state.space.misfit(fact.config)
+    if isinstance(fact, Enqueued):
         return state.space.misfit(fact.config)
     if isinstance(fact, Ran):
         return None if fact.seconds >= 0 else f"it ran for {fact.seconds} s"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import inspect
+import logging
 import os
 import signal
 import tempfile
@@ -17,11 +18,14 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from rungwise import checkpoints, peaks, source, trust
+import msgspec
+
+from rungwise import checkpoints, explain, peaks, source, trust
 from rungwise.blame import InARow
+from rungwise.control import Control, Request
 from rungwise.core import Scheduler, as_scheduler
 from rungwise.disk import Disk
-from rungwise.events import Completed, Created, Job, Reported
+from rungwise.events import Completed, Created, Extended, Job, Reported
 from rungwise.executors import Broke, Message, Noticed, Paused
 from rungwise.executors.command import Command
 from rungwise.executors.devices import Devices
@@ -31,7 +35,9 @@ from rungwise.log import StudyError
 from rungwise.loop import drive
 from rungwise.names import InputError, our_names
 from rungwise.objective import NamedFunction
+from rungwise.observers import LOGGER, Observer, log
 from rungwise.options import RunOptions
+from rungwise.paths import real_path
 from rungwise.records import Budget
 from rungwise.report.progress import of_total
 from rungwise.report.result import refit_failure
@@ -46,6 +52,7 @@ if TYPE_CHECKING:
     from rungwise.report.live import Display
 
 Function = Callable[[Trial], object]
+PAUSED = 0.1  # seconds between two looks while the study pauses
 TIME_NOTED = 30.0  # seconds of running after which they are noted in the study
 
 
@@ -77,6 +84,7 @@ def tune(
     keep_checkpoints: bool = False,
     sync: bool = False,
     quiet: bool = False,
+    observers: Sequence[Observer] = (),
 ) -> Study:
     """Tune `function(trial)` over `space` on `workers` local processes; the study is returned.
 
@@ -108,6 +116,11 @@ def tune(
     if there are several workers; a list has an entry for each worker in turn (`[0, 1]`, `[0, 0, 1, 1]`, or
     `["0,1", "2,3"]` for two each), numbered as PyTorch does here; "none" leaves all to the function, for which
     `trial.worker` counts the workers.
+
+    Each of `observers` is called with `(state, fact)` for each fact once it is durable (`rungwise.observers`); one that
+    raises is told of and hears no more. While it runs, `rungwise pause | resume | stop | extend | enqueue | retry` with
+    the study's file tell it what to do, from any shell of the same user; `logging.getLogger("rungwise")` hears what
+    happens.
 
     The first Ctrl-C, or SIGTERM, gives out no more work and lets running jobs reach a checkpoint; then the study
     is returned as it stands, and can be taken up again. The second stops at once with `KeyboardInterrupt`.
@@ -154,7 +167,7 @@ def tune(
     )  # fmt: skip
     note_begun(opened)
     opened.set_budget(budget)
-    run(opened, function, options)
+    run(opened, function, options, observers=observers)
     return opened
 
 
@@ -189,13 +202,17 @@ def check_function(function: object) -> None:
         raise InputError(f"{shown} cannot be called with one argument, the trial ({error}); write {wanted}") from None
 
 
-def run(study: Study, function: Function, options: RunOptions, *, tune: bool = True) -> None:
+def run(
+    study: Study, function: Function, options: RunOptions, *, tune: bool = True, observers: Sequence[Observer] = ()
+) -> None:
     """Run an open `study` to the end of its budget (unless not `tune`), refit the best, and close it."""
     # here, since rich would be a quarter of the time of every import, those of the workers too
     from rungwise.report.live import Display
 
     with contextlib.ExitStack() as stack:
         stack.callback(study.close)
+        for observer in [*observers, *([log] if LOGGER.isEnabledFor(logging.INFO) else [])]:
+            study.observe(observer)
         if options.sync:
             study.sync()
         if study.folder is None:
@@ -216,11 +233,13 @@ def run(study: Study, function: Function, options: RunOptions, *, tune: bool = T
         pool = _Pool(make, study.folder)
         stack.callback(pool.close)
         display = stack.enter_context(Display(study, quiet=options.quiet))
+        study.observe(display)
         if left_out := getattr(study.searcher, "left_out", 0):
             what = counted(left_out, "configuration")
             display.say(f"left out: {what} of the earlier study, which this space does not hold")
         session = _Session(study, pool, display, options.keep_checkpoints, _judge(study, options))
         stack.enter_context(session.interrupts())
+        stack.callback(session.control.close)
         session.program = isinstance(function, Command)
         session.compare(function)
         if tune:
@@ -232,6 +251,13 @@ def run(study: Study, function: Function, options: RunOptions, *, tune: bool = T
         session.end(only_refits=not tune)
         study.interrupted = bool(session.interrupted)
         display.end()
+
+
+def taken_back(trials: Sequence[int]) -> str:
+    """In words, which failures were taken back."""
+    if not trials:
+        return "no trial has failed, so there is nothing to take back"
+    return f"the failures of {counted(len(trials), 'trial')} are taken back: {', '.join(map(str, trials))}"
 
 
 def _judge(study: Study, options: RunOptions) -> InARow:
@@ -278,6 +304,9 @@ class _Session:
     def __init__(self, study: Study, pool: _Pool, display: Display, keep_checkpoints: bool, judge: InARow) -> None:
         self.study, self.pool, self.display, self.judge = study, pool, display, judge
         self.interrupted = 0
+        self.pauses = False  # whether it was asked to pause, and not yet to go on
+        path = study.path
+        self.control = Control(Path(study.folder or ".") if path is None else real_path(path), self._do)
         self.program = False  # whether it is a program that trains
         self._ran = False  # whether a worker has said anything
         self._refits = False
@@ -299,13 +328,26 @@ class _Session:
             takes=workers.takes,
             may_give_out=self.may_give_out,
             only=only,
-            stopping=lambda: self.interrupted > 0,
+            stopping=lambda: self.interrupted > 0 or self.pauses,
             watch=self.watch,
             first_lease=int.from_bytes(os.urandom(6)),  # no two drivers give out the same lease
             judge=self.judge,
         )
         if self.judge.given_up is not None:
             raise StudyError(self._given_up(self.judge.given_up))
+        if self.pauses and not self.interrupted:
+            self._wait()
+            self.drive(only)
+
+    def _wait(self) -> None:
+        """Until the study is to go on, or to stop; the time does not count."""
+        self._note_time()
+        self.display.say("paused: go on with rungwise resume, or end with rungwise stop")
+        while self.pauses and not self.interrupted:
+            time.sleep(PAUSED)
+            self._asked()
+            self.display.update()
+        self._since = time.monotonic()
 
     def refit(self, until: int | None) -> bool:
         """Train the best trial on to `until`; False if there is nothing to train. What it was at comes first."""
@@ -353,7 +395,7 @@ class _Session:
             self.study.decider.opened(self.study.state.how | {"source": now})
 
     def may_give_out(self) -> bool:
-        return not self.interrupted and (self._refits or self._over() is None)
+        return not self.interrupted and not self.pauses and (self._refits or self._over() is None)
 
     def _over(self) -> str | None:
         """Which total is reached."""
@@ -364,15 +406,46 @@ class _Session:
             return "the time is up"
         return None
 
+    def _asked(self) -> None:
+        """Do what others have asked for meanwhile."""
+        self.control.look()
+        if self.study.decider.stopping:
+            self.interrupted = max(1, self.interrupted)
+
+    def _do(self, request: Request) -> str:
+        """What a request asks for; what came of it."""
+        study = self.study
+        if request.ask == "pause":
+            self.pauses = True
+            return f"pausing: {counted(study.state.under_way, 'running job')} may reach a checkpoint first"
+        if request.ask == "resume":
+            if not self.pauses:
+                raise InputError(f"{study.path} is not paused: it runs")
+            self.pauses = False
+            return "it goes on"
+        if request.ask == "stop":
+            self.interrupted = max(1, self.interrupted)
+            return f"stopping: {counted(study.state.under_way, 'running job')} may reach a checkpoint first"
+        if request.ask == "extend":
+            study.extend(
+                trials=request.trials, resource=request.resource, seconds=request.seconds, target=request.target
+            )
+            return explain.in_words(Extended(*msgspec.structs.astuple(study.budget)))[1]
+        if request.ask == "enqueue":
+            study.enqueue(request.config or {})
+            return "it is tried next"
+        return taken_back(study.retry_failed(request.failed))
+
     def watch(self, messages: list[Message]) -> None:
-        over = None if self._refits or self.interrupted else self._over()
-        if (self.interrupted or over) and not self.pool.pausing:
+        self._asked()
+        over = None if self._refits or self.interrupted or self.pauses else self._over()
+        if (self.interrupted or self.pauses or over) and not self.pool.pausing:
             self.pool.pause()
             if running := self.study.state.under_way:
                 again = "" if over else " (Ctrl-C again stops at once)"
-                self.display.say(
-                    f"{over or 'stopping'}: {counted(running, 'running job')} may reach a checkpoint first{again}"
-                )
+                why = over or ("pausing" if self.pauses else "stopping")
+                jobs = counted(running, "running job")
+                self.display.say(f"{why}: {jobs} may reach a checkpoint first{again}")
         if self.interrupted > 1:
             raise KeyboardInterrupt
         if time.monotonic() - self._since > TIME_NOTED if self._ran else messages:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+from collections import deque
 from pathlib import Path
 from typing import Any, final
 
@@ -17,7 +18,9 @@ from rungwise.core import SCHEDULERS, as_scheduler, ceilings
 from rungwise.core.pareto import ParetoFront
 from rungwise.events import (
     Completed,
+    Config,
     Created,
+    Enqueued,
     Excused,
     Extended,
     Fact,
@@ -68,6 +71,7 @@ class StudyState:
         self.ended_well = 0  # jobs that came to their end
         self.running: dict[int, Job] = {}
         self.again: dict[int, Job] = {}
+        self.queue: deque[Config] = deque()  # configurations that were asked for and not yet started
         self.completed: dict[int, int] = {}  # level -> jobs that ended there
         self.time = RunningTime()
         self.how = self.how_before = created.run  # how it was run last, and before this session
@@ -99,6 +103,8 @@ class StudyState:
         if isinstance(fact, Started):
             record = TrialRecord(fact.trial, fact.config, self.metrics.names)
             self.trials.append(record)
+            if self.queue:
+                self.queue.popleft()
             return self._give_out(record, 0, fact.until, fact)
         if isinstance(fact, Promoted):
             record = self.trials[fact.trial]
@@ -117,6 +123,8 @@ class StudyState:
             record.attempts, record.broke_at = fact.attempts, TOLD if fact.given_up else self.ended_well
         elif isinstance(fact, TakenBack):
             self._take_back(fact.trial)
+        elif isinstance(fact, Enqueued):
+            self.queue.append(fact.config)
         elif isinstance(fact, Ran):
             self.time.told(fact.seconds)
         elif isinstance(fact, Extended):

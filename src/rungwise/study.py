@@ -15,11 +15,12 @@ from rungwise import replay, same_study, turns
 from rungwise import trust as trusted
 from rungwise.core import SCHEDULERS, Scheduler, as_scheduler, ceilings, takes_several_metrics
 from rungwise.decider import Decider
-from rungwise.events import Completed, Created, Extended, Failed, Job, Refitted, Reported
+from rungwise.events import Completed, Created, Enqueued, Extended, Failed, Job, Refitted, Reported
 from rungwise.known import Known
 from rungwise.log import Log, MemoryLog, StudyError
 from rungwise.metrics import Metrics
 from rungwise.names import InputError, our_names
+from rungwise.observers import Observer
 from rungwise.paths import real_path, refuse_checkpoints, study_path, trials_of
 from rungwise.records import Budget, to_take_back
 from rungwise.search import Searcher, as_searcher, settings_of
@@ -197,8 +198,9 @@ class Study(Known):
 
     def ask(self) -> Job | None:
         """The next job, now yours; None if there is none now (all is done, or others must report first)."""
-        job = self._deciding.hand_out()
-        self._log.flush()
+        decider = self._deciding
+        job = decider.hand_out()
+        decider.flush()
         return job
 
     def report(self, trial: int, resource: int, score: object) -> bool:
@@ -220,7 +222,7 @@ class Study(Known):
         new = decider.take(Reported(job.trial, resource, taken))
         if resource == job.until:
             decider.take(Completed(job.trial))
-        self._log.flush()
+        decider.flush()
         return new
 
     def complete(self, trial: int) -> None:
@@ -229,12 +231,12 @@ class Study(Known):
         The last report is the score of the rung; with no report in this job, the job has failed.
         """
         self._deciding.take(Completed(self._job(trial).trial))
-        self._log.flush()
+        self._deciding.flush()
 
     def fail(self, trial: int, reason: str = "failed") -> None:
         """Give up the job of `trial`: it completes its rung with the worst score."""
         self._deciding.take(Failed(self._job(trial).trial, shown_lines(reason)))
-        self._log.flush()
+        self._deciding.flush()
 
     @our_names
     def extend(
@@ -258,7 +260,7 @@ class Study(Known):
             raise InputError(f"target={budget.target!r} is for one metric; this study has {', '.join(names)}")
         if budget != self._state.budget:
             self._deciding.note(Extended(budget.trials, budget.resource, budget.seconds, budget.target))
-            self._log.flush()
+            self._deciding.flush()
 
     def _job(self, trial: int) -> Job:
         """The job of `trial` that is under way, or an `InputError`."""
@@ -304,12 +306,31 @@ class Study(Known):
             return False
         self._deciding.note(Refitted(best.number, start, until))
         state.give_again_last(best.number)
-        self._log.flush()
+        self._deciding.flush()
         return True
+
+    def enqueue(self, config: Mapping[str, Any]) -> None:
+        """Have `config` tried next, before what the searcher proposes; it counts as one of the `trials`.
+
+        Raises `InputError` if it is not in the space, or forbidden.
+        """
+        self._deciding.note(Enqueued(self._state.space.check(config)))
+        self._deciding.flush()
+
+    def stop(self) -> None:
+        """Give out nothing more in this session; under `tune`, what runs pauses at its next checkpoint.
+
+        An observer, or another thread, may call it. The study goes on where it stands when it is opened again.
+        """
+        self._deciding.stopping = True
+
+    def observe(self, observer: Observer) -> None:
+        """Tell `observer(state, fact)` each fact from now on, once it is durable; see `rungwise.observers`."""
+        self._deciding.observers.add(observer)
 
     def flush(self) -> None:
         """Make all facts noted so far durable."""
-        self._log.flush()
+        self._deciding.flush()
 
     def sync(self) -> None:
         """From now on wait for the disk whenever something is noted, so that a power cut loses none of it."""
@@ -323,7 +344,7 @@ class Study(Known):
         """Let go of the file. The study can still be read, no longer changed. In a forked child it does nothing."""
         try:
             if self._decides is not None and self._decides.closed is None:
-                self._log.flush()
+                self._decides.flush()
         finally:
             self._refuse()
             self._log.close()

@@ -21,6 +21,7 @@ import pytest
 
 import objectives
 import rungwise as rw
+from rungwise.events import Started
 from rungwise.report import live
 from rungwise.report.live import Display
 from rungwise.report.progress import Estimate, of_total
@@ -96,9 +97,9 @@ def test_the_total_nearest_to_its_end_says_how_far_it_is(budget, now, words, lef
     study.extend(**budget)
     estimate = Estimate(study, 0.0)
     for trial in range(4):
-        study.decider.note(rw.study.Started(trial, {"x": 0.5}, 1))
+        study.decider.note(Started(trial, {"x": 0.5}, 1))
         study.report(trial, 1, 0.5)
-    study.resource_used = 10
+    study.state.resource_used = 10
     progress = estimate.progress(now)
     assert (progress.words, progress.left) == (words, pytest.approx(left))
     assert progress.fraction == pytest.approx(now / (now + left))
@@ -153,11 +154,10 @@ def test_a_rise_is_said_with_its_bracket_where_there_are_several() -> None:
     def told(scheduler) -> str:
         study, stream = rw.Study({"x": rw.Float(0, 1)}, scheduler), io.StringIO()
         study.extend(trials=30)
-        display = Display(study, stream=stream)
+        study.observe(Display(study, stream=stream))
         while (job := study.ask()) is not None:
             for resource in range(job.start + 1, job.until + 1):
                 study.report(job.trial, resource, -job.trial if resource == 3 else job.trial)
-            display.update()
         return stream.getvalue()
 
     assert told(rw.PASHA(max_resource=27)).startswith("the ceiling rose from 3 to 9: ")

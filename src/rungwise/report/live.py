@@ -22,11 +22,13 @@ from rich.table import Table
 from rich.text import Text
 
 from rungwise import explain
+from rungwise.events import Fact, Raised
 from rungwise.report.notebook import Output, in_notebook
 from rungwise.report.progress import Estimate
 from rungwise.report.result import in_columns, next_step, no_result, result
 from rungwise.report.stream import Stream, as_text_io
 from rungwise.report.tables import drawn, failures, rungs_table, summary
+from rungwise.state import StudyState
 from rungwise.study import Study
 from rungwise.words import ENCODE_ERRORS, duration, shown_lines
 
@@ -56,7 +58,6 @@ class Display:
 
     def __init__(self, study: Study, *, quiet: bool = False, stream: TextIO | None = None) -> None:
         self._study, self._quiet = study, quiet
-        self._rises = len(study.rises)
         self._stream = Stream(sys.stderr if stream is None else stream)
         self._console = Console(file=as_text_io(self._stream), force_jupyter=False, highlight=False)
         self._estimate = Estimate(study, time.monotonic())
@@ -114,13 +115,13 @@ class Display:
             if not self._quiet and not self._silent:
                 self._console.print(Text(f"  {command}"), soft_wrap=True)
 
+    def __call__(self, state: StudyState, fact: Fact) -> None:
+        """Say, as an observer of the study, that the ceiling rises."""
+        if isinstance(fact, Raised):
+            self.say(explain.rises([fact], several=len(state.ceilings or ()) > 1)[0].splitlines()[0])
+
     def update(self) -> None:
         """Show how the study stands; called often, draws a few times a second."""
-        study = self._study
-        if new := study.rises[self._rises :]:
-            for rise in explain.rises(new, several=len(study.state.ceilings or ()) > 1):
-                self.say(rise.splitlines()[0])
-        self._rises = len(study.rises)
         now = time.monotonic()
         if self._quiet or self._silent or now < self._next:
             return

@@ -1,0 +1,59 @@
+"""Who watches a study? Observers: each is told the facts once they are durable, with the state that they have led to.
+
+An observer is any callable that takes `(state, fact)`. It sees facts in their order, all of them from the moment when
+it is added; `state` may already be that of facts after this one, noted at the same moment. It must not change either.
+One that raises is told of through the logger "rungwise" and hears no more: it never ends the study. May import what
+`state` may.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import final
+
+from rungwise import explain
+from rungwise.events import Fact
+from rungwise.state import StudyState
+from rungwise.words import shown
+
+Observer = Callable[[StudyState, Fact], object]
+LOGGER = logging.getLogger("rungwise")
+
+
+@final
+class Observers:
+    """The observers of one study, and the facts that they have not been told yet."""
+
+    def __init__(self) -> None:
+        self._observers: list[Observer] = []
+        self._news: list[Fact] = []
+
+    def __bool__(self) -> bool:
+        return bool(self._observers)
+
+    def add(self, observer: Observer) -> None:
+        """Tell `observer` what is noted from now on."""
+        self._observers.append(observer)
+
+    def noted(self, fact: Fact) -> None:
+        """`fact` has been noted; it is not durable yet."""
+        self._news.append(fact)
+
+    def tell(self, state: StudyState) -> None:
+        """What was noted is durable now."""
+        news, self._news = self._news, []
+        for observer in list(self._observers):
+            try:
+                for fact in news:
+                    observer(state, fact)
+            except Exception as error:  # whatever it does: the study goes on
+                self._observers.remove(observer)
+                what = f"{type(error).__name__}: {error}"
+                LOGGER.warning("the observer %r raised %s; it is told nothing more", observer, shown(what))
+
+
+def log(state: StudyState, fact: Fact) -> None:
+    """An observer that puts facts into words for the logger "rungwise": what trials do as INFO, reports as DEBUG."""
+    level, words = explain.in_words(fact)
+    LOGGER.log(level, words)

@@ -1,0 +1,141 @@
+"""A study is told what to do while it runs, from another process: by files in a folder beside it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import rungwise as rw
+from rungwise.control import Request, ask, folder_of
+
+RUN = """
+import logging, sys, time
+sys.path.insert(0, {tests!r})
+import objectives, rungwise as rw
+study = rw.tune(objectives.slow, objectives.SPACE, mode="min", trials=10_000, workers=2, study="s.db",
+                scheduler=rw.FullTraining(max_resource=20), quiet=True)
+print(len(study.trials), study.interrupted)
+"""
+
+
+def rungwise(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", "from rungwise.cli import main; main()", *arguments]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+
+
+def until(condition: object, what: str) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():  # type: ignore[operator]
+        assert time.monotonic() < deadline, what
+        time.sleep(0.05)
+
+
+def seen(folder: Path) -> rw.Study:
+    return rw.Study.open(folder / "s.db")
+
+
+@pytest.fixture
+def running(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+    """A driver of `s.db` in `tmp_path`, in which two jobs run."""
+    code = RUN.format(tests=str(Path(__file__).parent))
+    driver = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, stdout=subprocess.PIPE, text=True)
+
+    def begun() -> bool:
+        return (tmp_path / "s.db").exists() and len(rungs(tmp_path)) > 0
+
+    until(begun, "no report")
+    yield driver
+    driver.kill()
+    driver.wait()
+
+
+def rungs(folder: Path) -> list[object]:
+    try:
+        return [record for record in seen(folder).trials if record.curve]
+    except rw.StudyError:  # it has just begun
+        return []
+
+
+def test_a_study_is_paused_goes_on_is_extended_and_stopped(running: subprocess.Popen[str], tmp_path: Path) -> None:
+    paused = rungwise(tmp_path, "pause", "s.db")
+    assert (paused.returncode, paused.stderr) == (0, "")
+    assert paused.stdout.startswith("pausing: ")
+    until(lambda: len(seen(tmp_path).state.running) >= 1 and not moves(tmp_path), "it trains on")
+    assert running.poll() is None, "the driver waits"
+    queued = rungwise(tmp_path, "enqueue", "s.db", '{"x": 0.123}')
+    assert (queued.returncode, queued.stdout) == (0, "it is tried next\n")
+    wrong = rungwise(tmp_path, "enqueue", "s.db", '{"y": 1}')
+    assert (wrong.returncode, wrong.stderr) == (
+        1,
+        "rungwise: the configuration has 'y', the space has not; there are 'x'\n",
+    )
+    assert rungwise(tmp_path, "resume", "s.db").stdout == "it goes on\n"
+    until(lambda: any(record.config == {"x": 0.123} for record in seen(tmp_path).trials), "not tried")
+    again = rungwise(tmp_path, "resume", "s.db")
+    assert again.returncode == 1
+    assert "s.db is held by process" in again.stderr
+    extended = rungwise(tmp_path, "extend", "s.db", "--resource", "500000")
+    assert extended.stdout == "the totals are now: trials 10000, resource 500000\n"
+    assert "nothing to take back" in rungwise(tmp_path, "retry", "s.db").stdout
+    assert rungwise(tmp_path, "stop").returncode == 1, "there is no rungwise.db"
+    assert rungwise(tmp_path, "stop", "s.db").stdout.startswith("stopping: ")
+    said, _ = running.communicate(timeout=60)
+    assert said.split()[1] == "True"
+    assert seen(tmp_path).budget.resource == 500_000
+    assert not folder_of(tmp_path / "s.db").exists()
+
+
+def moves(folder: Path) -> bool:
+    """Whether anything is reported in half a second."""
+    before = seen(folder).resource_used
+    time.sleep(0.5)
+    return seen(folder).resource_used != before
+
+
+def test_what_is_no_request_is_answered_or_passed_over(running: subprocess.Popen[str], tmp_path: Path) -> None:
+    folder = folder_of((tmp_path / "s.db").resolve())
+    (folder / "1.request").write_text('{"ask": "explode"}')
+    (folder / "2.request").write_text("[1")
+    (folder / "3.request").symlink_to("/etc/passwd")
+    os.mkfifo(folder / "4.request")
+    (folder / "5.request").write_bytes(b" " * (1 << 21))
+    (folder / "notes.txt").write_text("mine")
+    until(lambda: not list(folder.glob("*.request")), "they are still there")
+    answers = {place.name: json.loads(place.read_text()) for place in folder.glob("*.answer")}
+    assert set(answers) == {"1.answer", "2.answer"}
+    assert all(answer["refused"] and "the request cannot be read" in answer["said"] for answer in answers.values())
+    assert (folder / "notes.txt").read_text() == "mine"
+    assert running.poll() is None
+
+
+def test_without_a_driver_totals_and_configurations_are_noted_at_once(tmp_path: Path) -> None:
+    study = rw.Study({"x": rw.Float(0, 1)}, "asha", path=tmp_path / "rungwise.db")
+    study.close()
+    assert rungwise(tmp_path, "extend", "--trials", "7").returncode == 0
+    assert rungwise(tmp_path, "enqueue", "rungwise.db", '{"x": 0.5}').returncode == 0
+    for command in ("pause", "stop"):
+        done = rungwise(tmp_path, command)
+        assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+        assert f"no process drives rungwise.db, so there is nothing to {command}" in done.stderr
+    for wrong in ("[1]", "{x"):
+        assert rungwise(tmp_path, "enqueue", "rungwise.db", wrong).stderr.count("\n") == 1
+    assert rungwise(tmp_path, "status").returncode == 0, "the file is rungwise.db unless another is named"
+    again = rw.Study({"x": rw.Float(0, 1)}, "asha", path=tmp_path / "rungwise.db")
+    assert (again.budget.trials, again.ask().config) == (7, {"x": 0.5})
+    again.close()
+
+
+def test_a_driver_that_does_not_answer_is_told_of(tmp_path: Path) -> None:
+    with pytest.raises(rw.StudyError, match="takes no requests: it is a loop of its own"):
+        ask(tmp_path / "s.db", Request("pause"))
+    folder_of(tmp_path / "s.db").mkdir()
+    with pytest.raises(rw.StudyError, match=r"the driver has not answered in 0\.3 s"):
+        ask(tmp_path / "s.db", Request("pause"), patience=0.3)
+    assert not list(folder_of(tmp_path / "s.db").iterdir()), "nothing is left that a later driver would do"
