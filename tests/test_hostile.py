@@ -11,6 +11,9 @@ from typing import Any
 
 import pytest
 
+import hostile
+import rungwise as rw
+
 pytestmark = pytest.mark.timeout(900)
 LOOKS_AT_ALL = ("good", "sampler", "proxy", "ranking", "needs", "command", "function")
 """How the names of studies begin that are in order, save that they name code: all that looks must show them."""
@@ -107,9 +110,17 @@ def test_and_none_is_gone_on_with(found: list[dict[str, Any]]) -> None:
     assert not wrong, told(wrong)
 
 
+def test_what_only_a_scheduler_knows_is_told_to_who_goes_on(tmp_path: Path) -> None:
+    for name in ("promoted to no rung", "raised beyond the ladder"):
+        hostile.write(tmp_path / f"{name}.db", hostile.studies()[f"out of order: {name}"])
+        with pytest.raises(rw.StudyError, match="is not what a study says, at fact"):
+            rw.Study.open(tmp_path / f"{name}.db", writable=True)
+
+
 def test_a_fact_that_does_not_fit_is_told_with_its_number(found: list[dict[str, Any]]) -> None:
     looks = [one for one in found if "out of order: " in one["study"] and one["look"] == "status"]
     wrong = [one for one in looks if one["code"] == 0]
     fine = {"refitted far", "raised and broken", "opened by nobody"}
+    fine |= {"promoted to no rung", "raised beyond the ladder"}  # which only a scheduler knows, and none is made
     assert {one["study"].partition(": ")[2] for one in wrong} <= fine, told(wrong)
     assert all(" fact " in one["err"] for one in looks if one["code"])
