@@ -46,8 +46,8 @@ F = TypeVar("F", bound=Callable[..., object])
 SETTINGS = "rungwise.toml"
 IN_SETTINGS = (
     "function", "command", "space", "scheduler", "searcher", "mode", "score", "trials", "resource", "seconds", "target",
-    "workers", "devices", "study", "seed", "initial", "warm_start", "refit", "job_seconds", "epoch_seconds",
-    "silence_seconds", "retries", "patience", "keep_checkpoints", "sync", "quiet",
+    "workers", "devices", "study", "seed", "initial", "warm_start", "refit", "horizon", "job_seconds",
+    "epoch_seconds", "silence_seconds", "retries", "patience", "keep_checkpoints", "sync", "quiet",
 )  # fmt: skip
 
 
@@ -155,6 +155,7 @@ def budget_options(command: F) -> F:
 @click.option("--reduction-factor", type=float, help="How many times fewer trials go on at each rung (default 3).")
 @click.option("--ranking", type=click.Choice(sorted(RANKINGS)), help="When two rungs agree (PASHA; default soft).")
 @click.option("--seed", type=int, help="Seed of the search (default 0).")
+@click.option("--horizon", type=int, help="How far a trial may ever be trained, if there is no --max-resource.")
 @budget_options
 def tune_command(
     function: str | None,

@@ -69,6 +69,7 @@ def tune(
     initial: Sequence[Mapping[str, Any]] = (),
     warm_start: Study | str | Path | None = None,
     refit: bool | int = False,
+    horizon: int | None = None,
     job_seconds: float | None = None,
     epoch_seconds: float | None = None,
     silence_seconds: float | None = None,
@@ -91,18 +92,20 @@ def tune(
     With `score="best"` a trial's score at a resource is the best of its reports up to there, in place of the last one,
     and `study.best.load()` gives the state of that report: for curves that get worse again.
 
-    `refit=True` trains the best trial on to the scheduler's `max_resource` at the end, a number to that
-    resource. A job that takes longer than `job_seconds`, or than `epoch_seconds` for each unit of resource that it
-    trains (once the function is loaded), or reports nothing for longer than `silence_seconds` (the
-    start of a process counts), is ended. A job that fails, overruns or loses its
-    process is given out again from its last checkpoint, up to `retries` times; then its trial has failed, if other
-    jobs work. Where three trials in a row break off it is taken for the machine's fault: no more work is given out, one
-    job is tried now and then, and if none works for `patience` seconds of waiting the run ends, with no trial failed.
-    Checkpoints of trials that cannot be promoted any more under the `trials` given (however many come, where none is
-    given) are deleted, unless `keep_checkpoints`: set it if `trials` may be raised later, or such a trial trains from
-    the start again. With `sync` the study waits for the disk whenever it notes something, so that not even a power cut
-    loses a decision. What the function prints goes to a log file beside each trial's folder; from the 200th on, those
-    of trials that are over and did not fail are moved into one file, `finished.log`.
+    `refit=True` trains the best trial on to the scheduler's `max_resource` at the end, a number to that resource.
+    `horizon` is for schedulers without `max_resource`, and for a longer refit that you decide on later: how far a trial
+    may ever be trained, which the function reads as `trial.horizon` and runs its learning-rate schedule over; it limits
+    nothing. A job that takes longer than `job_seconds`, or than `epoch_seconds` for each unit of resource that it
+    trains (once the function is loaded), or reports nothing for longer than `silence_seconds` (the start of a process
+    counts), is ended. A job that fails, overruns or loses its process is given out again from its last checkpoint, up
+    to `retries` times; then its trial has failed, if other jobs work. Where three trials in a row break off it is taken
+    for the machine's fault: no more work is given out, one job is tried now and then, and if none works for `patience`
+    seconds of waiting the run ends, with no trial failed. Checkpoints of trials that cannot be promoted any more under
+    the `trials` given (however many come, where none is given) are deleted, unless `keep_checkpoints`: set it if
+    `trials` may be raised later, or such a trial trains from the start again. With `sync` the study waits for the disk
+    whenever it notes something, so that not even a power cut loses a decision. What the function prints goes to a log
+    file beside each trial's folder; from the 200th on, those of trials that are over and did not fail are moved into
+    one file, `finished.log`.
 
     `devices` says which GPUs each worker sees, as CUDA_VISIBLE_DEVICES: "auto" shares out those that this process sees,
     if there are several workers; a list has an entry for each worker in turn (`[0, 1]`, `[0, 0, 1, 1]`, or
@@ -133,6 +136,7 @@ def tune(
         "workers": workers,
         "devices": "none" if devices is None else devices,
         "refit": refit,
+        "horizon": horizon,
         "job_seconds": job_seconds,
         "epoch_seconds": epoch_seconds,
         "silence_seconds": silence_seconds,
@@ -152,10 +156,11 @@ def tune(
     space = as_space(space)
     scheduler = as_scheduler(scheduler)
     check_refit(refit, scheduler)
+    check_horizon(horizon, scheduler)
     if refit and isinstance(mode, Mapping):
         raise InputError(f"refit={refit!r} needs one best trial, which several metrics have not; see study.front")
     if isinstance(function, Command):
-        function.check(space)
+        function.check(space, horizon=bool(scheduler.max_resource or horizon or refit))
         how["command"] = function.arguments
     elif isinstance(function, NamedFunction):
         how["function"] = function.target
@@ -248,6 +253,19 @@ def check_refit(refit: bool | int, scheduler: Scheduler) -> None:
         raise InputError("this study has no max_resource, so say how far to refit: refit=81 (a resource)")
     if not isinstance(refit, bool) and whole(refit, "refit") < 1:
         raise InputError(f"refit must be True, False or a resource from 1, not {refit!r}")
+
+
+def check_horizon(horizon: int | None, scheduler: Scheduler) -> None:
+    """Whether trials may be trained up to `horizon`."""
+    if horizon is None:
+        return
+    if whole(horizon, "horizon") < 1:
+        raise InputError(f"horizon must be a resource from 1, not {horizon!r}")
+    if scheduler.max_resource is not None and horizon < scheduler.max_resource:
+        raise InputError(
+            f"horizon={horizon} is below max_resource={scheduler.max_resource}, up to which trials are trained; leave "
+            "it out, and the horizon is max_resource"
+        )
 
 
 def run(
