@@ -36,7 +36,7 @@ FLOORS = [
     ["loop", "executors"],
     ["simulate", "objective"],
     ["report", "disk", "source"],
-    ["run", "bench", "nas"],
+    ["run", "bench", "nas", "testing"],
     ["cli", "__init__"],
 ]
 STRANGERS = [("core", "search"), ("search", "core")]
