@@ -7,5 +7,6 @@ in words whether pausing changes what your function reports.
 from rungwise.testing.log import check_log
 from rungwise.testing.scheduler import check_scheduler
 from rungwise.testing.searcher import check_searcher
+from rungwise.testing.training import TrainingReport, check_training
 
-__all__ = ["check_log", "check_scheduler", "check_searcher"]
+__all__ = ["TrainingReport", "check_log", "check_scheduler", "check_searcher", "check_training"]
