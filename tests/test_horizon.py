@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from pathlib import Path
 
@@ -69,6 +70,19 @@ def test_the_function_is_told(tmp_path: Path) -> None:
     seen = {score for record in study.trials for score in record.reports.values()}
     assert seen == {81}
     assert study.best.refit_score == 81
+
+
+def test_the_command_line_and_resume(tmp_path: Path) -> None:
+    train = "def train(trial):\n    for _ in trial:\n        trial.report(trial.horizon)\n"
+    (tmp_path / "train.py").write_text(train)
+    (tmp_path / "space.json").write_text('{"x": {"type": "float", "low": 0, "high": 1}}')
+    tune = ["tune", "train.py:train", "--space", "space.json", "--mode", "min", "--trials", "2", "--horizon", "81"]
+    for words in (tune, ["resume", "rungwise.db", "--trials", "4"]):
+        code = f"import sys; sys.argv[1:] = {[*words, '--quiet']}; from rungwise.cli import main; main()"
+        done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=50)
+        assert done.returncode == 0, done.stderr
+    study = rw.Study.open(tmp_path / "rungwise.db")
+    assert [set(record.reports.values()) for record in study.trials] == [{81}] * 4
 
 
 @pytest.mark.parametrize(
