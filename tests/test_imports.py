@@ -39,7 +39,7 @@ FLOORS = [
     ["options", "control"],
     ["simulate", "objective"],
     ["report", "disk", "source"],
-    ["run", "bench", "nas"],
+    ["run", "bench", "nas", "testing"],
     ["cli", "__init__"],
 ]
 STRANGERS = [("core", "search"), ("search", "core")]

@@ -49,8 +49,7 @@ F = TypeVar("F", bound=Callable[..., object])
 SETTINGS = "rungwise.toml"
 IN_SETTINGS = (
     "function", "command", "space", "scheduler", "searcher", "mode", "score", "trials", "resource", "seconds", "target",
-    "workers", "devices", "study", "seed", "initial", "warm_start", "refit", "job_seconds", "epoch_seconds",
-    "silence_seconds", "retries", "patience", "keep_checkpoints", "sync", "quiet",
+    "study", "seed", "initial", "warm_start", *RunOptions.__struct_fields__,
 )  # fmt: skip
 
 
@@ -139,7 +138,7 @@ def _option(field: msgspec.structs.FieldInfo) -> Callable[[F], F]:
         return click.option(flag, callback=given, help=text)
     if kind is bool or field.name == "refit":
         return click.option(flag, is_flag=True, default=None, help=text)
-    return click.option(flag, type=int if kind is int else float, help=text)
+    return click.option(flag, type=int if int in (kind, *get_args(kind)) else float, help=text)
 
 
 @commands.command("tune")
@@ -307,7 +306,7 @@ def resume(study: Path, function: str | None, trust: bool, refit_to: int | None,
         if refit_to is not None:
             how["refit"] = refit_to
         run_options = RunOptions.of(how)
-        run_options.check_refit(opened.scheduler)
+        run_options.check_against(opened.scheduler)
         objective = _objective_of(opened, function)
         opened.extend(**{name: how.get(name) for name in ("trials", "resource", "seconds", "target")})
         with result_elsewhere():
@@ -326,7 +325,7 @@ def refit(study: Path, until: int | None, function: str | None, trust: bool, qui
     with _opened(study, function, trust) as opened:
         asked = {"refit": True if until is None else until, "workers": 1} | ({"quiet": True} if quiet else {})
         options = RunOptions.of(opened.state.how | asked)
-        options.check_refit(opened.scheduler)
+        options.check_against(opened.scheduler)
         objective = _objective_of(opened, function)
         with result_elsewhere():
             run(opened, objective, options, tune=False)

@@ -146,6 +146,9 @@ def ask(real: Path, request: Request, patience: float = PATIENCE) -> str:
     finally:
         for place in (question, answer):
             place.unlink(missing_ok=True)
+        if request.ask == "stop":  # the driver leaves the folder to who reads the last answer in it
+            with contextlib.suppress(OSError):
+                folder.rmdir()
     raise StudyError(f"the driver has not answered in {patience:g} s: it may be at a long step, or have died meanwhile")
 
 

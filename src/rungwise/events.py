@@ -29,8 +29,9 @@ class Job(msgspec.Struct, frozen=True, eq=False):
     `reported` is the highest resource that is known already, where the job was given out before. `lease` is
     another number each time that a job is given out, so that a message can be told from one of an earlier time.
     `study` is the id of the study, which checkpoints carry: trial 3 of another study is another trial. `score` and
-    `mode` are the study's: under "best" the worker keeps the state of the best score. These three say where the job
-    comes from, not how far it goes, so jobs that differ in them alone are equal.
+    `mode` are the study's: under "best" the worker keeps the state of the best score. `horizon` is how far the trial
+    may ever be trained, None if nobody knows. These four are the study's, not the work, so jobs that differ in them
+    alone are equal.
     """
 
     trial: int
@@ -43,6 +44,7 @@ class Job(msgspec.Struct, frozen=True, eq=False):
     study: str = ""
     score: str = "last"
     mode: str = "min"
+    horizon: int | None = None
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Job) and self._work == other._work

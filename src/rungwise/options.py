@@ -37,6 +37,9 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
         Meta(description="GPUs that workers see: auto (default), none, one for each like 0,1 or several like 0+1,2+3."),
     ] = "auto"
     refit: Annotated[Any, Meta(description="Train the best on to the maximal resource.")] = False
+    horizon: Annotated[
+        int | None, Meta(description="How far any trial may ever be trained, for schedules over a fixed length.")
+    ] = None
     job_seconds: Annotated[Seconds, Meta(description="End a job that takes longer.")] = None
     epoch_seconds: Annotated[Seconds, Meta(description="End a job that takes longer for each of its epochs.")] = None
     silence_seconds: Annotated[Seconds, Meta(description="End a job that reports nothing for longer.")] = None
@@ -58,6 +61,8 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
             raise InputError(f"patience must be 0 seconds or more, not {self.patience!r}")
         for name in ("keep_checkpoints", "sync", "quiet"):
             flag(getattr(self, name), name)
+        if self.horizon is not None and whole(self.horizon, "horizon") < 1:
+            raise InputError(f"horizon must be a resource from 1, not {self.horizon!r}")
         if not isinstance(self.refit, bool) and whole(self.refit, "refit") < 1:
             raise InputError(f"refit must be True, False or a resource from 1, not {self.refit!r}")
 
@@ -71,10 +76,16 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
         noted = msgspec.structs.asdict(self)
         return noted | {"devices": "none" if self.devices is None else self.devices}
 
-    def check_refit(self, scheduler: Scheduler) -> None:
-        """Raise `InputError` if it is not known how far to refit."""
-        if self.refit is True and scheduler.max_resource is None:
+    def check_against(self, scheduler: Scheduler) -> None:
+        """Raise `InputError` if it is not known how far to refit, or if trials are trained beyond the horizon."""
+        most = scheduler.max_resource
+        if self.refit is True and most is None:
             raise InputError("this study has no max_resource, so say how far to refit: refit=81 (a resource)")
+        if self.horizon is not None and most is not None and self.horizon < most:
+            raise InputError(
+                f"horizon={self.horizon} is below max_resource={most}, up to which trials are trained; leave it out, "
+                "and the horizon is max_resource"
+            )
 
 
 __all__ = ["Devices", "RunOptions"]

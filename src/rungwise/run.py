@@ -76,6 +76,7 @@ def tune(
     initial: Sequence[Mapping[str, Any]] = (),
     warm_start: Study | str | Path | None = None,
     refit: bool | int = False,
+    horizon: int | None = None,
     job_seconds: float | None = None,
     epoch_seconds: float | None = None,
     silence_seconds: float | None = None,
@@ -99,18 +100,20 @@ def tune(
     With `score="best"` a trial's score at a resource is the best of its reports up to there, in place of the last one,
     and `study.best.load()` gives the state of that report: for curves that get worse again.
 
-    `refit=True` trains the best trial on to the scheduler's `max_resource` at the end, a number to that
-    resource. A job that takes longer than `job_seconds`, or than `epoch_seconds` for each unit of resource that it
-    trains (once the function is loaded), or reports nothing for longer than `silence_seconds` (the
-    start of a process counts), is ended. A job that fails, overruns or loses its
-    process is given out again from its last checkpoint, up to `retries` times; then its trial has failed, if other
-    jobs work. Where three trials in a row break off it is taken for the machine's fault: no more work is given out, one
-    job is tried now and then, and if none works for `patience` seconds of waiting the run ends, with no trial failed.
-    Checkpoints of trials that cannot be promoted any more under the `trials` given (however many come, where none is
-    given) are deleted, unless `keep_checkpoints`: set it if `trials` may be raised later, or such a trial trains from
-    the start again. With `sync` the study waits for the disk whenever it notes something, so that not even a power cut
-    loses a decision. What the function prints goes to a log file beside each trial's folder; from the 200th on, those
-    of trials that are over and did not fail are moved into one file, `finished.log`.
+    `refit=True` trains the best trial on to the scheduler's `max_resource` at the end, a number to that resource.
+    `horizon` is for schedulers without `max_resource`, and for a longer refit that you decide on later: how far a trial
+    may ever be trained, which the function reads as `trial.horizon` and runs its learning-rate schedule over; it limits
+    nothing. A job that takes longer than `job_seconds`, or than `epoch_seconds` for each unit of resource that it
+    trains (once the function is loaded), or reports nothing for longer than `silence_seconds` (the start of a process
+    counts), is ended. A job that fails, overruns or loses its process is given out again from its last checkpoint, up
+    to `retries` times; then its trial has failed, if other jobs work. Where three trials in a row break off it is taken
+    for the machine's fault: no more work is given out, one job is tried now and then, and if none works for `patience`
+    seconds of waiting the run ends, with no trial failed. Checkpoints of trials that cannot be promoted any more under
+    the `trials` given (however many come, where none is given) are deleted, unless `keep_checkpoints`: set it if
+    `trials` may be raised later, or such a trial trains from the start again. With `sync` the study waits for the disk
+    whenever it notes something, so that not even a power cut loses a decision. What the function prints goes to a log
+    file beside each trial's folder; from the 200th on, those of trials that are over and did not fail are moved into
+    one file, `finished.log`.
 
     `devices` says which GPUs each worker sees, as CUDA_VISIBLE_DEVICES: "auto" shares out those that this process sees,
     if there are several workers; a list has an entry for each worker in turn (`[0, 1]`, `[0, 0, 1, 1]`, or
@@ -143,9 +146,9 @@ def tune(
         )
     check_function(function)
     options = RunOptions(
-        workers=workers, devices=devices, refit=refit, job_seconds=job_seconds, epoch_seconds=epoch_seconds,
-        silence_seconds=silence_seconds, retries=retries, patience=patience, keep_checkpoints=keep_checkpoints,
-        sync=sync, quiet=quiet,
+        workers=workers, devices=devices, refit=refit, horizon=horizon, job_seconds=job_seconds,
+        epoch_seconds=epoch_seconds, silence_seconds=silence_seconds, retries=retries, patience=patience,
+        keep_checkpoints=keep_checkpoints, sync=sync, quiet=quiet,
     )  # fmt: skip
     how = options.noted() | {"source": source.digest(function)}
     budget = Budget().changed(trials, resource, seconds, target)
@@ -153,11 +156,11 @@ def tune(
         raise InputError("say when to stop: trials=64 (or resource=, seconds=, target=)")
     space = as_space(space)
     scheduler = as_scheduler(scheduler)
-    options.check_refit(scheduler)
+    options.check_against(scheduler)
     if refit and isinstance(mode, Mapping):
         raise InputError(f"refit={refit!r} needs one best trial, which several metrics have not; see study.front")
     if isinstance(function, Command):
-        function.check(space)
+        function.check(space, horizon=bool(scheduler.max_resource or horizon or refit))
         how["command"] = function.arguments
     elif isinstance(function, NamedFunction):
         how["function"] = function.target

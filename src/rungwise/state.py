@@ -49,7 +49,8 @@ class StudyState:
 
     `trials` holds a record a trial, `rises` the rises of the ceiling, `failures` (trial, reason) of those that were
     not taken back, in their order. `running` holds the jobs that are under way by trial, in the order given out;
-    `again` those of them that nobody does now. `folder` is where the trials' folders are.
+    `again` those of them that nobody does now. `horizon` is how far any trial may ever be trained, None if nobody has
+    said. `folder` is where the trials' folders are.
 
     >>> state = StudyState(Created({"x": {"type": "float", "low": 0, "high": 1}}, {"name": "asha"}, {}, "max", 0, "1"))
     >>> for fact in (Started(0, {"x": 0.5}, 1), Reported(0, 1, 0.9), Completed(0)):
@@ -76,6 +77,7 @@ class StudyState:
         self.time = RunningTime()
         self.how = self.how_before = created.run  # how it was run last, and before this session
         self.refit_to = self._refit_wanted()
+        self.horizon = self._horizon()
         self._noted: float | None = None  # when the last fact was noted
         self._best: dict[int, tuple[float, int]] = {}  # level -> best loss there and its trial
         self._fronts: dict[int, ParetoFront] = {}  # level -> where there are several metrics, the best there
@@ -133,6 +135,7 @@ class StudyState:
             self.again = dict(self.running)  # their driver is gone
             self.how_before, self.how = self.how, fact.run or self.how
             self.refit_to = self._refit_wanted()
+            self.horizon = self._horizon()
             self.time.opened()
             return fact
         return None
@@ -140,7 +143,13 @@ class StudyState:
     def _give_out(self, record: TrialRecord, start: int, until: int, fact: Fact, *, refit: bool = False) -> Fact:
         created = self.created
         config, mode = record.own_config, self._mode
-        job = Job(record.number, config, start, until, refit, study=created.id, score=created.score, mode=mode)
+        horizon = self.horizon
+        if horizon is not None or refit:
+            horizon = max(horizon or 0, until)  # a ceiling may rise beyond what was given, and a refit go further
+        job = Job(
+            record.number, config, start, until, refit, study=created.id, score=created.score, mode=mode,
+            horizon=horizon,
+        )  # fmt: skip
         record.job = self.running[record.number] = job
         record.attempts, record.broke_at, record.broke_off, record.refit_failure = 0, None, None, None
         return fact
@@ -215,6 +224,11 @@ class StudyState:
         wanted = self.how.get("refit")
         to = self.max_resource if wanted is True else wanted
         return to if isinstance(to, int) and to > 0 else None
+
+    def _horizon(self) -> int | None:
+        """How far any trial may be trained, of what was said: the furthest; None if nothing was."""
+        said = [self.max_resource, self.how.get("horizon"), self.refit_to]
+        return max((to for to in said if isinstance(to, int) and to > 0), default=None)
 
     # -- what is known -----------------------------------------------------------------------------
 

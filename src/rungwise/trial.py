@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import mmap
 import os
 import threading
@@ -85,6 +86,10 @@ class Trial:
         """The rung from which the job goes on; 0 for a new trial."""
         self.until: int = job.until
         """The resource up to which the job goes."""
+        self.horizon: int | None = job.horizon
+        """How far this trial may ever be trained: the scheduler's `max_resource`, or what `tune(horizon=)` or a refit
+        says beyond it; None if nothing says so. A schedule of the learning rate runs over this, not over `until`: a
+        rung stops it, and the next job goes on where it stopped."""
         self.folder: Path = folder
         """A folder of this trial's own, for whatever the function wants to keep."""
         self.worker: int = worker
@@ -94,6 +99,7 @@ class Trial:
         self._lock = threading.RLock()  # a function may report from its threads
         self._send, self._pause, self._clock = send, pause, clock
         self._lease = job.lease
+        self._study = job.study
         self._identity = checkpoints.identity(job.study, job.config)
         self._known = job.reported  # what the driver has noted
         self._at = 0  # the resource that the model has been trained to
@@ -192,6 +198,27 @@ class Trial:
                 self._send(Reported(self.number, *report))
         self._since = self._clock()
         return state
+
+    def seed(self, step: int = 0) -> int:
+        """A seed, from 0 to 2**63 - 1, that depends on the study, this trial and `step` alone.
+
+        Data order, dropout and augmentation that begin from it anew at each epoch are the same whether or not there
+        was a pause before, so that no state of a generator has to be saved:
+
+            for epoch in trial:
+                rng = np.random.default_rng(trial.seed(epoch))
+                torch.manual_seed(trial.seed(epoch))  # CUDA too
+                order = rng.permutation(len(data))
+
+        `np.random.seed` takes 32 bits of it only: `trial.seed(epoch) % 2**32`. `trial.seed()` is for what comes before
+        the first epoch, such as the initial weights. Another study draws other seeds, the same `seed=` or not.
+
+        >>> trial = Trial(Job(0, {}, 0, 3, study="5f1d"), Path("folder"), print)
+        >>> trial.seed(1) == trial.seed(1) != trial.seed(2)
+        True
+        """
+        words = f"{self._study}/{self.number}/{whole(step, 'step')}"
+        return int.from_bytes(hashlib.blake2b(words.encode(), digest_size=8).digest()) >> 1
 
     def __reduce__(self) -> NoReturn:
         raise InputError(ELSEWHERE)  # pickled, it would come to another process

@@ -33,6 +33,7 @@ PIECE = 2**16  # bytes read at once
 PIPE = 2**20  # bytes that may still be in the pipe of a program that has ended, and of a line
 OWN_GROUP = sys.platform == "linux"
 OURS = ("trial", "start", "until", "folder", "checkpoint")
+HORIZON = "horizon"  # younger than those: where a parameter has that name it is the parameter
 
 
 @final
@@ -40,7 +41,8 @@ class Command:
     """A training function that runs the program `arguments`, with `{name}` replaced in each of them.
 
     Names are the parameters of the space, and `{trial}` (its number), `{start}` and `{until}` (train from
-    here to there), `{folder}` (the trial's own), `{checkpoint}` (a path in it: load what is there, if
+    here to there), `{horizon}` (how far this trial may ever be trained: what a schedule of the learning rate
+    runs over, never `{until}`), `{folder}` (the trial's own), `{checkpoint}` (a path in it: load what is there, if
     anything, and save there). `{{` and `}}` stand for braces. A parameter that does not exist under the
     values of others becomes empty text.
 
@@ -66,27 +68,34 @@ class Command:
                 if form or conversion:
                     raise InputError(f"{argument!r} in the command: only {{{name}}} is understood, without a format")
 
-    def check(self, names: Iterable[str]) -> None:
-        """Whether every `{name}` is one of `names` or of ours."""
+    def check(self, names: Iterable[str], *, horizon: bool = True) -> None:
+        """Whether every `{name}` is one of `names` or of ours; `horizon`: whether the study has one."""
         known = [*names, *OURS]
         if len(set(known)) < len(known):
             taken = next(ours for ours in OURS if known.count(ours) > 1)
             raise InputError(f"the parameter {taken!r} has the name of a placeholder of ours; call it otherwise")
         for argument in self.arguments:
             for _, name, _, _ in string.Formatter().parse(argument):
-                if name is not None and name not in known:
-                    raise InputError(f"{{{name}}} in the command is unknown{suggestion(name, known)}")
+                if name == HORIZON and name not in known:
+                    if not horizon:
+                        raise InputError(
+                            "{horizon} in the command: nothing says how far a trial may ever be trained; give the "
+                            "scheduler max_resource, or say horizon="
+                        )
+                elif name is not None and name not in known:
+                    raise InputError(f"{{{name}}} in the command is unknown{suggestion(name, [*known, HORIZON])}")
 
     def __call__(self, trial: Trial) -> None:
         """Run the program for one job and pass on its reports."""
-        values = {
+        ours: dict[str, object] = {
             "trial": trial.number,
             "start": trial.start,
             "until": trial.until,
+            HORIZON: "" if trial.horizon is None else trial.horizon,
             "folder": trial.folder,
             "checkpoint": trial.folder / "state",
-        } | trial.config
-        arguments = [_filled(argument, values) for argument in self.arguments]
+        }
+        arguments = [_filled(argument, ours | trial.config) for argument in self.arguments]
         journal = trial.folder / JOURNAL
         for resource, score in _journal(journal):  # what a driver that died may not have noted
             if trial.start < resource <= trial.until:

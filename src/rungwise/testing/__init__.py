@@ -1,0 +1,12 @@
+"""Does what you wrote keep the rules? Conformance suites for parts of your own, and for training.
+
+Each `check_…` of a part raises `AssertionError` with a sentence at the first rule that is broken. `check_training` says
+in words whether pausing changes what your function reports.
+"""
+
+from rungwise.testing.log import check_log
+from rungwise.testing.scheduler import check_scheduler
+from rungwise.testing.searcher import check_searcher
+from rungwise.testing.training import TrainingReport, check_training
+
+__all__ = ["TrainingReport", "check_log", "check_scheduler", "check_searcher", "check_training"]

@@ -1,0 +1,153 @@
+"""Does a searcher keep the rules that a study relies on? May import everything below it."""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+import random
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from rungwise.events import Completed, Config, Created, Fact, Failed, Opened, Promoted, Reported, Started
+from rungwise.names import InputError
+from rungwise.parts import OURS
+from rungwise.search import Searcher, as_searcher, settings_of
+from rungwise.search.intake import own
+from rungwise.space import Space, as_space
+
+COUNT = 24  # trials
+
+
+def check_searcher(
+    make: Callable[[Space], Searcher], space: Space | Mapping[str, Any], *, trials: int = COUNT, metrics: int = 1
+) -> None:
+    """Raise `AssertionError`, with a sentence, if the searchers `make(space)`, all alike, break a rule.
+
+    It proposes `trials` configurations, is told how they went (some fail, some are not finite, some are promoted), and:
+
+    * `propose` is a query: asking twice changes nothing, nor does asking in between.
+    * All chance comes from the seed that it is given: the same seed and the same facts, the same proposal, whatever the
+      global generators of `random` and numpy have come to. The seed is `[study's seed, trial]` or a generator.
+    * What it proposes fits the space, or is None where there is nothing left.
+    * It changes neither the space nor a fact that it is told.
+    * `settings` is plain JSON; one that is made of it, as `Class(space, **settings)`, and told the same facts proposes
+      the same, at the end and from half way on: so a study goes on after a kill. A copy of it is independent.
+
+    A class is a `make`: `check_searcher(MySearch, space)`. Fewer `trials` are for those that take their time; with
+    `metrics` losses are tuples.
+
+    >>> from rungwise import Float, RandomSearch
+    >>> check_searcher(RandomSearch, {"x": Float(0, 1)})
+    """
+    space = as_space(space)
+    before = copy.deepcopy(space.to_dict())
+    searcher = make(space)
+    settings = searcher.settings()
+    assert json.loads(json.dumps(settings)) == settings, f"settings() must be plain JSON, not {settings!r}"
+    assert isinstance(settings.get("name"), str), f'settings() must have a "name", which {settings!r} has not'
+    copied = own(searcher)
+    facts, proposals = _run(searcher, space, trials, metrics)
+    assert proposals, "it proposes nothing for the first trial"
+    assert searcher.settings() == settings, "being told facts changes its settings()"
+    assert _run(make(space), space, trials, metrics)[1] == proposals, (
+        "told the same, with the same seeds, two propose differently: chance must come from the seed alone"
+    )
+    assert _run(copied, space, trials, metrics)[1] == proposals, "a copy, made before it was told anything, differs"
+    _check_again(searcher, space, facts, trials)
+    assert space.to_dict() == before, "it changes the space"
+
+
+def _made_of(searcher: Searcher, space: Space) -> Searcher:
+    """One made of the settings of `searcher`, as a study's file does it."""
+    settings = copy.deepcopy(settings_of(searcher))
+    if type(searcher).__module__.startswith(OURS):
+        return as_searcher(settings, space)
+    del settings["name"]
+    try:
+        made: Searcher = type(searcher)(space, **settings)  # type: ignore[call-arg]
+    except TypeError as error:
+        raise AssertionError(
+            f"settings() must be what makes one, {type(searcher).__name__}(space, …): {error}"
+        ) from None
+    return made
+
+
+def _check_again(searcher: Searcher, space: Space, facts: list[Fact], trials: int) -> None:
+    """Whether those made of its settings and told `facts` propose what it did and would."""
+    again, curious = _made_of(searcher, space), _made_of(searcher, space)
+    assert again.settings() == searcher.settings(), f"one made from settings() has others: {again.settings()!r}"
+    for fact in facts:
+        if isinstance(fact, Started):
+            curious.propose([0, 77])
+            curious.propose(np.random.default_rng(4))
+        for one in (again, curious):
+            one.tell(copy.deepcopy(fact))
+    wanted = searcher.propose([0, trials])
+    assert again.propose([0, trials]) == wanted, "one made from settings() and told the same proposes differently"
+    assert curious.propose([0, trials]) == wanted, "asking in between changes what it proposes"
+    drawn, redrawn = (searcher.propose(np.random.default_rng(4)) for _ in range(2))
+    assert drawn == redrawn, f"given equal generators it proposes {drawn} and {redrawn}"
+    half = next(n for n in range(len(facts) // 2, -1, -1) if isinstance(facts[n], Started))
+    middle = _made_of(searcher, space)
+    for number, fact in enumerate(facts):
+        if number >= half and isinstance(fact, Started):
+            proposed = middle.propose([0, fact.trial])
+            assert proposed == fact.config, f"opened again half way it proposes {proposed} for trial {fact.trial}"
+        middle.tell(fact)
+
+
+def _run(searcher: Searcher, space: Space, trials: int, metrics: int) -> tuple[list[Fact], list[Config]]:
+    """The facts and the proposals of a study with two trials running at a time."""
+    facts: list[Fact] = []
+    proposals: list[Config] = []
+
+    def tell(fact: Fact) -> None:
+        before = copy.deepcopy(fact)
+        searcher.tell(fact)
+        assert fact == before, f"it changes what it is told: {fact}"
+        facts.append(fact)
+
+    def end(trial: int, level: int) -> None:
+        if trial % 7 == 5:
+            tell(Failed(trial, "it broke"))
+            return
+        text = json.dumps(proposals[trial], sort_keys=True)
+        loss = math.inf if trial % 7 == 6 else sum(map(ord, text)) % 97 / 97 + 1 / level  # any function of it
+        for resource in range(1 if level == 1 else 2, level + 1):
+            tell(Reported(trial, resource, loss if metrics == 1 else (loss, *[1 - loss] * (metrics - 1))))
+        tell(Completed(trial))
+
+    mode: Any = "min" if metrics == 1 else {f"metric {n}": "min" for n in range(metrics)}
+    tell(Created(space.to_dict(), {}, {}, mode, 0, "0", id="check"))
+    for trial in range(trials):
+        if trial == trials // 2:
+            tell(Opened("0"))
+        config = searcher.propose([0, trial])
+        random.random()  # whoever draws from the global generators is found out
+        np.random.random()
+        again = searcher.propose([0, trial])
+        assert again == config, f"asked twice for trial {trial}, it proposes {config} and {again}"
+        if config is None:
+            break
+        _check_fits(config, space)
+        proposals.append(copy.deepcopy(config))
+        tell(Started(trial, config, 1))
+        if trial:
+            end(trial - 1, 1)
+        if trial % 4 == 3 and (trial - 3) % 7 != 5:
+            tell(Promoted(trial - 3, 3))
+            end(trial - 3, 3)
+    return facts, proposals
+
+
+def _check_fits(config: object, space: Space) -> None:
+    assert isinstance(config, Mapping), f"it must propose a dict of values or None, not {config!r:.80}"
+    try:
+        fits = space.check(config)
+    except InputError as error:
+        raise AssertionError(f"it proposes {config!r:.200}, which does not fit the space: {error}") from None
+    assert fits == config, f"it proposes {config!r:.200}, which the space reads as {fits!r:.200}"
+    assert space.allows(config), f"it proposes {config!r:.200}, which is forbidden"

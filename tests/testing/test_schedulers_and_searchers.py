@@ -1,0 +1,194 @@
+"""The conformance suites pass what is ours, and find what is broken."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import rungwise as rw
+from rungwise.core import SCHEDULERS, as_scheduler
+from rungwise.events import Completed, Failed, Promote, Raise, Started, Wait
+from rungwise.search import as_searcher
+from rungwise.testing import check_scheduler, check_searcher
+from search.test_searcher_laws import FEW, SEARCHERS, needs, space_of
+
+MAX = {"max_resource": 27}
+VARIANTS: dict[str, Callable[[], rw.Scheduler]] = {
+    **{name: lambda name=name: as_scheduler({"name": name, **MAX}) for name in SCHEDULERS},
+    "asha without end": rw.ASHA,
+    "pasha without end": rw.PASHA,
+    "pasha from 4 by 2": lambda: rw.PASHA(min_resource=4, reduction_factor=2, max_resource=1000),
+    "async-hyperband of pasha": lambda: rw.AsyncHyperband(ladder="pasha", **MAX),
+    "median every 2": lambda: rw.MedianStopping(interval=2, min_trials=1, **MAX),
+    "halving of 5": lambda: rw.SuccessiveHalving(bracket_size=5, **MAX),
+    "one rung": lambda: rw.ASHA(max_resource=1),
+}
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_our_schedulers(name: str) -> None:
+    check_scheduler(VARIANTS[name])
+
+
+class Mine:
+    """A scheduler of somebody's: the best third of those who have come to 1 may go on to 3. And how it may be broken."""
+
+    name = "mine"
+    open_level: int | None = 3
+
+    def __init__(self, *, max_resource: int | None = 3, fault: str = "") -> None:
+        self.max_resource, self.fault = max_resource, fault
+        self.loss: dict[int, Any] = {}
+        self.done: dict[int, float] = {}
+        self.gone: set[int] = set()
+        self.asked = 0
+
+    def ask(self, *, more: bool = True) -> Any:
+        self.asked += 1
+        best = sorted(self.done, key=lambda trial: (self.done[trial], trial), reverse=self.fault == "up")
+        best = best[: len(best) // 3]
+        for trial in best if self.fault != "asks" or self.asked % 100 else []:
+            if trial not in self.gone:
+                return Promote(trial, 5 if self.fault == "beyond" else 3)
+        if self.fault == "waits" and len(self.done) == 5:
+            return Wait()
+        return rw.ASHA().ask() if more or self.fault == "more" else Wait()
+
+    def tell(self, fact: Any) -> None:
+        kind = type(fact).__name__
+        if kind == "Reported" and fact.score is not None:
+            self.loss[fact.trial] = fact.score
+        elif kind == "Promoted" and self.fault != "forgets":
+            self.gone.add(fact.trial)
+        elif isinstance(fact, Completed | Failed) and fact.trial not in self.gone:
+            failed = isinstance(fact, Failed) and self.fault != "failed"
+            self.done[fact.trial] = float("inf") if failed else self.loss.get(fact.trial, 0.0)
+            if failed:
+                self.gone.add(fact.trial)
+        elif isinstance(fact, Started) and self.fault == "changes":
+            fact.config.clear()
+        if self.fault == "rises" and len(self.done) == 9:
+            self.open_level = 9
+        if self.fault == "chance":
+            self.done = {trial: random.random() for trial in self.done}
+
+    def may_promote(self, total: int) -> set[int]:
+        return set() if self.fault == "loses" else self.done.keys() - self.gone
+
+    def settings(self) -> dict[str, Any]:
+        if self.fault == "settings":
+            return {"max_resource": self.max_resource}
+        return {"max_resource": (3,) if self.fault == "tuple" else self.max_resource, "fault": self.fault}
+
+    def up_to(self, max_resource: int | None) -> Mine:
+        return self if self.fault == "same" else Mine(max_resource=max_resource, fault=self.fault)
+
+
+@pytest.mark.parametrize(
+    ("fault", "sentence"),
+    [
+        ("up", "it is told losses, less is better"),
+        ("asks", "asking twice is answered twice"),
+        ("beyond", "to 5, beyond its open_level, 3"),
+        ("waits", "it waits though nothing runs"),
+        ("more", "it starts a trial where more=False says"),
+        ("forgets", "it promotes trial .*, which is running"),
+        ("failed", "it promotes trial .*, which has failed"),
+        ("changes", "it changes what it is told"),
+        ("rises", "the ceiling moves from 3 to 9 without a rise"),
+        ("chance", "told the same, one answers"),
+        ("loses", "which may_promote.60. had left out"),
+        ("settings", r"settings\(\) of Mine must have all that Mine\(…\) takes"),
+        ("tuple", "must be plain JSON"),
+        ("same", "must give a fresh one, not itself"),
+    ],
+)
+def test_a_broken_scheduler_is_told_what_is_broken(fault: str, sentence: str) -> None:
+    check_scheduler(Mine)
+    with pytest.raises(AssertionError, match=sentence):
+        check_scheduler(lambda: Mine(fault=fault))
+
+
+class Endless(Mine):
+    def ask(self, *, more: bool = True) -> Any:
+        return Raise(9, 3, 1, None, None, 0, ())
+
+    def up_to(self, max_resource: int | None) -> Endless:
+        return Endless(max_resource=max_resource)
+
+
+def test_one_that_has_no_end_is_found() -> None:
+    with pytest.raises(AssertionError, match="for ever"):
+        check_scheduler(Endless)
+
+
+@pytest.mark.parametrize("where", ["flat", "conditional", "forbidding"])
+@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.needs(*needs(name))) for name in SEARCHERS])
+def test_our_searchers(name: str, where: str) -> None:
+    check_searcher(lambda space: as_searcher(SEARCHERS[name], space), space_of(where), trials=FEW.get(name, 24))
+
+
+@pytest.mark.parametrize("name", ["random", "evolution", "grid"])
+def test_our_searchers_of_two_metrics(name: str) -> None:
+    check_searcher(lambda space: as_searcher(name, space), space_of("flat"), metrics=2)
+
+
+class Walk:
+    """A searcher of somebody's: a step from the best so far. And how it may be broken."""
+
+    def __init__(self, space: rw.Space, *, step: float = 0.1, fault: str = "") -> None:
+        self.space, self.step, self.fault = space, step, fault
+        self.started: dict[int, dict[str, Any]] = {}
+        self.best = float("inf"), 0
+        self.count = 0
+
+    def propose(self, rng: Any) -> Any:
+        self.count += 1
+        generator = np.random.default_rng(rng)
+        if self.fault == "first":
+            return None
+        if self.fault == "count":
+            return {"x": (self.count // 2 % 100) / 100}
+        if self.fault == "chance":
+            return {"x": random.random()}
+        x = self.started.get(self.best[1], {"x": 0.5})["x"] + self.step * generator.normal()
+        return {"y" if self.fault == "names" else "x": x if self.fault == "bounds" else min(max(x, 0.0), 1.0)}
+
+    def tell(self, fact: Any) -> None:
+        kind = type(fact).__name__
+        if kind == "Started":
+            self.started[fact.trial] = dict(fact.config)
+            if self.fault == "changes":
+                fact.config["x"] = 0.0
+        elif kind == "Reported" and fact.loss < self.best[0]:
+            self.best = fact.loss, fact.trial
+
+    def settings(self) -> dict[str, Any]:
+        if self.fault == "settings":
+            return {"name": "walk", "step": self.step, "fault": "", "more": 1}
+        step = 0.2 if self.fault == "forgets" and self.started else self.step
+        return {"name": "walk", "step": step, "fault": self.fault}
+
+
+@pytest.mark.parametrize(
+    ("fault", "sentence"),
+    [
+        ("first", "it proposes nothing for the first trial"),
+        ("count", "two propose differently|differs|asked twice"),
+        ("chance", "asked twice for trial 0"),
+        ("names", "does not fit the space"),
+        ("bounds", "does not fit the space"),
+        ("changes", "it changes what it is told"),
+        ("settings", r"settings\(\) must be what makes one"),
+        ("forgets", r"being told facts changes its settings\(\)"),
+    ],
+)
+def test_a_broken_searcher_is_told_what_is_broken(fault: str, sentence: str) -> None:
+    space = {"x": rw.Float(0, 1)}
+    check_searcher(Walk, space)
+    with pytest.raises(AssertionError, match=sentence):
+        check_searcher(lambda space: Walk(space, step=0.5, fault=fault), space)
