@@ -116,6 +116,7 @@ def test_only_run_and_what_it_is_made_of_read_the_clock() -> None:
     assert readers == {
         "run",
         "trial",
+        "executors/limited",
         "executors/local",
         "report/live",
         "sqlite",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from itertools import count
 
 import msgspec
 import pytest
@@ -20,7 +21,7 @@ class Bursts:
     """Workers whose news come in bursts; checks that no more jobs run than there are places."""
 
     def __init__(self, size: int, breaks: float = 0.0) -> None:
-        self.size, self.breaks = size, breaks
+        self.capacity, self.breaks = size, breaks
         self.running: list[Job] = []
         self.chance = random.Random(0)
         self.most = 0
@@ -28,10 +29,10 @@ class Bursts:
     def submit(self, job: Job) -> None:
         self.running.append(job)
         self.most = max(self.most, len(self.running))
-        assert len(self.running) <= self.size
+        assert len(self.running) <= self.capacity
         assert len({job.trial for job in self.running}) == len(self.running), "no job is given out twice"
 
-    def poll(self) -> list[Said]:
+    def poll(self, timeout: float) -> list[Said]:
         ended = self.chance.sample(self.running, self.chance.randint(1, len(self.running)))
         said: list[Said] = []
         for job in ended:
@@ -84,7 +85,7 @@ def messages_of(job: Job) -> list[Message]:
 
 @given(st.randoms(use_true_random=False), st.integers(0, 5))
 def test_each_message_is_taken_once_and_in_order_however_they_come(chance: random.Random, twice: int) -> None:
-    inbox = Inbox(100)
+    inbox = Inbox(count(100))
     out = [inbox.lease(job) for job in jobs(0, 1, 2)]
     said = [Said(job.lease, place, message) for job in out for place, message in enumerate(messages_of(job))]
     said += chance.sample(said, twice)
@@ -96,7 +97,7 @@ def test_each_message_is_taken_once_and_in_order_however_they_come(chance: rando
 
 
 def test_what_comes_of_a_job_that_was_given_up_is_refused() -> None:
-    inbox = Inbox()
+    inbox = Inbox(count())
     (job,) = jobs(0)
     first = inbox.lease(job)
     assert list(inbox.take(Said(first.lease, 0, Reported(0, 1, 0.5)))) == [Reported(0, 1, 0.5)]
@@ -111,12 +112,12 @@ def test_what_comes_of_a_job_that_was_given_up_is_refused() -> None:
 
 
 def test_what_a_signals_handler_says_in_the_midst_of_the_last_message_is_of_a_job_that_has_ended() -> None:
-    inbox = Inbox()
+    inbox = Inbox(count())
     job = inbox.lease(jobs(0)[0])
     assert list(inbox.take(Said(job.lease, 1, Reported(0, 2, 0.5)))) == []
     assert list(inbox.take(Said(job.lease, 0, Completed(0)))) == [Completed(0)]
 
 
 def test_two_drivers_give_no_lease_twice() -> None:
-    inbox = Inbox(first_lease=7)
+    inbox = Inbox(count(7))
     assert [inbox.lease(job).lease for job in jobs(0, 1, 0)] == [7, 8, 9]

@@ -27,10 +27,11 @@ class Job(msgspec.Struct, frozen=True, eq=False):
     """Train `trial` from resource `start` to `until`; `start` is 0 for a new trial.
 
     `reported` is the highest resource that is known already, where the job was given out before. `lease` is
-    another number each time that a job is given out, so that a message can be told from one of an earlier time.
-    `study` is the id of the study, which checkpoints carry: trial 3 of another study is another trial. `score` and
-    `mode` are the study's: under "best" the worker keeps the state of the best score. These three say where the job
-    comes from, not how far it goes, so jobs that differ in them alone are equal.
+    a greater number each time that a job is given out, so that a message can be told from one of an earlier time, and a
+    worker that was given up from the one in its place: the upper bits count the sessions of the study, the lower 48 the
+    jobs of one. `study` is the id of the study, which checkpoints carry: trial 3 of another study is another trial.
+    `score` and `mode` are the study's: under "best" the worker keeps the state of the best score. These three say where
+    the job comes from, not how far it goes, so jobs that differ in them alone are equal.
     """
 
     trial: int

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import inspect
 import os
 import signal
@@ -22,9 +21,11 @@ from rungwise.blame import InARow
 from rungwise.core import Scheduler, as_scheduler
 from rungwise.disk import Disk
 from rungwise.events import Completed, Created, Job, Reported
-from rungwise.executors import Broke, Message, Noticed, Paused
+from rungwise.executors import Broke, Executor, Message, Noticed, Paused
 from rungwise.executors.command import Command
 from rungwise.executors.devices import Devices, of_slots
+from rungwise.executors.limited import Limited
+from rungwise.executors.limits import Limits
 from rungwise.executors.local import LocalWorkers
 from rungwise.kinds import Kind, kind
 from rungwise.log import StudyError
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from rungwise.report.live import Display
 
 Function = Callable[[Trial], object]
+Engine = Executor | Callable[[Function, Path], Executor]
 TIME_NOTED = 30.0  # seconds of running after which they are noted in the study
 
 
@@ -62,8 +64,9 @@ def tune(
     resource: int | None = None,
     seconds: float | None = None,
     target: float | None = None,
-    workers: int = 1,
+    workers: int | None = None,
     devices: Devices = "auto",
+    executor: Engine | None = None,
     study: str | Path | None = None,
     seed: int = 0,
     initial: Sequence[Mapping[str, Any]] = (),
@@ -78,7 +81,7 @@ def tune(
     sync: bool = False,
     quiet: bool = False,
 ) -> Study:
-    """Tune `function(trial)` over `space` on `workers` local processes; the study is returned.
+    """Tune `function(trial)` over `space` on `workers` local processes (1); the study is returned.
 
     `mode` is "min" or "max", or a dict of them for several metrics, which `trial.report` then gets as a dict too; the
     answer is `study.front`. The study ends when one of the totals is reached: `trials` started, `resource`
@@ -109,6 +112,9 @@ def tune(
     `["0,1", "2,3"]` for two each), numbered as PyTorch does here; "none" leaves all to the function, for which
     `trial.worker` counts the workers.
 
+    With `executor`, jobs run there and not in local processes: a `rungwise.executors.Executor`, which is used as it is,
+    or what makes one when it is called with the function and the folder of the trials. It is closed at the end.
+
     The first Ctrl-C, or SIGTERM, gives out no more work and lets running jobs reach a checkpoint; then the study
     is returned as it stands, and can be taken up again. The second stops at once with `KeyboardInterrupt`.
 
@@ -129,6 +135,12 @@ def tune(
             'if __name__ == "__main__":'
         )
     check_function(function)
+    if executor is not None and (workers is not None or devices != "auto"):
+        what = "devices" if workers is None else "workers"
+        raise InputError(f"{what}= is for local processes, and an executor has its own; give one or the other")
+    if executor is not None and not (callable(executor) or isinstance(executor, Executor)):
+        raise InputError(f"executor must be an Executor, or what makes one of function and folder, not {executor!r}")
+    workers = 1 if workers is None else workers
     how: dict[str, Any] = {
         "workers": workers,
         "devices": "none" if devices is None else devices,
@@ -170,6 +182,7 @@ def tune(
         function,
         workers=workers,
         devices=devices,
+        executor=executor,
         refit=refit,
         job_seconds=job_seconds,
         epoch_seconds=epoch_seconds,
@@ -256,6 +269,7 @@ def run(
     *,
     workers: int = 1,
     devices: Devices = "auto",
+    executor: Engine | None = None,
     refit: bool | int = False,
     job_seconds: float | None = None,
     epoch_seconds: float | None = None,
@@ -283,23 +297,18 @@ def run(
             study.state.folder = Path(temporary.name)
             weakref.finalize(study, temporary.cleanup)  # as long as the study is there, so are its checkpoints
         assert study.folder is not None
-        make = functools.partial(
-            LocalWorkers,
-            function,
-            workers,
-            study.folder,
-            devices=devices,
-            job_seconds=job_seconds,
-            epoch_seconds=epoch_seconds,
-            silence_seconds=silence_seconds,
-        )
-        pool = _Pool(make, study.folder)
-        stack.callback(pool.close)
+        if executor is None:
+            executor = LocalWorkers(function, workers, study.folder, devices=devices)
+        elif isinstance(executor, type) or not isinstance(executor, Executor):  # a class makes one
+            executor = executor(function, study.folder)
+        stack.callback(executor.close)
+        limits = Limits(job_seconds=job_seconds, epoch_seconds=epoch_seconds, silence_seconds=silence_seconds)
+        executor = Limited(executor, limits) if limits.any else executor
         display = stack.enter_context(Display(study, quiet=quiet))
         if left_out := getattr(study.searcher, "left_out", 0):
             what = counted(left_out, "configuration")
             display.say(f"left out: {what} of the earlier study, which this space does not hold")
-        session = _Session(study, pool, display, keep_checkpoints, _judge(study, retries, patience))
+        session = _Session(study, executor, display, keep_checkpoints, _judge(study, retries, patience))
         stack.enter_context(session.interrupts())
         session.program = isinstance(function, Command)
         session.compare(function)
@@ -322,37 +331,18 @@ def _judge(study: Study, retries: int, patience: float) -> InARow:
     )
 
 
-class _Pool:
-    """The workers, and others in their place once they were asked to pause."""
-
-    def __init__(self, make: Callable[[], LocalWorkers], folder: Path) -> None:
-        self._make, self.folder = make, folder
-        self.workers = self._make()
-        self.pausing = False
-
-    def pause(self) -> None:
-        """Ask what runs to stop at its next checkpoint."""
-        self.pausing = True
-        self.workers.pause()
-
-    def ready(self) -> LocalWorkers:
-        """Workers that nobody has asked to pause; nothing runs."""
-        if self.pausing:
-            self.workers.close()
-            self.workers, self.pausing = self._make(), False
-        return self.workers
-
-    def close(self) -> None:
-        """End all processes, now."""
-        self.workers.close()
-
-
 class _Session:
     """What a run does at each turn of the loop besides the loop: limits, Ctrl-C, checkpoints, words."""
 
-    def __init__(self, study: Study, pool: _Pool, display: Display, keep_checkpoints: bool, judge: InARow) -> None:
-        self.study, self.pool, self.display, self.judge = study, pool, display, judge
+    def __init__(
+        self, study: Study, executor: Executor, display: Display, keep_checkpoints: bool, judge: InARow
+    ) -> None:
+        self.study, self.executor, self.display, self.judge = study, executor, display, judge
+        assert study.folder is not None
+        self._folder = study.folder
+        self._leases = checkpoints.leases(self._folder, study.state.sessions)
         self.interrupted = 0
+        self._pausing = False  # whether what runs was asked to pause
         self.program = False  # whether it is a program that trains
         self._ran = False  # whether a worker has said anything
         self._refits = False
@@ -367,14 +357,15 @@ class _Session:
 
     def drive(self, only: Callable[[Job], bool] | None = None) -> None:
         """Go on until no more work is to be given out, or with `only` until that is done."""
+        self._pausing = False
         drive(
             self.study,
-            self.pool.ready(),
+            self.executor,
             may_give_out=self.may_give_out,
             only=only,
             stopping=lambda: self.interrupted > 0,
             watch=self.watch,
-            first_lease=int.from_bytes(os.urandom(6)),  # no two drivers give out the same lease
+            leases=self._leases,
             judge=self.judge,
         )
         if self.judge.given_up is not None:
@@ -439,8 +430,9 @@ class _Session:
 
     def watch(self, messages: list[Message]) -> None:
         over = None if self._refits or self.interrupted else self._over()
-        if (self.interrupted or over) and not self.pool.pausing:
-            self.pool.pause()
+        if (self.interrupted or over) and not self._pausing:
+            self._pausing = True
+            self.executor.pause()
             if running := self.study.state.under_way:
                 again = "" if over else " (Ctrl-C again stops at once)"
                 self.display.say(
@@ -480,7 +472,7 @@ class _Session:
                     f"trial {message.trial} reported a score that is not finite at {message.resource}; "
                     "it counts as the worst",
                 )
-            if self.pool.pausing and record.job is not None:
+            if self._pausing and record.job is not None:
                 self._after[message.trial] += 1
                 if self._after[message.trial] > 1 and (left := record.job.until - message.resource) > 0:
                     why = (
@@ -516,7 +508,7 @@ class _Session:
 
     def _given_up(self, why: str) -> str:
         """Why the run ends, what becomes of the trials, and what the function printed."""
-        log = checkpoints.trial_folder(self.pool.folder, self.judge.last or 0).with_suffix(".log")
+        log = checkpoints.trial_folder(self._folder, self.judge.last or 0).with_suffix(".log")
         tail = last_lines(log)
         if self.study.path is None:  # the log goes with the study
             printed = "\n".join(["; the last that it printed:", *tail]) if tail else ""

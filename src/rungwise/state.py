@@ -70,6 +70,7 @@ class StudyState:
         self.again: dict[int, Job] = {}
         self.completed: dict[int, int] = {}  # level -> jobs that ended there
         self.time = RunningTime()
+        self.sessions = 0  # how often a driver took it up again
         self.how = self.how_before = created.run  # how it was run last, and before this session
         self.refit_to = self._refit_wanted()
         self._noted: float | None = None  # when the last fact was noted
@@ -122,6 +123,7 @@ class StudyState:
         elif isinstance(fact, Extended):
             self.budget = Budget(fact.trials, fact.resource, fact.seconds, fact.target)
         elif isinstance(fact, Opened):
+            self.sessions += 1
             self.again = dict(self.running)  # their driver is gone
             self.how_before, self.how = self.how, fact.run or self.how
             self.refit_to = self._refit_wanted()
