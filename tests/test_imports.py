@@ -34,7 +34,7 @@ FLOORS = [
     ["curves", "trial", "executors/__init__"],
     ["inbox"],
     ["loop", "executors"],
-    ["simulate", "objective"],
+    ["simulate", "objective", "testing"],
     ["report", "disk", "source"],
     ["run", "bench", "nas"],
     ["cli", "__init__"],
@@ -120,6 +120,7 @@ def test_only_run_and_what_it_is_made_of_read_the_clock() -> None:
         "executors/local",
         "report/live",
         "sqlite",
+        "testing",
         "view",
     }  # the last one waits a moment
 
