@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from itertools import count
+from itertools import count, cycle
 
 import msgspec
 import pytest
@@ -57,6 +57,67 @@ def test_no_more_jobs_than_places_and_all_are_used(size: int, breaks: float) -> 
     assert len(study.trials) == 40
     assert workers.most == size
     assert any(record.failure == "broke" for record in study.trials) == (breaks > 0)
+
+
+class Comes(Bursts):
+    """Workers that come and go: how many there are is another number at each turn."""
+
+    def __init__(self, *capacities: int) -> None:
+        super().__init__(capacities[0])
+        self.capacities, self.turns = cycle(capacities), 0
+
+    def submit(self, job: Job) -> None:
+        assert len(self.running) < self.capacity
+        self.running.append(job)
+
+    def poll(self, timeout: float) -> list[Said]:
+        self.turns += 1
+        said = super().poll(timeout) if self.running else []
+        self.capacity = next(self.capacities)
+        return said
+
+
+@pytest.mark.parametrize("capacities", [(0, 0, 3), (3, 0, 0), (1, 5), (4, 3, 2, 1, 0), (0, 0, 0, 0, 1)])
+@pytest.mark.parametrize("breaks", [0.0, 0.3])
+@pytest.mark.parametrize("scheduler", [rw.PASHA(max_resource=9), rw.FullTraining(max_resource=3)])
+def test_workers_may_come_and_go(capacities: tuple[int, ...], breaks: float, scheduler: rw.Scheduler) -> None:
+    study = rw.Study({"x": rw.Float(0, 1)}, scheduler)
+    study.extend(trials=20)
+    workers = Comes(*capacities)
+    workers.breaks = breaks
+    drive(study, workers, retries=1)
+    assert study.finished
+    assert len(study.trials) == 20
+
+
+def test_without_workers_it_waits_only_while_there_is_work() -> None:
+    study = rw.Study({"x": rw.Float(0, 1)}, rw.ASHA(max_resource=3))
+    study.extend(trials=3)
+    none = Comes(0)
+    asked = iter([True] * 5)
+    drive(study, none, may_give_out=lambda: next(asked, False))
+    assert none.turns == 5
+    drive(study, none, only=lambda job: job.refit)
+    assert none.turns == 5, "there is nothing of that"
+    drive(study, Bursts(2))
+    drive(study, none)
+    assert none.turns == 5, "all is done"
+
+
+def test_more_workers_get_work_when_they_come() -> None:
+    study = rw.Study({"x": rw.Float(0, 1)}, rw.ASHA(max_resource=3))
+    study.extend(trials=8)
+
+    class Grows(Bursts):
+        def poll(self, timeout: float) -> list[Said]:
+            if self.capacity == 4:
+                return super().poll(timeout)
+            self.capacity += 1
+            return []
+
+    workers = Grows(1)
+    drive(study, workers, may_give_out=lambda: workers.most < 4)
+    assert workers.most == 4
 
 
 def test_a_job_is_begun_only_when_it_is_durable(tmp_path) -> None:

@@ -1,9 +1,9 @@
 """Does an executor do what the loop needs? A suite for whoever writes one: plain asserts that say what is wrong.
 
-    from rungwise.testing import check_executor
+from rungwise.testing import check_executor
 
-    def test_my_executor():
-        check_executor(MyExecutor)
+def test_my_executor():
+check_executor(MyExecutor)
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import random
 import signal
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import final
 
@@ -46,7 +46,7 @@ def check_executor(
 
     Jobs kill the process that they run in. `resize(executor, capacity)` is to bring it to another capacity, in time;
     without it, a capacity that changes is not checked. `folder` is one that driver and workers see, if a temporary one
-    of this machine is not. Raises `AssertionError` for what is not so, and for what does not come in `patience` seconds.
+    of this machine is not. Raises `AssertionError` for what is not so, and for what takes longer than `patience` seconds.
     """
     checks: list[Callable[[_Checked], None]] = [
         _says_all_in_order,
@@ -61,10 +61,14 @@ def check_executor(
     if resize is not None:
         checks += [_grows_and_shrinks, _runs_a_study_while_it_grows_and_shrinks]
     for check in checks:
-        with tempfile.TemporaryDirectory(dir=folder, prefix="rungwise-check-") as root:
+        # a worker that was left behind may still write into it
+        with tempfile.TemporaryDirectory(dir=folder, prefix="rungwise-", ignore_cleanup_errors=True) as root:
             executor = make(_trains, Path(root))
             try:
                 check(_Checked(executor, Path(root), patience, resize))
+            except AssertionError as error:
+                error.add_note(f"(found where it is checked that an executor{check.__name__.replace('_', ' ')})")
+                raise
             finally:
                 executor.close()
 
