@@ -46,7 +46,7 @@ def check_executor(
 
     Jobs kill the process that they run in. `resize(executor, capacity)` is to bring it to another capacity, in time;
     without it, a capacity that changes is not checked. `folder` is one that driver and workers see, if a temporary one
-    of this machine is not. Raises `AssertionError` for what is not so, and for what takes longer than `patience` seconds.
+    of this machine is not. Raises `AssertionError` for what is not so, or takes longer than `patience` seconds.
     """
     checks: list[Callable[[_Checked], None]] = [
         _says_all_in_order,
