@@ -273,7 +273,7 @@ class Flood:
     With `pace` no more than so many reports a second.
     """
 
-    size, BURST = 20, 20
+    capacity, BURST = 20, 20
 
     def __init__(self, pace: int | None = None) -> None:
         self.pace, self.began = pace, time.perf_counter()
@@ -285,7 +285,7 @@ class Flood:
     def submit(self, job: rw.Job) -> None:
         self.jobs.append((job, 0))
 
-    def poll(self) -> list[Said]:
+    def poll(self, timeout: float) -> list[Said]:
         now = time.perf_counter()
         if self.since is not None:
             self.waits.append(now - self.since)

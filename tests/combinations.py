@@ -54,7 +54,7 @@ class Alike:
     So a driver that was killed hears what it would have heard.
     """
 
-    size = 2
+    capacity = 2
 
     def __init__(self) -> None:
         self._jobs: dict[int, tuple[Job, int, int]] = {}  # trial -> its job, resource reached, messages sent
@@ -62,7 +62,7 @@ class Alike:
     def submit(self, job: Job) -> None:
         self._jobs[job.trial] = job, max(job.start, job.reported), 0
 
-    def poll(self) -> list[Said]:
+    def poll(self, timeout: float) -> list[Said]:
         trial = min(self._jobs, key=lambda trial: (self._jobs[trial][1], trial))  # the one that is least far
         job, reached, place = self._jobs.pop(trial)
         message: Message

@@ -28,7 +28,7 @@ class Machine:
         breaks: Callable[[Job, int, float], str | None],
         late: Callable[[Job], bool] = lambda job: False,
     ) -> None:
-        self.size, self.breaks, self.late = size, breaks, late
+        self.capacity, self.breaks, self.late = size, breaks, late
         self.now = 0.0
         self.begun: list[tuple[float, int]] = []
         self.attempts: Counter[int] = Counter()
@@ -49,7 +49,7 @@ class Machine:
                 said.append(Said(job.lease, place + 1, end))
             self.due.append((self.now + place + 1, len(self.begun), said))
 
-    def poll(self) -> list[Said]:
+    def poll(self, timeout: float) -> list[Said]:
         if not self.due:
             self.now += 0.2
             return []
@@ -211,12 +211,12 @@ def test_a_score_that_is_refused_is_a_job_that_broke_off() -> None:
     study = study_of(30)
 
     class Wrong(Machine):
-        def poll(self) -> list[Said]:
+        def poll(self, timeout: float) -> list[Said]:
             return [
                 Said(said.lease, said.place, Reported(said.message.trial, said.message.resource, {"accuracy": 0.5}))
                 if isinstance(said.message, Reported)
                 else said
-                for said in super().poll()
+                for said in super().poll(timeout)
             ]
 
     judge = run(study, Wrong(2, lambda job, attempt, now: None))

@@ -120,9 +120,11 @@ def test_only_run_and_what_it_is_made_of_read_the_clock() -> None:
         "run",
         "control",
         "trial",
+        "executors/limited",
         "executors/local",
         "report/live",
         "sqlite",
+        "testing/executor",
         "view",
         "whole",
     }  # view waits a moment, whole looks now and then

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from itertools import count, cycle
 
 import msgspec
 import pytest
@@ -20,7 +21,7 @@ class Bursts:
     """Workers whose news come in bursts; checks that no more jobs run than there are places."""
 
     def __init__(self, size: int, breaks: float = 0.0) -> None:
-        self.size, self.breaks = size, breaks
+        self.capacity, self.breaks = size, breaks
         self.running: list[Job] = []
         self.chance = random.Random(0)
         self.most = 0
@@ -28,10 +29,10 @@ class Bursts:
     def submit(self, job: Job) -> None:
         self.running.append(job)
         self.most = max(self.most, len(self.running))
-        assert len(self.running) <= self.size
+        assert len(self.running) <= self.capacity
         assert len({job.trial for job in self.running}) == len(self.running), "no job is given out twice"
 
-    def poll(self) -> list[Said]:
+    def poll(self, timeout: float) -> list[Said]:
         ended = self.chance.sample(self.running, self.chance.randint(1, len(self.running)))
         said: list[Said] = []
         for job in ended:
@@ -56,6 +57,67 @@ def test_no_more_jobs_than_places_and_all_are_used(size: int, breaks: float) -> 
     assert len(study.trials) == 40
     assert workers.most == size
     assert any(record.failure == "broke" for record in study.trials) == (breaks > 0)
+
+
+class Comes(Bursts):
+    """Workers that come and go: how many there are is another number at each turn."""
+
+    def __init__(self, *capacities: int) -> None:
+        super().__init__(capacities[0])
+        self.capacities, self.turns = cycle(capacities), 0
+
+    def submit(self, job: Job) -> None:
+        assert len(self.running) < self.capacity
+        self.running.append(job)
+
+    def poll(self, timeout: float) -> list[Said]:
+        self.turns += 1
+        said = super().poll(timeout) if self.running else []
+        self.capacity = next(self.capacities)
+        return said
+
+
+@pytest.mark.parametrize("capacities", [(0, 0, 3), (3, 0, 0), (1, 5), (4, 3, 2, 1, 0), (0, 0, 0, 0, 1)])
+@pytest.mark.parametrize("breaks", [0.0, 0.3])
+@pytest.mark.parametrize("scheduler", [rw.PASHA(max_resource=9), rw.FullTraining(max_resource=3)])
+def test_workers_may_come_and_go(capacities: tuple[int, ...], breaks: float, scheduler: rw.Scheduler) -> None:
+    study = rw.Study({"x": rw.Float(0, 1)}, scheduler)
+    study.extend(trials=20)
+    workers = Comes(*capacities)
+    workers.breaks = breaks
+    drive(study, workers, retries=1)
+    assert study.finished
+    assert len(study.trials) == 20
+
+
+def test_without_workers_it_waits_only_while_there_is_work() -> None:
+    study = rw.Study({"x": rw.Float(0, 1)}, rw.ASHA(max_resource=3))
+    study.extend(trials=3)
+    none = Comes(0)
+    asked = iter([True] * 5)
+    drive(study, none, may_give_out=lambda: next(asked, False))
+    assert none.turns == 5
+    drive(study, none, only=lambda job: job.refit)
+    assert none.turns == 5, "there is nothing of that"
+    drive(study, Bursts(2))
+    drive(study, none)
+    assert none.turns == 5, "all is done"
+
+
+def test_more_workers_get_work_when_they_come() -> None:
+    study = rw.Study({"x": rw.Float(0, 1)}, rw.ASHA(max_resource=3))
+    study.extend(trials=8)
+
+    class Grows(Bursts):
+        def poll(self, timeout: float) -> list[Said]:
+            if self.capacity == 4:
+                return super().poll(timeout)
+            self.capacity += 1
+            return []
+
+    workers = Grows(1)
+    drive(study, workers, may_give_out=lambda: workers.most < 4)
+    assert workers.most == 4
 
 
 def test_a_job_is_begun_only_when_it_is_durable(tmp_path) -> None:
@@ -84,7 +146,7 @@ def messages_of(job: Job) -> list[Message]:
 
 @given(st.randoms(use_true_random=False), st.integers(0, 5))
 def test_each_message_is_taken_once_and_in_order_however_they_come(chance: random.Random, twice: int) -> None:
-    inbox = Inbox(100)
+    inbox = Inbox(count(100))
     out = [inbox.lease(job) for job in jobs(0, 1, 2)]
     said = [Said(job.lease, place, message) for job in out for place, message in enumerate(messages_of(job))]
     said += chance.sample(said, twice)
@@ -96,7 +158,7 @@ def test_each_message_is_taken_once_and_in_order_however_they_come(chance: rando
 
 
 def test_what_comes_of_a_job_that_was_given_up_is_refused() -> None:
-    inbox = Inbox()
+    inbox = Inbox(count())
     (job,) = jobs(0)
     first = inbox.lease(job)
     assert list(inbox.take(Said(first.lease, 0, Reported(0, 1, 0.5)))) == [Reported(0, 1, 0.5)]
@@ -111,12 +173,12 @@ def test_what_comes_of_a_job_that_was_given_up_is_refused() -> None:
 
 
 def test_what_a_signals_handler_says_in_the_midst_of_the_last_message_is_of_a_job_that_has_ended() -> None:
-    inbox = Inbox()
+    inbox = Inbox(count())
     job = inbox.lease(jobs(0)[0])
     assert list(inbox.take(Said(job.lease, 1, Reported(0, 2, 0.5)))) == []
     assert list(inbox.take(Said(job.lease, 0, Completed(0)))) == [Completed(0)]
 
 
 def test_two_drivers_give_no_lease_twice() -> None:
-    inbox = Inbox(first_lease=7)
+    inbox = Inbox(count(7))
     assert [inbox.lease(job).lease for job in jobs(0, 1, 0)] == [7, 8, 9]

@@ -21,6 +21,8 @@ from objectives import SPACE
 from rungwise import checkpoints
 from rungwise.events import Completed, Failed, Opened, Promoted, Raised, Refitted, Retried, Started
 from rungwise.executors import Broke, Paused
+from rungwise.executors.limited import Limited
+from rungwise.executors.limits import Limits
 from rungwise.executors.local import LocalWorkers
 
 
@@ -200,10 +202,10 @@ def test_totals_are_those_of_the_last_call(tmp_path: Path) -> None:
     assert tune(objectives.train, trials=5, study=tmp_path / "s.db").budget == rw.study.Budget(trials=5)
 
 
-def test_whoever_is_begun_while_stopping_is_asked_to_pause(tmp_path: Path) -> None:
+def test_whoever_has_just_been_submitted_is_asked_to_pause(tmp_path: Path) -> None:
     workers = LocalWorkers(objectives.slow, 1, tmp_path)
-    workers.pause()
     workers.submit(rw.Job(0, {"x": 0.5}, 0, 9))
+    workers.pause()
     said: list = []
     while not any(isinstance(message, Paused) for message in said):
         said += [said.message for said in workers.poll()]
@@ -246,9 +248,9 @@ def test_a_signal_without_a_name(tmp_path: Path) -> None:
     workers = LocalWorkers(killed_by_a_real_time_signal, 1, tmp_path)
     workers.submit(rw.Job(0, {"x": 0.5}, 0, 1))
     said: list = []
-    while not said:
-        said = workers.poll()
-    assert said[0].message == Broke(0, "the worker process was killed by signal 40")
+    while not any(isinstance(each.message, Broke) for each in said):
+        said += workers.poll()
+    assert said[-1].message == Broke(0, "the worker process was killed by signal 40")
     workers.close()
 
 
@@ -256,11 +258,12 @@ def test_a_large_function_and_a_worker_that_hangs_at_its_start(tmp_path: Path, m
     (tmp_path / "sitecustomize.py").write_text("import time; time.sleep(600)")
     monkeypatch.syspath_prepend(str(tmp_path))
     held = bytes(3_000_000)
-    workers = LocalWorkers(lambda trial: trial.report(len(held)), 1, tmp_path, job_seconds=1)
+    local = LocalWorkers(lambda trial: trial.report(len(held)), 1, tmp_path)
+    workers = Limited(local, Limits(job_seconds=1))
     workers.submit(rw.Job(0, {"x": 0.5}, 0, 1))
     said: list = []
     while not said:
-        said = workers.poll()
+        said = workers.poll(0.2)
     assert said[0].message == Broke(0, "the job took longer than job_seconds=1")
     workers.close()
 

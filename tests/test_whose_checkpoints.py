@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
+import pytest
+
 import rungwise as rw
 from rungwise import checkpoints, deletions
 from rungwise.checkpoints import Head, Identity, hold, identity, owner, save
@@ -168,3 +171,47 @@ def test_identities_are_said_by_the_head(tmp_path: Path) -> None:
     head = checkpoints.read(tmp_path).head
     assert head is not None
     assert Identity(head.study, head.configuration) == MINE
+
+
+def test_leases_grow_from_driver_to_driver_whatever_the_log_has_lost(tmp_path: Path) -> None:
+    drawn = []
+    for sessions in (0, 0, 7, 3):
+        leases = checkpoints.leases(tmp_path / "trials", sessions)
+        drawn += [next(leases), next(leases)]
+    assert drawn == sorted(set(drawn))
+    assert [lease // checkpoints.JOBS for lease in drawn[::2]] == [1, 2, 8, 9]
+    assert msgspec.json.decode(msgspec.json.encode(Job(0, {}, 0, 1, lease=drawn[-1])), type=Job).lease == drawn[-1]
+
+
+def test_an_older_lease_neither_holds_a_folder_nor_begins_in_it(tmp_path: Path) -> None:
+    folder = tmp_path / "000003"
+    hold(folder, 8, MINE)
+    hold(folder, 8, MINE)
+    for refuses in (hold, checkpoints.begin):
+        with pytest.raises(checkpoints.Superseded):
+            refuses(folder, 7, MINE)
+    checkpoints.begin(folder, 8, MINE)
+    with pytest.raises(checkpoints.Superseded):
+        checkpoints.begin(folder, 8, MINE)
+    checkpoints.begin(folder, 9, MINE)
+    assert sorted(path.name for path in folder.iterdir()) == ["holder", "holder.9.begun"]
+
+
+def test_a_folder_of_another_study_is_put_aside_whatever_its_lease(tmp_path: Path) -> None:
+    folder = tmp_path / "000003"
+    hold(folder, 8, identity("another", {"x": 1}))
+    (folder / "state").touch()
+    hold(folder, 7, MINE)
+    assert owner(folder) == MINE
+
+
+@pytest.mark.parametrize("written", ["281474976710655", '{"lease":281474976710655,"study":"ab","configuration":"%s"}'])
+def test_the_leases_of_drivers_that_did_not_count_their_sessions_are_older_than_all(
+    written: str, tmp_path: Path
+) -> None:
+    folder, whose = tmp_path / "000003", identity("ab" if "ab" in written else "", {"x": 1})
+    folder.mkdir()
+    (folder / "holder").write_text(written.replace("%s", whose.configuration))
+    (folder / "state").touch()
+    checkpoints.begin(folder, next(checkpoints.leases(tmp_path)), whose)
+    assert (folder / "state").exists()

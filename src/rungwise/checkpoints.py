@@ -6,8 +6,8 @@ In a study with `score="best"` the state of the best score keeps a name of its o
 
 A folder belongs to one configuration of one study. After the end of a log was lost, a searcher that learns may draw
 trial N anew, another one, and its folder must not give it the state and the scores of the first: it is put aside.
-Within that, the job that was given out last holds the folder; a worker that has been given up, but lives, can no
-longer write there.
+Within that, the job that was given out last, under the greatest lease, holds the folder; a worker that has been given
+up, but lives, can no longer write there, and one that begins late, or a second time, is refused.
 
 A checkpoint is one file: a digest, the length of the head, the head (JSON: the resource of the state, whose it is, and
 the reports that led to it), and the user's state as cloudpickle wrote it. It is the user's
@@ -23,7 +23,7 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,13 +38,16 @@ BEFORE = "checkpoint.before"
 BEST = "checkpoint.best"
 DAMAGED = "checkpoint.damaged"
 HOLDER = "holder"
+BEGUN = ".begun"
+SESSION = "session."
 ANOTHER = "of-another"
+JOBS = 1 << 48  # leases of a session; the leases of drivers that did not number their sessions were below it
 LARGE = 1 << 20  # bytes from which on two copies of a paused trial's state would be felt
 _DIGEST = 16
 
 
 class Superseded(BaseException):
-    """The job was given out again, to another worker; not an `Exception`, so not caught by chance."""
+    """The job was given out or begun again, elsewhere; not an `Exception`, so not caught by chance."""
 
 
 class Identity(msgspec.Struct, frozen=True):
@@ -122,14 +125,44 @@ def trial_of(name: str) -> int | None:
     return int(name) if len(name) >= 6 and name.isascii() and name.isdigit() else None
 
 
+def leases(root: Path, sessions: int = 0) -> Iterator[int]:
+    """The leases of a driver that begins now: each is greater than those before, and those of all drivers before.
+
+    The number of its session is taken by an exclusive creation under `root`, so no two drivers have the same, though
+    the end of a study's log was lost, or salvaged copies share the folder; it is above the `sessions` that the log has.
+    """
+    root.mkdir(parents=True, exist_ok=True)
+    taken = [name.removeprefix(SESSION) for name in os.listdir(root) if name.startswith(SESSION)]
+    session = 1 + max([sessions, *map(int, filter(str.isdecimal, taken))])
+    while not _create(f"{root}/{SESSION}{session}"):
+        session += 1
+    _sync_folder(root)
+    return itertools.count(session * JOBS)
+
+
+def begin(folder: Path, lease: int, wanted: Identity = NOBODY) -> None:
+    """The first act of the job of `lease`: it holds `folder`, and nobody begins it a second time.
+
+    Raises `Superseded` if it was begun before, or the job of a later lease holds the folder.
+    """
+    if _holder(folder) != _Holder(lease, wanted.study, wanted.configuration):
+        hold(folder, lease, wanted)
+    if not _create(f"{folder}/{HOLDER}.{lease}{BEGUN}"):
+        raise Superseded
+
+
 def hold(folder: Path, lease: int, wanted: Identity = NOBODY) -> None:
     """From here on only the job of `lease` may write checkpoints into `folder`; what another left half done goes.
 
     What is there of another configuration or study is put aside first, as a whole, and said.
+    Raises `Superseded` if the job of a later lease of the same study holds it.
     """
     try:
         folder.mkdir(parents=True)
     except FileExistsError:
+        holder = _holder(folder)
+        if holder is not None and holder.study == wanted.study and holder.lease > lease:
+            raise Superseded from None
         there, owned = True, wanted.owns(owner(folder, wanted))
     else:
         there, owned = False, not os.path.exists(f"{folder}.log") or _owned_when_deleted(folder, wanted)
@@ -138,7 +171,8 @@ def hold(folder: Path, lease: int, wanted: Identity = NOBODY) -> None:
         folder.mkdir()
     elif there:
         for left in os.listdir(folder):
-            if left.startswith(f"{NAME}.") and left.endswith(".part"):
+            half_done = left.startswith(f"{NAME}.") and left.endswith(".part")
+            if half_done or (left.endswith(BEGUN) and left != f"{HOLDER}.{lease}{BEGUN}"):
                 _unlink(f"{folder}/{left}")
     _write_holder(folder, lease, wanted)
 
@@ -150,8 +184,17 @@ def _owned_when_deleted(folder: Path, wanted: Identity) -> bool:
 
 def _holds_something(folder: Path) -> bool:
     """Whether a job has left anything in `folder` or its log."""
-    left = [name for name in os.listdir(folder) if name != HOLDER and not name.endswith(".part")]
-    return bool(left or _size(f"{folder}.log"))
+    return bool(_left(folder) or _size(f"{folder}.log"))
+
+
+def _left(folder: Path) -> list[str]:
+    """What jobs have left in `folder`, whole."""
+    return [name for name in os.listdir(folder) if not (says_who_holds(name) or name.endswith(".part"))]
+
+
+def says_who_holds(name: str) -> bool:
+    """Whether the file `name` in a trial's folder tells of leases alone."""
+    return name == HOLDER or (name.startswith(f"{HOLDER}.") and name.endswith((BEGUN, ".part")))
 
 
 def _write_holder(folder: Path, lease: int, wanted: Identity) -> None:
@@ -179,7 +222,7 @@ def owner(folder: Path, if_empty: Identity = NOBODY) -> Identity:
         return Identity(holder.study, holder.configuration)
     if (head := read(folder).head) is not None:  # a power cut may take the one and leave the other
         return Identity(head.study, head.configuration)
-    return if_empty if all(name.endswith(".part") for name in os.listdir(folder)) else NOBODY
+    return NOBODY if _left(folder) else if_empty
 
 
 def put_aside(folder: Path) -> Path:
@@ -300,6 +343,15 @@ def _size(path: str) -> int | None:
         return os.stat(path).st_size
     except FileNotFoundError:
         return None
+
+
+def _create(path: str) -> bool:
+    """Whether the empty file `path` was not there and is now: of all who ask this at once, of one."""
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+    except FileExistsError:
+        return False
+    return True
 
 
 def _unlink(path: str) -> None:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import final
 
 from rungwise import deletions
-from rungwise.checkpoints import HOLDER, LARGE, identity, owner, put_aside, trial_folder, trial_of
+from rungwise.checkpoints import LARGE, identity, owner, put_aside, says_who_holds, trial_folder, trial_of
 from rungwise.deletions import Deleted
 from rungwise.study import Study
 
@@ -57,8 +57,9 @@ class Disk:
     def ended(self, trial: int) -> None:
         """A job of `trial` has ended."""
         self._ended += 1
-        with contextlib.suppress(FileNotFoundError):  # the function has deleted it
+        with contextlib.suppress(FileNotFoundError):  # the function has deleted it, or nobody wrote one
             self._see_log(trial)
+        with contextlib.suppress(FileNotFoundError):  # the function has deleted it
             held = self._folders[trial] = _bytes(self._folder(trial))
             self._bytes += held
 
@@ -129,7 +130,8 @@ class Disk:
             if held:
                 shutil.rmtree(self._folder(trial))
             else:
-                os.unlink(f"{self._folder(trial)}/{HOLDER}")
+                for name in filter(says_who_holds, os.listdir(self._folder(trial))):
+                    os.unlink(f"{self._folder(trial)}/{name}")
                 os.rmdir(self._folder(trial))
 
     def _fold(self, trials: list[int]) -> None:
@@ -169,7 +171,7 @@ def _bytes(folder: str) -> int:
     total = 0
     with os.scandir(folder) as entries:
         for entry in entries:
-            if entry.name != HOLDER:
+            if not says_who_holds(entry.name):
                 inside = _bytes(entry.path) if entry.is_dir(follow_symlinks=False) else 0
                 total += 1 + inside + entry.stat(follow_symlinks=False).st_size
     return total

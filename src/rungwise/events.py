@@ -27,11 +27,12 @@ class Job(msgspec.Struct, frozen=True, eq=False):
     """Train `trial` from resource `start` to `until`; `start` is 0 for a new trial.
 
     `reported` is the highest resource that is known already, where the job was given out before. `lease` is
-    another number each time that a job is given out, so that a message can be told from one of an earlier time.
-    `study` is the id of the study, which checkpoints carry: trial 3 of another study is another trial. `score` and
-    `mode` are the study's: under "best" the worker keeps the state of the best score. `horizon` is how far the trial
-    may ever be trained, None if nobody knows. These four are the study's, not the work, so jobs that differ in them
-    alone are equal.
+    a greater number each time that a job is given out, so that a message can be told from one of an earlier time, and a
+    worker that was given up from the one in its place: the upper bits count the sessions of the study, the lower 48 the
+    jobs of one. `study` is the id of the study, which checkpoints carry: trial 3 of another study is another trial.
+    `score` and `mode` are the study's: under "best" the worker keeps the state of the best score. `horizon` is how far
+    the trial may ever be trained, None if nobody knows. These four are the study's, not the work, so jobs that differ
+    in them alone are equal.
     """
 
     trial: int

@@ -5,8 +5,7 @@ Imports `events` and `executors` only.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import count
+from collections.abc import Iterator, Sequence
 from typing import final
 
 import msgspec
@@ -19,11 +18,11 @@ from rungwise.executors import Broke, Message, Paused, Said
 class Inbox:
     """Takes each message of the jobs that are out once and in order; what comes of others is refused.
 
-    `refused` and `repeated` count what was not taken.
+    `leases` are those to give out, each of them once. `refused` and `repeated` count what was not taken.
     """
 
-    def __init__(self, first_lease: int = 0) -> None:
-        self._leases = count(first_lease)
+    def __init__(self, leases: Iterator[int]) -> None:
+        self._leases = leases
         self._out: dict[int, _Lease] = {}  # trial -> what it was given out under
         self.refused = self.repeated = 0
 

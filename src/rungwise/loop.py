@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import count
 from typing import final
 
 from rungwise.blame import AtOnce, Judge, Verdict
 from rungwise.decider import Decider
 from rungwise.events import Completed, Job, Reported
-from rungwise.executors import Broke, Message, Paused, Workers
+from rungwise.executors import TICK, Broke, Message, Paused, Workers
 from rungwise.inbox import Inbox
 from rungwise.study import Study
+
+
+def anywhere(job: Job, places: int) -> bool:
+    """Whether `job` may be begun with the last `places` places that are free: always."""
+    return True
 
 
 def drive(
@@ -21,46 +27,49 @@ def drive(
     drain: bool = True,
     may_give_out: Callable[[], bool] = lambda: True,
     only: Callable[[Job], bool] | None = None,
-    takes: Callable[[Job, int], bool] = lambda job, places: True,
+    takes: Callable[[Job, int], bool] = anywhere,
     stopping: Callable[[], bool] = lambda: False,
     watch: Callable[[list[Message]], None] = lambda messages: None,
-    first_lease: int = 0,
+    leases: Iterator[int] | None = None,
     judge: Judge | None = None,
 ) -> None:
     """Run `study` on `workers` until nothing runs and no more work can be given out.
 
     A job is begun only when the fact that gives it out is durable. Free workers get work after each job
-    that ends, before the next message is read. A job that breaks off is given out again up to `retries`
+    that ends, before the next message is read, and when there are more of them than before; while there are none, it
+    waits for some as long as there is work. A job that breaks off is given out again up to `retries`
     times, or as a `judge` says, as soon as `takes` is true of it and of how many places are left.
     With `drain=False` it ends at the moment when the last trial of the budget is started.
     `may_give_out` is asked before each job is given out; with `only`, just those that were given out before are, and
     of them those of which it is true. What breaks off while `stopping` is not held against its job:
-    it is as if it had paused. `watch` sees the messages of each round. Leases are
-    counted from `first_lease`; where workers may outlive their driver, no two drivers should give the same.
+    it is as if it had paused. `watch` sees the messages of each round, when the jobs that follow from them are begun.
+    Each job is given out under the next of the `leases`, which only grow; where workers may outlive their driver, those
+    of a later driver are the greater ones (`checkpoints.leases`).
     """
     judge = AtOnce(retries) if judge is None else judge
     decider = study.decider
     desk = _Desk(decider, judge, drain, may_give_out, only, takes)
     taking = _Taking(decider, judge, stopping)
-    free = workers.size
-    inbox = Inbox(first_lease)
+    inbox = Inbox(count() if leases is None else leases)
     messages: list[Message] = []
-    jobs = desk.jobs(free)
+    running, capacity = 0, workers.capacity
+    jobs = desk.jobs(capacity)
     while True:
         decider.flush()
-        watch(messages)
         for job in jobs:
             workers.submit(inbox.lease(job))
-        free -= len(jobs)
-        if (free == workers.size and not (judge.waiting and may_give_out())) or _all_started(decider, drain):
+        watch(messages)
+        running += len(jobs)
+        if (running == 0 and not desk.waits(capacity)) or _all_started(decider, drain):
             break
-        messages, jobs = [message for said in workers.poll() for message in inbox.take(said)], []
+        messages, jobs = [message for said in workers.poll(TICK) for message in inbox.take(said)], []
+        before, capacity = capacity, workers.capacity
         for message in messages:
             if taking.take(message):
-                free += 1
-                jobs += desk.jobs(free - len(jobs))
-        if judge.waiting and not jobs:  # until now nothing was to be given out, though there is something
-            jobs = desk.jobs(free)
+                running -= 1
+                jobs += desk.jobs(capacity - running - len(jobs))
+        if not jobs and (judge.waiting or capacity > before):  # there may be work, of which nobody has asked
+            jobs = desk.jobs(capacity - running)
     for verdict in judge.left():
         decider.take(verdict)
     decider.flush()
@@ -98,6 +107,15 @@ class _Desk:
             judge.began(job.trial)
             jobs.append(job)
         return jobs
+
+    def waits(self, capacity: int) -> bool:
+        """Whether there will be work though nothing runs: when its time has come, or where `capacity` is 0 now."""
+        decider, judge, only = self._decider, self._judge, self._only
+        if not self._may_give_out():
+            return False
+        if judge.waiting or capacity > 0 or not judge.may_give_out():
+            return judge.waiting
+        return any(map(only, decider.state.again.values())) if only is not None else not decider.finished
 
     def _next(self, places: int) -> Job | None:
         """The next job for the last `places` free workers."""

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import inspect
 import logging
-import os
 import signal
 import tempfile
 import threading
@@ -26,13 +24,15 @@ from rungwise.control import Control, Request
 from rungwise.core import Scheduler, as_scheduler
 from rungwise.disk import Disk
 from rungwise.events import Completed, Created, Extended, Job, Reported
-from rungwise.executors import Broke, Message, Noticed, Paused
+from rungwise.executors import Broke, Executor, Message, Noticed, Paused
 from rungwise.executors.command import Command
 from rungwise.executors.devices import Devices
+from rungwise.executors.limited import Limited
+from rungwise.executors.limits import Limits
 from rungwise.executors.local import LocalWorkers
 from rungwise.kinds import Kind, kind
 from rungwise.log import StudyError
-from rungwise.loop import drive
+from rungwise.loop import anywhere, drive
 from rungwise.names import InputError, our_names
 from rungwise.objective import NamedFunction
 from rungwise.observers import LOGGER, Observer, log
@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from rungwise.report.live import Display
 
 Function = Callable[[Trial], object]
+Engine = Executor | Callable[[Function, Path], Executor]
 PAUSED = 0.1  # seconds between two looks while the study pauses
 TIME_NOTED = 30.0  # seconds of running after which they are noted in the study
 
@@ -69,8 +70,9 @@ def tune(
     resource: int | None = None,
     seconds: float | None = None,
     target: float | None = None,
-    workers: int = 1,
+    workers: int | None = None,
     devices: Devices = "auto",
+    executor: Engine | None = None,
     study: str | Path | None = None,
     seed: int = 0,
     initial: Sequence[Mapping[str, Any]] = (),
@@ -87,7 +89,7 @@ def tune(
     quiet: bool = False,
     observers: Sequence[Observer] = (),
 ) -> Study:
-    """Tune `function(trial)` over `space` on `workers` local processes; the study is returned.
+    """Tune `function(trial)` over `space` on `workers` local processes (1); the study is returned.
 
     `mode` is "min" or "max", or a dict of them for several metrics, which `trial.report` then gets as a dict too; the
     answer is `study.front`. The study ends when one of the totals is reached: `trials` started, `resource`
@@ -120,6 +122,9 @@ def tune(
     `["0,1", "2,3"]` for two each), numbered as PyTorch does here; "none" leaves all to the function, for which
     `trial.worker` counts the workers.
 
+    With `executor`, jobs run there and not in local processes: a `rungwise.executors.Executor`, which is used as it is,
+    or what makes one when it is called with the function and the folder of the trials. It is closed at the end.
+
     Each of `observers` is called with `(state, fact)` for each fact once it is durable (`rungwise.observers`); one that
     raises is told of and hears no more. While it runs, `rungwise pause | resume | stop | extend | enqueue | retry` with
     the study's file tell it what to do, from any shell of the same user; `logging.getLogger("rungwise")` hears what
@@ -145,10 +150,15 @@ def tune(
             'if __name__ == "__main__":'
         )
     check_function(function)
+    if executor is not None and (workers is not None or devices != "auto"):
+        what = "devices" if workers is None else "workers"
+        raise InputError(f"{what}= is for local processes, and an executor has its own; give one or the other")
+    if executor is not None and not (callable(executor) or isinstance(executor, Executor)):
+        raise InputError(f"executor must be an Executor, or what makes one of function and folder, not {executor!r}")
     options = RunOptions(
-        workers=workers, devices=devices, refit=refit, horizon=horizon, job_seconds=job_seconds,
-        epoch_seconds=epoch_seconds, silence_seconds=silence_seconds, retries=retries, patience=patience,
-        keep_checkpoints=keep_checkpoints, sync=sync, quiet=quiet,
+        workers=1 if workers is None else workers, devices=devices, refit=refit, horizon=horizon,
+        job_seconds=job_seconds, epoch_seconds=epoch_seconds, silence_seconds=silence_seconds, retries=retries,
+        patience=patience, keep_checkpoints=keep_checkpoints, sync=sync, quiet=quiet,
     )  # fmt: skip
     how = options.noted() | {"source": source.digest(function)}
     budget = Budget().changed(trials, resource, seconds, target)
@@ -170,7 +180,7 @@ def tune(
     )  # fmt: skip
     note_begun(opened)
     opened.set_budget(budget)
-    run(opened, function, options, observers=observers)
+    run(opened, function, options, executor=executor, observers=observers)
     return opened
 
 
@@ -206,7 +216,13 @@ def check_function(function: object) -> None:
 
 
 def run(
-    study: Study, function: Function, options: RunOptions, *, tune: bool = True, observers: Sequence[Observer] = ()
+    study: Study,
+    function: Function,
+    options: RunOptions,
+    *,
+    tune: bool = True,
+    executor: Engine | None = None,
+    observers: Sequence[Observer] = (),
 ) -> None:
     """Run an open `study` to the end of its budget (unless not `tune`), refit the best, and close it."""
     # here, since rich would be a quarter of the time of every import, those of the workers too
@@ -223,24 +239,25 @@ def run(
             study.state.folder = Path(temporary.name)
             weakref.finalize(study, temporary.cleanup)  # as long as the study is there, so are its checkpoints
         assert study.folder is not None
-        make = functools.partial(
-            LocalWorkers,
-            function,
-            options.workers,
-            study.folder,
-            devices=options.devices,
+        takes = anywhere
+        if executor is None:
+            local = LocalWorkers(function, options.workers, study.folder, devices=options.devices)
+            executor, takes = local, local.takes
+        elif isinstance(executor, type) or not isinstance(executor, Executor):  # a class makes one
+            executor = executor(function, study.folder)
+        stack.callback(executor.close)
+        limits = Limits(
             job_seconds=options.job_seconds,
             epoch_seconds=options.epoch_seconds,
             silence_seconds=options.silence_seconds,
         )
-        pool = _Pool(make, study.folder)
-        stack.callback(pool.close)
+        executor = Limited(executor, limits) if limits.any else executor
         display = stack.enter_context(Display(study, quiet=options.quiet))
         study.observe(display)
         if left_out := getattr(study.searcher, "left_out", 0):
             what = counted(left_out, "configuration")
             display.say(f"left out: {what} of the earlier study, which this space does not hold")
-        session = _Session(study, pool, display, options.keep_checkpoints, _judge(study, options))
+        session = _Session(study, executor, takes, display, options)
         stack.enter_context(session.interrupts())
         stack.callback(session.control.close)
         session.program = isinstance(function, Command)
@@ -276,45 +293,32 @@ def _judge(study: Study, options: RunOptions) -> InARow:
     )
 
 
-class _Pool:
-    """The workers, and others in their place once they were asked to pause."""
-
-    def __init__(self, make: Callable[[], LocalWorkers], folder: Path) -> None:
-        self._make, self.folder = make, folder
-        self.workers = self._make()
-        self.pausing = False
-
-    def pause(self) -> None:
-        """Ask what runs to stop at its next checkpoint."""
-        self.pausing = True
-        self.workers.pause()
-
-    def ready(self) -> LocalWorkers:
-        """Workers that nobody has asked to pause; nothing runs."""
-        if self.pausing:
-            self.workers.close()
-            self.workers, self.pausing = self._make(), False
-        return self.workers
-
-    def close(self) -> None:
-        """End all processes, now."""
-        self.workers.close()
-
-
 class _Session:
     """What a run does at each turn of the loop besides the loop: limits, Ctrl-C, checkpoints, words."""
 
-    def __init__(self, study: Study, pool: _Pool, display: Display, keep_checkpoints: bool, judge: InARow) -> None:
-        self.study, self.pool, self.display, self.judge = study, pool, display, judge
+    def __init__(
+        self,
+        study: Study,
+        executor: Executor,
+        takes: Callable[[Job, int], bool],
+        display: Display,
+        options: RunOptions,
+    ) -> None:
+        self.study, self.executor, self.display = study, executor, display
+        self.judge, self._takes = _judge(study, options), takes
+        assert study.folder is not None
+        self._folder = study.folder
+        self._leases = checkpoints.leases(self._folder, study.state.sessions)
         self.interrupted = 0
-        self.pauses = False  # whether it was asked to pause, and not yet to go on
+        self._pausing = False  # whether what runs was asked to pause
+        self.pauses = False  # whether the study was asked to pause, and not yet to go on
         path = study.path
-        self.control = Control(Path(study.folder or ".") if path is None else real_path(path), self._do)
+        self.control = Control(study.folder if path is None else real_path(path), self._do)
         self.program = False  # whether it is a program that trains
         self._ran = False  # whether a worker has said anything
         self._refits = False
         self._since = time.monotonic()  # until when the time is noted
-        self.disk = Disk(study, keep=keep_checkpoints)
+        self.disk = Disk(study, keep=options.keep_checkpoints)
         self._told: set[str] = set()
         self._failures = len(study.failures)
         self._kinds: dict[str, Kind] = {}
@@ -324,16 +328,16 @@ class _Session:
 
     def drive(self, only: Callable[[Job], bool] | None = None) -> None:
         """Go on until no more work is to be given out, or with `only` until that is done."""
-        workers = self.pool.ready()
+        self._pausing = False
         drive(
             self.study,
-            workers,
-            takes=workers.takes,
+            self.executor,
+            takes=self._takes,
             may_give_out=self.may_give_out,
             only=only,
             stopping=lambda: self.interrupted > 0 or self.pauses,
             watch=self.watch,
-            first_lease=int.from_bytes(os.urandom(6)),  # no two drivers give out the same lease
+            leases=self._leases,
             judge=self.judge,
         )
         if self.judge.given_up is not None:
@@ -442,8 +446,9 @@ class _Session:
     def watch(self, messages: list[Message]) -> None:
         self._asked()
         over = None if self._refits or self.interrupted or self.pauses else self._over()
-        if (self.interrupted or self.pauses or over) and not self.pool.pausing:
-            self.pool.pause()
+        if (self.interrupted or self.pauses or over) and not self._pausing:
+            self._pausing = True
+            self.executor.pause()
             if running := self.study.state.under_way:
                 again = "" if over else " (Ctrl-C again stops at once)"
                 why = over or ("pausing" if self.pauses else "stopping")
@@ -483,7 +488,7 @@ class _Session:
                     f"trial {message.trial} reported a score that is not finite at {message.resource}; "
                     "it counts as the worst",
                 )
-            if self.pool.pausing and record.job is not None:
+            if self._pausing and record.job is not None:
                 self._after[message.trial] += 1
                 if self._after[message.trial] > 1 and (left := record.job.until - message.resource) > 0:
                     why = (
@@ -519,7 +524,7 @@ class _Session:
 
     def _given_up(self, why: str) -> str:
         """Why the run ends, what becomes of the trials, and what the function printed."""
-        log = checkpoints.trial_folder(self.pool.folder, self.judge.last or 0).with_suffix(".log")
+        log = checkpoints.trial_folder(self._folder, self.judge.last or 0).with_suffix(".log")
         tail = last_lines(log)
         if self.study.path is None:  # the log goes with the study
             printed = "\n".join(["; the last that it printed:", *tail]) if tail else ""

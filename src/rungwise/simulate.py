@@ -136,7 +136,7 @@ class _Clock:
         level = study.state.open_level
         assert level is not None
         self.ceilings: list[tuple[float, int]] = [(0.0, level)]
-        self._table, self._rises, self.size = table, study.state.rises, workers
+        self._table, self._rises, self.capacity = table, study.state.rises, workers
         self._resources: list[int] = table.resources.tolist()
         self._heap: list[tuple[float, int, list[Said], Iterator[tuple[float, list[Said]]]]] = []
 
@@ -144,7 +144,7 @@ class _Clock:
         self.jobs.append((self.now, job.trial, job.start, job.until))
         self._push(len(self.jobs), self._train(job))
 
-    def poll(self) -> list[Said]:
+    def poll(self, timeout: float) -> list[Said]:
         """All that is said up to the next end of a job: nothing is decided before that."""
         heap, heard = self._heap, []
         while True:

@@ -75,6 +75,7 @@ class StudyState:
         self.queue: deque[Config] = deque()  # configurations that were asked for and not yet started
         self.completed: dict[int, int] = {}  # level -> jobs that ended there
         self.time = RunningTime()
+        self.sessions = 0  # how often a driver took it up again
         self.how = self.how_before = created.run  # how it was run last, and before this session
         self.refit_to = self._refit_wanted()
         self.horizon = self._horizon()
@@ -132,6 +133,7 @@ class StudyState:
         elif isinstance(fact, Extended):
             self.budget = Budget(fact.trials, fact.resource, fact.seconds, fact.target)
         elif isinstance(fact, Opened):
+            self.sessions += 1
             self.again = dict(self.running)  # their driver is gone
             self.how_before, self.how = self.how, fact.run or self.how
             self.refit_to = self._refit_wanted()

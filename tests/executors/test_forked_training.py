@@ -16,7 +16,7 @@ import pytest
 
 import rungwise as rw
 from rungwise.events import Completed, Job
-from rungwise.executors import Broke, Message, Said
+from rungwise.executors import Begun, Broke, Message, Said
 from rungwise.executors.local import LocalWorkers
 from rungwise.trial import ELSEWHERE, Trial
 
@@ -40,7 +40,7 @@ def run_one(workers: LocalWorkers, job: Job) -> list[Message]:
     said: list[Said] = []
     while not any(isinstance(each.message, Completed | Broke) for each in said):
         said += workers.poll()
-    return [each.message for each in said]
+    return [each.message for each in said if not isinstance(each.message, Begun)]
 
 
 def train(trial: rw.Trial) -> None:

@@ -14,7 +14,8 @@ from rungwise.executors.limits import Clock, Limits
 
 def trained(limits: Limits, start: int, until: int, each: float, *, reports: int, began: float = 0.0) -> Clock:
     """The clock of a job that has trained `reports` epochs from `start`, `each` so many seconds."""
-    clock = limits.begin(Job(0, {}, start, until), began, ready=True)
+    clock = limits.begin(Job(0, {}, start, until), began)
+    clock.training = began
     for number in range(1, reports + 1):
         clock.heard = began + number * each
         limits.reported(clock, Reported(0, start + number, 0.5, each))
@@ -32,7 +33,8 @@ def test_a_limit_for_an_epoch_gives_a_job_time_for_all_of_its_epochs() -> None:
 
 def test_a_job_that_trains_from_the_start_again_has_time_for_that() -> None:
     limits = Limits(epoch_seconds=2)
-    clock = limits.begin(Job(0, {}, 27, 81), 0.0, ready=True)
+    clock = limits.begin(Job(0, {}, 27, 81), 0.0)
+    clock.training = 0.0
     limits.reported(clock, Reported(0, 1, 0.5, 1.0))
     assert limits.overrun(clock, 161) is None
     assert "81 epochs (0 to 81), 162 s" in str(limits.overrun(clock, 163))
@@ -40,7 +42,7 @@ def test_a_job_that_trains_from_the_start_again_has_time_for_that() -> None:
 
 def test_a_limit_for_an_epoch_does_not_count_the_start_of_the_process() -> None:
     limits = Limits(epoch_seconds=2)
-    clock = limits.begin(Job(0, {}, 0, 1), 0.0, ready=False)
+    clock = limits.begin(Job(0, {}, 0, 1), 0.0)
     assert limits.overrun(clock, 60) is None
     clock.training = 60.0
     assert limits.overrun(clock, 61) is None

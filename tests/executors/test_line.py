@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import threading
+from itertools import count
 from pathlib import Path
 
 import pytest
 
 import rungwise as rw
 from rungwise.events import Completed, Job, Reported
-from rungwise.executors import Broke, Message, Said
+from rungwise.executors import Begun, Broke, Executor, Message, Said
+from rungwise.executors.limited import Limited
+from rungwise.executors.limits import Limits
 from rungwise.executors.line import LARGEST, LENGTH, PIECE, DriverEnd, Garbled, WorkerEnd, a_line
 from rungwise.executors.local import LocalWorkers
 from rungwise.inbox import Inbox
@@ -145,15 +148,17 @@ def hangs_in_the_middle(trial: rw.Trial) -> None:
     threading.Event().wait(600)
 
 
-def heard(workers: LocalWorkers, job: Job) -> list[Said]:
+def heard(workers: Executor, job: Job) -> list[Said]:
+    """What is said of `job` after its beginning."""
     workers.submit(job)
     said: list[Said] = []
     while not any(isinstance(each.message, Completed | Broke) for each in said):
-        said += workers.poll()
+        said += workers.poll(0.2)
+    assert said.pop(0) == Said(job.lease, 0, Begun(job.trial))
     return said
 
 
-def run_one(workers: LocalWorkers, job: Job) -> list[Message]:
+def run_one(workers: Executor, job: Job) -> list[Message]:
     return [each.message for each in heard(workers, job)]
 
 
@@ -170,9 +175,10 @@ NOT_UNDERSTOOD = "what its worker process said was not understood: something els
     ],
 )
 def test_garbage_and_half_messages_end_the_worker_and_not_the_driver(function, reason: str, tmp_path: Path) -> None:
-    workers = LocalWorkers(function, 1, tmp_path, job_seconds=3 if function is hangs_in_the_middle else None)
+    workers = LocalWorkers(function, 1, tmp_path)
+    limited = Limited(workers, Limits(job_seconds=3)) if function is hangs_in_the_middle else workers
     try:
-        assert run_one(workers, Job(0, {"x": 0.5}, 0, 1)) == [Broke(0, reason)]
+        assert run_one(limited, Job(0, {"x": 0.5}, 0, 1)) == [Broke(0, reason)]
         assert workers._busy == workers._idle == []
     finally:
         workers.close()
@@ -214,7 +220,7 @@ def test_a_report_that_cannot_be_sent_breaks_the_job_off(function, reason: str, 
     finally:
         workers.close()
     assert reason in said[-1].message.reason
-    assert said[-1].place == 0, "the place of what was refused is the next one's"
+    assert said[-1].place == 1, "the place of what was refused is the next one's"
 
 
 def loses_a_message(trial: rw.Trial) -> None:
@@ -238,13 +244,13 @@ def loses_a_message(trial: rw.Trial) -> None:
     ("trial", "reason"), [(0, "a message of the job was lost"), (1, "TimeoutError: by a handler (test_line.py:")]
 )
 def test_a_job_of_which_a_message_is_lost_breaks_off_and_hangs_nobody(trial: int, reason: str, tmp_path: Path) -> None:
-    workers, inbox = LocalWorkers(loses_a_message, 1, tmp_path), Inbox()
+    workers, inbox = LocalWorkers(loses_a_message, 1, tmp_path), Inbox(count())
     job = inbox.lease(Job(trial, {"x": 0.5}, 0, 2))
     try:
         said = heard(workers, job)
     finally:
         workers.close()
     assert said[-1].place is None
-    (ended,) = [message for each in said for message in inbox.take(each)]
+    (ended,) = [message for each in said for message in inbox.take(each)]  # without its beginning, none but the last
     assert isinstance(ended, Broke)
     assert ended.reason.startswith(reason)

@@ -417,7 +417,7 @@ class Watched(InARow):
 class Workers:
     """The executor of one driver."""
 
-    size = WORKERS
+    capacity = WORKERS
 
     def __init__(self, world: World, study: Study) -> None:
         self.world, self.study = world, study
@@ -446,7 +446,7 @@ class Workers:
         )
         del self.processes[process.job.lease]
 
-    def poll(self) -> list[Said]:
+    def poll(self, timeout: float) -> list[Said]:
         world = self.world
         check_step(world, self.study, self)
         world.may_kill_driver()
@@ -506,8 +506,8 @@ def live(seed: int, folder: Path, say: Any = lambda text: None) -> Counter[str]:
                 world.check_log(study)
                 study.extend(trials=TRIALS)
                 workers = Workers(world, study)
-                first = world.rng.getrandbits(32)
-                drive(study, workers, watch=workers.note_time, first_lease=first, judge=workers.judge)
+                leases = checkpoints.leases(world.folder / "study.db.trials", study.state.sessions)
+                drive(study, workers, watch=workers.note_time, leases=leases, judge=workers.judge)
                 if workers.judge.given_up is None:
                     check_end(world, study)
                     study.close()

@@ -1,4 +1,4 @@
-"""Who does the training? Workers take jobs and say what happens; they decide nothing.
+"""Who does the training? Executors take jobs and say what happens; they decide nothing.
 
 A worker speaks in facts (`Reported`, `Completed`), and in the messages below, of which the loop makes facts. It
 numbers what it says of a job, so that the loop takes each message once and in order, whatever lies between the two.
@@ -6,11 +6,19 @@ numbers what it says of a job, so that the loop takes each message once and in o
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import msgspec
 
 from rungwise.events import Completed, Job, Reported
+
+TICK = 0.2  # seconds that the loop waits at most for something to happen
+
+
+class Begun(msgspec.Struct, frozen=True, tag_field="fact", tag=str.lower):
+    """The job of `trial` begins: its worker is there, and has loaded the function."""
+
+    trial: int
 
 
 class Broke(msgspec.Struct, frozen=True, tag_field="fact", tag=str.lower):
@@ -33,7 +41,7 @@ class Noticed(msgspec.Struct, frozen=True, tag_field="fact", tag=str.lower):
     text: str
 
 
-Message = Reported | Completed | Broke | Paused | Noticed
+Message = Begun | Reported | Completed | Broke | Paused | Noticed
 
 
 class Said(msgspec.Struct, frozen=True, tag_field="fact", tag=str.lower):
@@ -49,20 +57,75 @@ class Said(msgspec.Struct, frozen=True, tag_field="fact", tag=str.lower):
 
 
 class Workers(Protocol):
-    """A number of places at which jobs run."""
+    """What the loop needs of an executor."""
 
     @property
-    def size(self) -> int:
-        """How many jobs can run at once."""
+    def capacity(self) -> int:
+        """How many jobs may run at once, now."""
         ...
 
     def submit(self, job: Job) -> None:
-        """Begin a job; no more than `size` run at once."""
+        """Begin a job."""
         ...
 
-    def poll(self) -> list[Said]:
-        """Wait until something happens or a moment has passed; what was said.
+    def poll(self, timeout: float) -> list[Said]:
+        """Wait until something happens, at most `timeout` seconds; what was said."""
+        ...
 
-        It may come late, twice and out of order, but not be lost: where it would be, `Broke` without a place is said.
+
+@runtime_checkable
+class Executor(Workers, Protocol):
+    """Runs jobs somewhere and brings back what they say. One thread calls it; nothing but `poll` waits.
+
+    Where a job is to run, call there, once::
+
+        run_job(job, function, folder, say, pausing)  # from rungwise.executors.job
+
+    It calls the user's `function`, keeps checkpoints under `folder` (a folder that driver and workers see), calls
+    `say(said)` for whatever is to come out of `poll` (a `Said` can be pickled; what `say` cannot send it refuses with
+    `InputError`), and asks `pausing()` at each checkpoint whether to stop there. So an executor begins workers,
+    carries `Said`s to the driver, and notices when a worker is gone. It is made from the function and the folder:
+    `tune(function, …, executor=make)` calls `make(function, folder)`. A worker is a process that can be killed, and
+    that ends when its driver is gone. `rungwise.testing.check_executor(make)` checks all that is said here.
+    """
+
+    @property
+    def capacity(self) -> int:
+        """How many jobs may run at once, now. It may change in `poll`, down to 0 and up.
+
+        If there is less of it than jobs that run, those run on, and no more are submitted until there is room.
         """
+        ...
+
+    def submit(self, job: Job) -> None:
+        """Begin a job; no more than `capacity` are submitted at once.
+
+        If it cannot be begun, `Broke` without a place is said of it, at the next `poll`. `StudyError` if no job ever
+        can. Begun a second time, which an engine may do behind one's back, or under a lease that is older than that of
+        another job of its trial, it trains nothing: `run_job` says `Broke` without a place.
+        """
+        ...
+
+    def poll(self, timeout: float) -> list[Said]:
+        """Wait until something happens, at most `timeout` seconds; what was said since.
+
+        It may come late, twice and out of order, but not be lost: where it would be, and where a worker dies before its
+        job has said its last (`Completed`, `Broke` or `Paused`), the executor says of the job
+        `Said(job.lease, None, Broke(job.trial, reason))`, after all else that is heard of it.
+        """
+        ...
+
+    def pause(self) -> None:
+        """Ask all jobs that run to stop at their next checkpoint (`pausing()`), not those that are submitted later."""
+        ...
+
+    def cancel(self, lease: int) -> None:
+        """End the worker of the job that runs under `lease`: from now on `poll` says nothing of it, no end either.
+
+        If there is none, because it has ended, nothing happens.
+        """
+        ...
+
+    def close(self) -> None:
+        """End all workers, now. Nothing is called after it, but it may be called twice."""
         ...

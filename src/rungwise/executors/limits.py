@@ -38,11 +38,12 @@ class Limits:
         self._job = math.inf if job_seconds is None else job_seconds
         self._epoch = math.inf if epoch_seconds is None else epoch_seconds
         self._silence = math.inf if silence_seconds is None else silence_seconds
+        self.any = min(self._job, self._epoch, self._silence) < math.inf
         self._epochs, self._seconds = 0, 0.0  # of all jobs
 
-    def begin(self, job: Job, now: float, *, ready: bool) -> Clock:
-        """The clock of a job that begins now; `ready`: its process does not have to start first."""
-        return Clock(job.start, job.until, now, now if ready else None, now, job.start)
+    def begin(self, job: Job, now: float) -> Clock:
+        """The clock of a job that is given out now."""
+        return Clock(job.start, job.until, now, None, now, job.start)
 
     def reported(self, clock: Clock, report: Reported) -> None:
         """Take what the job of `clock` has reported."""

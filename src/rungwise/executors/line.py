@@ -135,6 +135,7 @@ class WorkerEnd:
                 if message == PAUSE:
                     self.pausing.set()
                 else:
+                    self.pausing.clear()  # that was of the job before
                     self.heard.put(message)
         os.killpg(os.getpgrp(), signal.SIGKILL)
 

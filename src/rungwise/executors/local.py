@@ -22,10 +22,9 @@ from typing import final
 import msgspec
 
 from rungwise import checkpoints
-from rungwise.events import Completed, Job, Reported
-from rungwise.executors import Broke, Paused, Said, guard
+from rungwise.events import Completed, Job
+from rungwise.executors import TICK, Broke, Paused, Said, guard
 from rungwise.executors.devices import Devices, of_slots
-from rungwise.executors.limits import Clock, Limits
 from rungwise.executors.line import PAUSE, Garbled, a_line
 from rungwise.executors.reasons import death
 from rungwise.executors.shipping import logging_here, pickled
@@ -34,7 +33,6 @@ from rungwise.log import StudyError
 from rungwise.names import InputError
 from rungwise.trial import Trial
 
-TICK = 0.2  # seconds after which `poll` returns though nothing happened
 HUNG_UP = 5.0  # seconds that a process may live on after it has closed its line
 SPARE = 12  # open files that starting a process and noting a report take for a moment
 MOST = 100  # pieces that are still taken from a worker that has to end
@@ -67,11 +65,9 @@ class _Worker:
             theirs.close()
         for message in hello:
             self.line.send(message)
-        self.ready = False  # whether the function is loaded
         self.job: Job | None = None
         self.next = 0  # the place of the first message of the job that has not come
         self.ahead: set[int] = set()  # places of those that came before it, from a signal's handler
-        self.clock = Clock()
         self.hung_up: float | None = None  # when its line ended
 
 
@@ -136,12 +132,11 @@ def _check_files(size: int) -> None:
 
 @final
 class LocalWorkers:
-    """`size` processes that call `function(trial)`; `folder` holds the folders of the trials.
+    """An `Executor`: `size` processes that call `function(trial)`; `folder` holds the folders of the trials.
 
-    A job that takes longer than `job_seconds`, or than `epoch_seconds` for each of its epochs (once the function is
-    loaded), or says nothing for longer than `silence_seconds`, is ended with its process; a process that dies is
-    replaced, and its slot is the new one's. With a process ends all that it has started. What broke off in one slot is
-    begun again in another, if one is free, and the third time waits for one: a GPU may be broken.
+    A process that dies is replaced, and its slot is the new one's. With a process ends all that it has started. What
+    broke off in one slot is begun again in another, if one is free, and the third time waits for one: a GPU may be
+    broken. `capacity` may be set while it runs.
     The processes share the cores: unless OMP_NUM_THREADS and its like are set, each gets its part.
     Which GPUs each sees is told in `devices`.
     Raises `InputError` if the function cannot be sent to another process, the devices are not there, or there may not
@@ -155,14 +150,10 @@ class LocalWorkers:
         folder: Path,
         *,
         devices: Devices = "auto",
-        job_seconds: float | None = None,
-        epoch_seconds: float | None = None,
-        silence_seconds: float | None = None,
     ) -> None:
         _check_files(size)
-        self.size = size
+        self.capacity = size
         self.folder = folder
-        self._limits = Limits(job_seconds=job_seconds, epoch_seconds=epoch_seconds, silence_seconds=silence_seconds)
         data, sources = pickled(function)
         folder.mkdir(parents=True, exist_ok=True)
         path = [os.path.abspath(entry) for entry in sys.path]  # '' is the current folder
@@ -172,12 +163,13 @@ class LocalWorkers:
         for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):  # or each would use every core
             self._environment.setdefault(name, str(max(1, (os.cpu_count() or 1) // size)))
         self._devices = of_slots(devices, size, os.environ)
-        self._pausing = False
+        self._unheard: list[Said] = []  # what there is to say of jobs that could not be begun
         self._idle: list[_Worker] = []
         self._busy: list[_Worker] = []
         self._broke_at: dict[int, list[int]] = {}  # trial -> the slots in which its job broke off, each time
         self._lines = selectors.DefaultSelector()
         self._guard = _Guard()
+        self._closed = False
         self._decode = msgspec.json.Decoder(FromWorker).decode
 
     def submit(self, job: Job) -> None:
@@ -187,14 +179,15 @@ class LocalWorkers:
         """
         # here and not in the worker, which may be late: the one that this driver begins last is to hold the folder
         owner = checkpoints.identity(job.study, job.config)
-        checkpoints.hold(checkpoints.trial_folder(self.folder, job.trial), job.lease, owner)
+        try:
+            checkpoints.hold(checkpoints.trial_folder(self.folder, job.trial), job.lease, owner)
+        except checkpoints.Superseded:
+            self._unheard.append(Said(job.lease, None, Broke(job.trial, "its trial is in the hands of a later driver")))
+            return
         worker = self._alive(job.trial)
         worker.job, worker.next, worker.ahead = job, 0, set()
-        worker.clock = self._limits.begin(job, time.monotonic(), ready=worker.ready)
         self._busy.append(worker)
         self._send(worker, msgspec.json.encode(job))
-        if self._pausing:
-            self._send(worker, PAUSE)
 
     def takes(self, job: Job, places: int) -> bool:
         """Whether `job` may be begun now, if it is with the last `places` slots that are free.
@@ -204,10 +197,10 @@ class LocalWorkers:
         """
         broke_at = self._broke_at.get(job.trial, [])
         slots = set(broke_at)
-        return len(broke_at) < 2 or len(slots) == self.size or len(slots & self._free()) < places
+        return len(broke_at) < 2 or len(slots) >= self.capacity or len(slots & self._free()) < places
 
     def _free(self) -> set[int]:
-        return set(range(self.size)) - {worker.slot for worker in self._busy}
+        return set(range(self.capacity)) - {worker.slot for worker in self._busy}
 
     def _alive(self, trial: int) -> _Worker:
         """A process that was idle and lives, or a new one; where `trial` has not broken off, if such a slot is free."""
@@ -221,9 +214,10 @@ class LocalWorkers:
             self._end([worker])
         slot = min(slots)
         try:
-            worker = _Worker(self._hello, slot, self._environment | self._devices[slot])
+            worker = _Worker(self._hello, slot, self._environment | self._devices[slot % len(self._devices)])
         except OSError as error:
-            raise StudyError(f"worker process {slot + 1} of {self.size} cannot be started: {error.strerror}") from error
+            which = f"worker process {slot + 1} of {self.capacity}"
+            raise StudyError(f"{which} cannot be started: {error.strerror}") from error
         self._guard.add(worker.process.pid)
         self._lines.register(worker.line, selectors.EVENT_READ, worker)
         self._look(worker)
@@ -240,10 +234,10 @@ class LocalWorkers:
             wanted = selectors.EVENT_READ | (selectors.EVENT_WRITE if worker.line.waits else 0)
             self._lines.modify(worker.line, wanted, worker)
 
-    def poll(self) -> list[Said]:
-        """Wait until a worker says something, dies or overruns, at most `TICK`; what was said."""
-        heard: list[Said] = []
-        for key, events in self._lines.select(TICK):
+    def poll(self, timeout: float = TICK) -> list[Said]:
+        """Wait until a worker says something or dies, at most `timeout` seconds; what was said."""
+        heard, self._unheard = self._unheard, []
+        for key, events in self._lines.select(0 if heard else timeout):
             worker: _Worker = key.data
             if events & selectors.EVENT_WRITE:
                 worker.line.push()
@@ -252,13 +246,13 @@ class LocalWorkers:
                 self._hear(worker, heard)
         now = time.monotonic()
         for worker in list(self._busy):
-            if (ended := self._ended(worker, now)) is None and self._limits.overrun(worker.clock, now) is None:
+            if (ended := self._ended(worker, now)) is None:
                 continue
-            for _ in range(MOST):  # what it said last comes first, and this process may have slept
+            for _ in range(MOST):  # what it said last comes first
                 if not self._hear(worker, heard):
                     break
-            if worker.job is not None and (why := ended or self._limits.overrun(worker.clock, time.monotonic())):
-                self._drop(worker, why, heard)
+            if worker.job is not None:
+                self._drop(worker, ended, heard)
         return heard
 
     def _hear(self, worker: _Worker, heard: list[Said]) -> bool:
@@ -285,20 +279,20 @@ class LocalWorkers:
         if isinstance(said, Ready):
             if said.error is not None:
                 raise StudyError(f"the function cannot be loaded in a worker process: {said.error}")
-            worker.ready = True
-            worker.clock.training = time.monotonic()
             return
-        if worker.job is None or said.lease != worker.job.lease or said.place is None:
+        if worker.job is None or said.lease != worker.job.lease:
             return  # a thread that a job before has left behind
+        if said.place is None:  # it did not begin
+            heard.append(said)
+            self._over(worker, None)
+            self._idle.append(worker)
+            return
         worker.ahead.add(said.place)
         while worker.next in worker.ahead:
             worker.ahead.remove(worker.next)
             worker.next += 1
         heard.append(said)
-        worker.clock.heard = time.monotonic()
-        if isinstance(said.message, Reported):
-            self._limits.reported(worker.clock, said.message)
-        elif isinstance(said.message, Completed | Broke | Paused):
+        if isinstance(said.message, Completed | Broke | Paused):
             end: Completed | Broke | Paused = said.message
             if said.place >= worker.next:  # the worker has said its last, so what lies between will never come
                 end = Broke(end.trial, end.reason if isinstance(end, Broke) else "a message of the job was lost")
@@ -325,10 +319,12 @@ class LocalWorkers:
             self._over(worker, broke)
         self._end([worker])
 
-    def _over(self, worker: _Worker, end: Completed | Broke | Paused) -> None:
-        """The job of `worker` has come to its `end`."""
+    def _over(self, worker: _Worker, end: Completed | Broke | Paused | None) -> None:
+        """The job of `worker` has come to its `end`; without one it did not begin."""
         worker.job = None
         self._busy.remove(worker)
+        if end is None:
+            return
         if isinstance(end, Broke):
             self._broke_at.setdefault(end.trial, []).append(worker.slot)
         else:
@@ -346,13 +342,21 @@ class LocalWorkers:
             self._guard.remove(worker.process.pid)
 
     def pause(self) -> None:
-        """Ask all that run, and those that are begun from now on, to stop at their next checkpoint."""
-        self._pausing = True
+        """Ask all that run to stop at their next checkpoint."""
         for worker in self._busy:
             self._send(worker, PAUSE)
 
+    def cancel(self, lease: int) -> None:
+        """End the process of the job of `lease`, and say nothing of it any more."""
+        self._unheard = [said for said in self._unheard if said.lease != lease]
+        for worker in [worker for worker in self._busy if worker.job is not None and worker.job.lease == lease]:
+            self._drop(worker, "", [])
+
     def close(self) -> None:
         """End all processes, now."""
+        if self._closed:
+            return
+        self._closed = True
         self._end([*self._busy, *self._idle])
         self._busy.clear()
         self._idle.clear()

@@ -8,7 +8,6 @@ started are gone at once, wherever they were.
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import faulthandler
 import io
@@ -24,13 +23,13 @@ from typing import Any
 import msgspec
 
 from rungwise import checkpoints
-from rungwise.events import Completed, Job
-from rungwise.executors import Broke, Message, Paused, Said
-from rungwise.executors.command import Command
+from rungwise.events import Job
+from rungwise.executors import Said
+from rungwise.executors.job import run_job
 from rungwise.executors.line import WorkerEnd
 from rungwise.executors.reasons import reason
 from rungwise.executors.shipping import Logging, handle_as, log_as, unpickled
-from rungwise.trial import IMPORTING, PauseRequested, Trial
+from rungwise.trial import IMPORTING, Trial
 
 
 class Hello(msgspec.Struct, frozen=True):
@@ -56,35 +55,13 @@ encode = msgspec.json.Encoder().encode
 
 def work(job: Job, function: Callable[[Trial], object], line: WorkerEnd, root: Path, slot: int) -> None:
     """Do one job; all that the function prints goes to a file beside its trial's folder."""
-    folder = checkpoints.trial_folder(root, job.trial)
-    process = os.getpid()
-    _print_to(folder.with_suffix(".log"))
-    place, turn = 0, threading.RLock()  # a function may report from its threads, and from a signal's handler
+    _print_to(checkpoints.trial_folder(root, job.trial).with_suffix(".log"))
+    run_job(job, function, root, lambda said: line.say(encode(said)), line.pausing.is_set, slot=slot, failed=_print)
 
-    def say(message: Message) -> None:
-        nonlocal place
-        with turn:
-            text = encode(Said(job.lease, place, message))
-            line.check(text)  # whatever may refuse it comes before its place is taken, or the driver would wait for it
-            place += 1
-            line.say(text)
 
-    trial = Trial(job, folder, say, line.pausing.is_set, worker=slot)
-    ended: Message
-    try:
-        returned = function(trial)
-        wrong = trial.end(returned, program=isinstance(function, Command))
-        ended = Completed(job.trial) if wrong is None else Broke(job.trial, wrong)
-    except PauseRequested:
-        ended = Paused(job.trial)
-    except BaseException as error:
-        _flush()
-        os.write(2, traceback.format_exc().encode(errors="backslashreplace"))  # sys.stderr may be anything by now
-        ended = Broke(job.trial, reason(error))
-    _flush()
-    if os.getpid() != process:
-        os._exit(1)  # a forked child has left the function: the job is its parent's
-    say(ended)
+def _print(error: BaseException) -> None:
+    text = "".join(traceback.format_exception(error))
+    os.write(2, text.encode(errors="backslashreplace"))  # sys.stderr may be anything by now
 
 
 def _print_to(log: Path) -> None:
@@ -100,12 +77,6 @@ def _print_to(log: Path) -> None:
     for name, fd in (("stdout", 1), ("stderr", 2)):
         if getattr(getattr(sys, name), "closed", True):
             setattr(sys, name, open(fd, "w", errors="backslashreplace", closefd=False))  # noqa: SIM115  # to the end
-
-
-def _flush() -> None:
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(Exception):  # the function has set it to None, closed it, or put its own there
-            stream.flush()
 
 
 def main(fd: int, slot: int) -> None:
