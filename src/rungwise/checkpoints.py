@@ -128,8 +128,9 @@ def trial_of(name: str) -> int | None:
 def leases(root: Path, sessions: int = 0) -> Iterator[int]:
     """The leases of a driver that begins now: each is greater than those before, and those of all drivers before.
 
-    The number of its session is taken by an exclusive creation under `root`, so no two drivers have the same, though
-    the end of a study's log was lost, or salvaged copies share the folder; it is above the `sessions` that the log has.
+    The number of its session is taken with the first, by an exclusive creation under `root`: so no two drivers have the
+    same, though the end of a study's log was lost, or salvaged copies share the folder. It is above the `sessions` that
+    the log has.
     """
     root.mkdir(parents=True, exist_ok=True)
     taken = [name.removeprefix(SESSION) for name in os.listdir(root) if name.startswith(SESSION)]
@@ -137,7 +138,7 @@ def leases(root: Path, sessions: int = 0) -> Iterator[int]:
     while not _create(f"{root}/{SESSION}{session}"):
         session += 1
     _sync_folder(root)
-    return itertools.count(session * JOBS)
+    yield from itertools.count(session * JOBS)
 
 
 def begin(folder: Path, lease: int, wanted: Identity = NOBODY) -> None:

@@ -149,13 +149,12 @@ def hangs_in_the_middle(trial: rw.Trial) -> None:
 
 
 def heard(workers: Executor, job: Job) -> list[Said]:
-    """What is said of `job` after its beginning."""
+    """What is said of `job`, but for its beginning."""
     workers.submit(job)
     said: list[Said] = []
     while not any(isinstance(each.message, Completed | Broke) for each in said):
         said += workers.poll(0.2)
-    assert said.pop(0) == Said(job.lease, 0, Begun(job.trial))
-    return said
+    return [each for each in said if not isinstance(each.message, Begun)]
 
 
 def run_one(workers: Executor, job: Job) -> list[Message]:
