@@ -299,8 +299,10 @@ def run(
         assert study.folder is not None
         if executor is None:
             executor = LocalWorkers(function, workers, study.folder, devices=devices)
-        elif isinstance(executor, type) or not isinstance(executor, Executor):  # a class makes one
-            executor = executor(function, study.folder)
+        else:
+            study.folder.mkdir(parents=True, exist_ok=True)
+            if isinstance(executor, type) or not isinstance(executor, Executor):  # a class makes one
+                executor = executor(function, study.folder)
         stack.callback(executor.close)
         limits = Limits(job_seconds=job_seconds, epoch_seconds=epoch_seconds, silence_seconds=silence_seconds)
         executor = Limited(executor, limits) if limits.any else executor
