@@ -120,6 +120,25 @@ def test_more_workers_get_work_when_they_come() -> None:
     assert workers.most == 4
 
 
+def test_workers_that_are_taken_away_are_not_held_against_their_jobs() -> None:
+    study = rw.Study({"x": rw.Float(0, 1)}, rw.ASHA(max_resource=3))
+    study.extend(trials=8)
+
+    class Preempted(Bursts):
+        times = 0
+
+        def poll(self, timeout: float) -> list[Said]:
+            self.times += 1
+            if self.times > 10:
+                return super().poll(timeout)
+            gone, self.running = self.running, []
+            return [Said(job.lease, None, Paused(job.trial)) for job in gone]
+
+    drive(study, Preempted(2), retries=0)
+    assert study.finished
+    assert [record.failure for record in study.trials] == [None] * 8
+
+
 def test_a_job_is_begun_only_when_it_is_durable(tmp_path) -> None:
     path = tmp_path / "study.db"
     study = rw.Study({"x": rw.Float(0, 1)}, rw.PASHA(max_resource=9), path=path)

@@ -157,7 +157,7 @@ class _Taking:
             decider.take(message)
             self._note(judge.ended(trial))
             return True
-        if isinstance(message, Paused):
+        if isinstance(message, Paused):  # or its worker was taken away
             self._refused.pop(trial, None)
             decider.put_back(trial)
             self._note(judge.ended(trial))

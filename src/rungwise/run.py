@@ -243,8 +243,10 @@ def run(
         if executor is None:
             local = LocalWorkers(function, options.workers, study.folder, devices=options.devices)
             executor, takes = local, local.takes
-        elif isinstance(executor, type) or not isinstance(executor, Executor):  # a class makes one
-            executor = executor(function, study.folder)
+        else:
+            study.folder.mkdir(parents=True, exist_ok=True)
+            if isinstance(executor, type) or not isinstance(executor, Executor):  # a class makes one
+                executor = executor(function, study.folder)
         stack.callback(executor.close)
         limits = Limits(
             job_seconds=options.job_seconds,

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 import rungwise as rw
-from rungwise.events import Job, Reported, Retried
+from rungwise.events import Completed, Job, Reported, Retried
+from rungwise.executors import Begun, Broke, Said
+from rungwise.executors.limited import Limited
 from rungwise.executors.limits import Clock, Limits
 
 
@@ -82,6 +84,56 @@ def test_silence_is_counted_since_the_last_word() -> None:
     clock = trained(limits, 0, 81, 1.0, reports=10)
     assert limits.overrun(clock, 14.9) is None
     assert limits.overrun(clock, 15.1) == "the job said nothing for silence_seconds=5"
+
+
+class Line:
+    """An executor that says at each poll what stands next in `to_say`."""
+
+    capacity = 1
+
+    def __init__(self, to_say: list[list[Said]]) -> None:
+        self.to_say, self.cancelled, self.waited = to_say, [], []
+
+    def submit(self, job: Job) -> None: ...
+
+    def poll(self, timeout: float) -> list[Said]:
+        self.waited.append(timeout)
+        return self.to_say.pop(0) if self.to_say else []
+
+    def pause(self) -> None: ...
+
+    def cancel(self, lease: int) -> None:
+        self.cancelled.append(lease)
+
+    def close(self) -> None: ...
+
+
+@pytest.mark.parametrize("ends", [True, False])
+def test_what_was_said_last_comes_before_the_end_of_a_job_that_overran(ends: bool) -> None:
+    report, now = Said(7, 1, Reported(3, 1, 0.5)), 0.0
+    last = [Said(7, 2, Completed(3))] if ends else []
+    line = Line([[Said(7, 0, Begun(3))], [], [report], last])
+    limited = Limited(line, Limits(job_seconds=5), lambda: now)
+    limited.submit(Job(3, {}, 0, 1, lease=7))
+    assert limited.poll(0.2) == [Said(7, 0, Begun(3))]
+    now = 6.0  # this process has slept
+    broke = Said(7, None, Broke(3, "the job took longer than job_seconds=5"))
+    assert limited.poll(0.2) == [report, *(last or [broke])]
+    assert line.cancelled == ([] if ends else [7])
+    assert line.waited[:4] == [0.2, 0.2, 0, 0]
+    assert limited.poll(0.2) == [], "it is said once"
+
+
+def test_epochs_are_counted_from_the_beginning_and_silence_from_the_last_word() -> None:
+    now = [0.0]
+    line = Line([[], [Said(7, 0, Begun(3))], [], [Said(7, 1, Reported(3, 1, 0.5, 1.0))], []])
+    limited = Limited(line, Limits(epoch_seconds=2, silence_seconds=60), lambda: now[0])
+    limited.submit(Job(3, {}, 0, 2, lease=7))
+    for now[0], said in ((50.0, 0), (51.0, 1), (54.0, 0), (54.9, 1)):
+        assert len(limited.poll(0.2)) == said
+    now[0] = 55.1
+    (overrun,) = limited.poll(0.2)
+    assert "epoch_seconds=2 for each of its 2 epochs" in overrun.message.reason
 
 
 def slow_once(trial: rw.Trial) -> None:

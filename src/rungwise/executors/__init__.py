@@ -47,8 +47,8 @@ Message = Begun | Reported | Completed | Broke | Paused | Noticed
 class Said(msgspec.Struct, frozen=True, tag_field="fact", tag=str.lower):
     """Message number `place` (from 0) of the job that was given out with `lease`.
 
-    Without `place` it is not the worker that speaks but the one who watches over it: the worker is gone, and what
-    it may still say is not to be heard.
+    Without `place` it is not the worker that speaks but the one who watches over it: the worker is gone, or has not
+    begun, and what it may still say is not to be heard.
     """
 
     lease: int
@@ -111,7 +111,9 @@ class Executor(Workers, Protocol):
 
         It may come late, twice and out of order, but not be lost: where it would be, and where a worker dies before its
         job has said its last (`Completed`, `Broke` or `Paused`), the executor says of the job
-        `Said(job.lease, None, Broke(job.trial, reason))`, after all else that is heard of it.
+        `Said(job.lease, None, Broke(job.trial, reason))`, after all else that is heard of it. Where the worker was
+        taken away by whoever owns it, as preempted machines are, that is `Paused` in place of `Broke`: it is not held
+        against the job, which is given out again however often that happens.
         """
         ...
 
