@@ -45,6 +45,12 @@ class Parts(Collection[str]):
         """Whether making the part `name` imports what is not ours."""
         return name not in self
 
+    def is_elsewhere(self, name: object) -> bool:
+        """Whether there is somewhere to import the part `name` from that is not ours: a place, or an entry point."""
+        if not self.is_foreign(name) or not isinstance(name, str):
+            return False
+        return ":" in name or any(point.name == name for point in importlib.metadata.entry_points(group=self._group))
+
     def is_ours(self, part: object) -> bool:
         """Whether `part`, an object or a class, came with us."""
         return (part if isinstance(part, type) else type(part)).__module__.startswith(OURS)

@@ -109,7 +109,7 @@ def made_of(created: Created, path: Path, ask: Ask) -> tuple[Space, Scheduler, S
     """What the study `path` is made of, to go on with, if `ask` agrees to what that imports."""
     with at(path, 1, by=created.version):
         names = [f"the kind of parameter {kind}" for kind in foreign_kinds(created.space)]
-        if SCHEDULERS.is_foreign(name := created.scheduler.get("name")) and isinstance(name, str):
+        if SCHEDULERS.is_elsewhere(name := created.scheduler.get("name")):
             names.append(f"the scheduler {name}")
         names += named(created.searcher)
     if names:
@@ -123,7 +123,7 @@ def made_of(created: Created, path: Path, ask: Ask) -> tuple[Space, Scheduler, S
 def scheduler_looked_at(created: Created) -> Scheduler:
     """The scheduler of a study that is looked at, told nothing. `StudyError` if it is not one of ours."""
     name = created.scheduler.get("name")
-    if SCHEDULERS.is_foreign(name) and isinstance(name, str) and ":" in name:
+    if SCHEDULERS.is_elsewhere(name):
         raise StudyError(f"what the scheduler {name} would do next is not known to who only looks: nothing is imported")
     ends = NO_END if name == StoppingASHA.name else None  # old files have some without
     return as_scheduler(created.scheduler, ends)

@@ -65,7 +65,7 @@ def named(settings: object) -> list[str]:
     for _ in range(DEEPEST):
         if not isinstance(settings, dict):
             return found
-        if SEARCHERS.is_foreign(name := settings.get("name")) and isinstance(name, str):
+        if SEARCHERS.is_elsewhere(name := settings.get("name")):
             found.append(f"the searcher {name}")
         for what in ("proxy", "sampler"):
             if isinstance(name := settings.get(what), str) and ":" in name:
