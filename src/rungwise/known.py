@@ -148,6 +148,11 @@ class Known(turns.InTurn):
         return self._decided.finished
 
     @property
+    def target_reached(self) -> bool:
+        """Whether a score as good as the target was reported."""
+        return self._state.target_reached
+
+    @property
     def has_best(self) -> bool:
         """Whether any trial has completed a rung with a finite score, in each metric."""
         return self._state.has_best
