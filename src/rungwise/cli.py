@@ -22,6 +22,7 @@ from rungwise.core import SCHEDULERS, as_scheduler
 from rungwise.core.criteria import RANKINGS
 from rungwise.executors.command import Command
 from rungwise.executors.devices import from_text
+from rungwise.foreign import as_space
 from rungwise.hold import held
 from rungwise.log import StudyError
 from rungwise.metrics import SCORES
@@ -36,7 +37,7 @@ from rungwise.report.stream import Stream
 from rungwise.report.tables import drawn, rungs_table, summary
 from rungwise.run import Function, check_function, note_begun, run, taken_back, tune
 from rungwise.search import SEARCHERS
-from rungwise.space import Space, as_space
+from rungwise.space import Space
 from rungwise.sqlite import salvage as salvage_study
 from rungwise.study import Study
 from rungwise.summary import broken_off

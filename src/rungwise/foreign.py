@@ -30,23 +30,25 @@ MOST = 10_000  # values, or clauses, that one rule of ConfigSpace may come to
 Values = dict[str, list[Any]]
 
 
-def as_ours(space: object) -> Space:
-    """A ConfigSpace `ConfigurationSpace`, or a dict of parameters of any library, as a `Space`.
+def as_space(space: Space | Mapping[str, Any]) -> Space:
+    """What a user gives as a space: a `Space`, a ConfigSpace `ConfigurationSpace`, or a dict of parameters.
 
     A dict may mix our parameters, hyperparameters of ConfigSpace, distributions of Optuna and frozen
     distributions of scipy (`uniform`, `loguniform`, `randint`). Lists are taken for choices only beside one of
     scipy's, as scikit-learn's `RandomizedSearchCV` has it.
 
     >>> from scipy.stats import loguniform
-    >>> as_ours({"C": loguniform(1e-3, 10), "kernel": ["rbf", "poly"]})["C"]
+    >>> as_space({"C": loguniform(1e-3, 10), "kernel": ["rbf", "poly"]})["C"]
     Float(low=0.001, high=10.0, log=True)
 
     Raises `InputError` for what is no space, and for what ours cannot express.
     """
+    if isinstance(space, Space):
+        return space
     if _library(space) == "ConfigSpace" and isinstance(space, Mapping):
         return _configuration_space(space)  # type: ignore[arg-type]
     if not isinstance(space, Mapping):
-        return Space(space)  # type: ignore[arg-type]  # which says what is wrong
+        return Space(space)  # which says what is wrong
     lists = any(_library(value) == "scipy" for value in space.values())
     return Space({name: _parameter(name, value, lists) for name, value in space.items()})
 

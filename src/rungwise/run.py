@@ -30,6 +30,7 @@ from rungwise.executors.devices import Devices
 from rungwise.executors.limited import Limited
 from rungwise.executors.limits import Limits
 from rungwise.executors.local import LocalWorkers
+from rungwise.foreign import as_space
 from rungwise.kinds import Kind, kind
 from rungwise.log import StudyError
 from rungwise.loop import anywhere, drive
@@ -42,7 +43,7 @@ from rungwise.records import Budget
 from rungwise.report.progress import of_total
 from rungwise.report.result import refit_failure
 from rungwise.search import Searcher
-from rungwise.space import Space, as_space
+from rungwise.space import Space
 from rungwise.study import Study
 from rungwise.tail import last_lines
 from rungwise.trial import IMPORTING, Trial

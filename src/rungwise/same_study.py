@@ -1,20 +1,63 @@
 """Is the study in this file the one that the caller means? Of the same space, parts and seed, and of the same function.
 
-Imports `events`, `log`, `names` and `values` only.
+May import what stands below `state`.
 """
 
 from __future__ import annotations
 
+import secrets
 from pathlib import Path
 from typing import Any
 
+from rungwise.core import SCHEDULERS, Scheduler, as_scheduler, ceilings, takes_several_metrics
 from rungwise.events import Created, Fact
 from rungwise.log import StudyError
 from rungwise.names import InputError
-from rungwise.values import same
+from rungwise.space import Space
+from rungwise.values import plain, same, whole
+from rungwise.version import __version__
 
 REMEMBERED = ("earlier", "left_out")
 """Settings of a searcher that say what an earlier study had come to when this one was begun; it may have gone on."""
+
+
+def wanted(
+    space: Space,
+    scheduler: Scheduler,
+    searcher: dict[str, Any],
+    mode: str | dict[str, str],
+    *,
+    score: str,
+    seed: int,
+    run: dict[str, Any] | None,
+) -> Created:
+    """The first fact of a study of these parts, `searcher` being the settings of one.
+
+    Raises `InputError` for a seed below 0, for several metrics where the scheduler is for one, and for a scheduler of
+    ours that its settings do not make.
+    """
+    if whole(seed, "seed") < 0:
+        raise InputError(f"seed must be 0 or more, not {seed!r}")
+    if isinstance(mode, dict) and not takes_several_metrics(scheduler):
+        raise InputError(
+            f"the scheduler {scheduler.name!r} is for one metric, this study has {', '.join(mode)}; "
+            "with several take 'pasha', 'asha', 'async-hyperband' or 'full'"
+        )
+    settings = {"name": SCHEDULERS.name_of(scheduler), **scheduler.settings()}
+    if not SCHEDULERS.is_foreign(settings["name"]):
+        as_scheduler(settings)  # a file that nobody could open again must not be begun
+    return Created(
+        space.to_dict(),
+        settings,
+        searcher,
+        mode,
+        whole(seed, "seed"),
+        __version__,
+        plain(run or {}, "what is noted of a run"),
+        id=secrets.token_hex(8),
+        score=score,
+        ceilings=[level for level, _ in ceilings(scheduler)],
+    )
 
 
 def agreed(path: Path | None, wanted: Created, found: Fact) -> Created:

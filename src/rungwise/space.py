@@ -2,7 +2,7 @@
 
 A space is a mapping of names to `Float`, `Integer`, `Categorical`, `Ordinal` or `Cell`. Every configuration is
 a point of the unit cube, decoded; so a searcher that knows only numbers can search any space. Imports `names`,
-`values`, `parameters` and `nas.cells`, and `foreign` when a space is of another library.
+`values`, `parameters` and `parts`.
 """
 
 from __future__ import annotations
@@ -354,10 +354,3 @@ def _parameter(name: str, fields: object, *, looks: bool) -> Parameter:
         return msgspec.convert(dict(fields) | {"type": kind.__struct_config__.tag}, kind)
     except msgspec.ValidationError as error:
         raise InputError(f"{name!r}: {error}") from None
-
-
-def as_space(space: Space | Mapping[str, Any]) -> Space:
-    """What a user gives as a space, as a `Space`; `foreign` says what else than our own parameters it may hold."""
-    from rungwise import foreign  # which is made of what stands above
-
-    return space if isinstance(space, Space) else foreign.as_ours(space)

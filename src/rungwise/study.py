@@ -6,16 +6,16 @@ May import everything below it.
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from rungwise import replay, same_study, turns
 from rungwise import trust as trusted
-from rungwise.core import SCHEDULERS, Scheduler, as_scheduler, ceilings, takes_several_metrics
+from rungwise.core import Scheduler, as_scheduler
 from rungwise.decider import Decider
 from rungwise.events import Completed, Created, Enqueued, Extended, Failed, Job, Refitted, Reported
+from rungwise.foreign import as_space
 from rungwise.known import Known
 from rungwise.log import Log, MemoryLog, StudyError
 from rungwise.metrics import Metrics
@@ -26,11 +26,10 @@ from rungwise.records import Budget, to_take_back
 from rungwise.search import Searcher, as_searcher, settings_of
 from rungwise.search.first import First
 from rungwise.search.intake import own
-from rungwise.space import Space, as_space
+from rungwise.space import Space
 from rungwise.sqlite import SQLiteLog
 from rungwise.state import StudyState
-from rungwise.values import as_score, plain, whole
-from rungwise.version import __version__
+from rungwise.values import as_score, whole
 from rungwise.words import shown_lines
 
 
@@ -80,39 +79,18 @@ class Study(Known):
         log: Log | None = None,
         run: dict[str, Any] | None = None,
     ) -> None:
-        mode = dict(mode) if isinstance(mode, Mapping) else mode
-        metrics = Metrics(mode, score)
-        if whole(seed, "seed") < 0:
-            raise InputError(f"seed must be 0 or more, not {seed!r}")
         if path is not None and log is not None:
             raise InputError("give either a path or a log, one of the two")
-        space = as_space(space)
-        scheduler = as_scheduler(scheduler)
+        mode = dict(mode) if isinstance(mode, Mapping) else mode
+        Metrics(mode, score)  # which says what is wrong with them
+        space, scheduler = as_space(space), as_scheduler(scheduler)
         searcher_given, searcher = searcher, own(as_searcher(searcher, space))
         settings, leads = settings_of(searcher), bool(initial) or warm_start is not None
         if leads:
             lead = First(space, points=initial, earlier=_earlier(warm_start, mode, score))
             settings = lead.settings() | {"searcher": settings}
-        if metrics.names and not takes_several_metrics(scheduler):
-            raise InputError(
-                f"the scheduler {scheduler.name!r} is for one metric, this study has {', '.join(metrics.names)}; "
-                "with several take 'pasha', 'asha', 'async-hyperband' or 'full'"
-            )
-        created = Created(
-            space.to_dict(),
-            {"name": SCHEDULERS.name_of(scheduler), **scheduler.settings()},
-            settings,
-            mode,
-            whole(seed, "seed"),
-            __version__,
-            plain(run or {}, "what is noted of a run"),
-            id=secrets.token_hex(8),
-            score=score,
-            ceilings=[level for level, _ in ceilings(scheduler)],
-        )
+        created = same_study.wanted(space, scheduler, settings, mode, score=score, seed=seed, run=run)
         where = None if path is None else study_path(path)
-        if not SCHEDULERS.is_foreign(created.scheduler["name"]):
-            as_scheduler(created.scheduler)  # a file that nobody could open again must not be begun
         if log is None:
             log = MemoryLog() if where is None else SQLiteLog(where, writable=True)
         self._begin(log, where)

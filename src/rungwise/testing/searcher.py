@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 
 from rungwise.events import Completed, Config, Created, Fact, Failed, Opened, Promoted, Reported, Started
+from rungwise.foreign import as_space
 from rungwise.names import InputError
 from rungwise.parts import OURS
 from rungwise.search import Searcher, as_searcher, settings_of
 from rungwise.search.intake import own
-from rungwise.space import Space, as_space
+from rungwise.space import Space
 
 COUNT = 24  # trials
 

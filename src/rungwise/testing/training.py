@@ -23,9 +23,10 @@ from rungwise.events import Completed, Config, Job, Reported, Score
 from rungwise.executors import Broke, Noticed, Paused
 from rungwise.executors.command import Command
 from rungwise.executors.local import LocalWorkers
+from rungwise.foreign import as_space
 from rungwise.names import InputError
 from rungwise.run import check_function
-from rungwise.space import Space, as_space
+from rungwise.space import Space
 from rungwise.tail import last_lines
 from rungwise.trial import IMPORTING, Trial
 from rungwise.values import real, whole
