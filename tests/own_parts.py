@@ -29,7 +29,7 @@ class TwoRungs:
         return {"max_resource": self.max_resource}
 
     def up_to(self, max_resource: int | None) -> TwoRungs:
-        return TwoRungs(max_resource=max_resource or self.max_resource)
+        return type(self)(max_resource=max_resource or self.max_resource)
 
     def may_promote(self, total: int) -> set[int]:
         return set(self._completed[::2]) - self._promoted

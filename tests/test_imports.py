@@ -43,6 +43,7 @@ FLOORS = [
     ["report", "disk", "source"],
     ["run", "bench", "nas", "testing"],
     ["cli", "__init__"],
+    ["__main__"],
 ]
 STRANGERS = [("core", "search"), ("search", "core")]
 PURE = {"core", "search", "events", "parameters", "space", "foreign", "explain"}

@@ -12,6 +12,7 @@ import pytest
 import own_parts
 import rungwise as rw
 from own_parts import Angle, Counting, TwoRungs
+from rungwise.events import Promote, Start, Started
 from rungwise.log import MemoryLog
 from rungwise.search import SEARCHERS, as_searcher
 
@@ -119,6 +120,73 @@ def test_every_searcher_searches_a_kind_of_ones_own(searcher: str) -> None:
         study.report(job.trial, job.until, abs(job.config["angle"] - 90))
     assert len({record.config["angle"] for record in study.trials}) > 3
     assert all(0 <= record.config["angle"] < 360 for record in study.trials)
+
+
+class Wrong(TwoRungs):
+    """Answers `answer` once three trials have been started, until it is mended."""
+
+    answer: object = None
+
+    def ask(self, *, more: bool = True):
+        right = super().ask(more=more)
+        return self.answer if len(self._until) == 3 and self.answer != "mended" else right
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (Promote(99, 3), "is of a trial that there is not"),
+        (Promote(0, 1), "goes no further than 3, where the trial is"),
+        (Start(0), "goes to no resource"),
+        (Start(3.0), "goes to no resource"),
+        (None, "is neither Start, Promote, Raise nor Wait"),
+        ("wait", "is neither Start, Promote, Raise nor Wait"),
+    ],
+)
+def test_a_wrong_answer_of_a_scheduler_is_one_line_and_the_file_stays_whole(
+    answer, said, tmp_path, monkeypatch
+) -> None:
+    monkeypatch.setattr(Wrong, "answer", answer)
+    study = rw.Study({"x": rw.Float(0, 1)}, Wrong(), path=tmp_path / "s.db")
+    study.extend(trials=6)
+
+    def train() -> None:
+        while (job := study.ask()) is not None:
+            study.report(job.trial, job.until, job.config["x"])
+
+    with pytest.raises(rw.InputError, match=rf"the scheduler Wrong answered .*, which {said}"):
+        train()
+    study.close()
+    assert len(rw.Study.open(tmp_path / "s.db").trials) == 3
+    monkeypatch.setattr(Wrong, "answer", "mended")
+    study = rw.Study({"x": rw.Float(0, 1)}, Wrong(), path=tmp_path / "s.db")
+    train()
+    assert len(study.trials) == 6
+
+
+class Forgetful(TwoRungs):
+    """Cannot take what it has decided itself, until it is mended."""
+
+    mended = False
+
+    def tell(self, fact: object) -> None:
+        if isinstance(fact, Started) and fact.trial == 2 and not self.mended:
+            raise KeyError(fact.until)
+        super().tell(fact)
+
+
+def test_what_a_scheduler_decides_and_cannot_take_is_not_noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = rw.Study({"x": rw.Float(0, 1)}, Forgetful(), path=tmp_path / "s.db")
+    study.extend(trials=4)
+    jobs = [study.ask() for _ in range(2)]
+    with pytest.raises(KeyError):
+        study.ask()
+    with pytest.raises(rw.StudyError, match="ended when the scheduler Forgetful raised KeyError"):
+        study.report(jobs[0].trial, 1, 0.5)
+    study.close()
+    again = rw.Study({"x": rw.Float(0, 1)}, Forgetful(), path=tmp_path / "s.db")
+    assert (len(again.trials), again.budget.trials) == (2, 4)
+    again.close()
 
 
 class Kept(MemoryLog):

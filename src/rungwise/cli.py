@@ -32,7 +32,7 @@ from rungwise.options import RunOptions
 from rungwise.paths import real_path
 from rungwise.report.export import export as export_study
 from rungwise.report.live import result_elsewhere
-from rungwise.report.result import next_step, no_result, refit_failure, result
+from rungwise.report.result import next_step, no_result, queued, refit_failure, result, to_go_on
 from rungwise.report.stream import Stream
 from rungwise.report.tables import drawn, rungs_table, summary
 from rungwise.run import Function, check_function, note_begun, run, taken_back, tune
@@ -299,9 +299,14 @@ def resume(study: Path, function: str | None, trust: bool, refit_to: int | None,
     One that a driver holds, and that was asked to pause, goes on there.
     """
     if _driven(study):
+        given = {name: value for name, value in options.items() if value is not None}
+        totals = {name: given.pop(name) for name in ("trials", "resource", "seconds", "target") if name in given}
         with contextlib.suppress(StudyError):  # it has not been asked to pause: who holds it is said next
-            tell(ask(real_path(study), Request("resume")))
-            return
+            if not (given or function or refit_to is not None):
+                tell(ask(real_path(study), Request("resume")))
+                if totals:
+                    tell(ask(real_path(study), Request("extend", **totals)))
+                return
     with _opened(study, function, trust) as opened:
         how = opened.state.how | {name: value for name, value in options.items() if value is not None}
         if refit_to is not None:
@@ -377,9 +382,10 @@ def retry(study: Path, trials: tuple[int, ...], trust: bool) -> None:
         return
     with _opened(study, None, trust, runs=False) as opened:
         numbers = opened.retry_failed(trials or None)
+        again = to_go_on(opened)
     tell(taken_back(numbers))
     if numbers:
-        tell(f"go on with: rungwise resume {study}")
+        tell(f"go on with: {again}")
 
 
 def _driven(study: Path) -> bool:
@@ -424,7 +430,7 @@ def extend(study: Path, trust: bool, **totals: Any) -> None:
         return
     with _opened(study, None, trust, runs=False) as opened:
         opened.extend(**totals)
-    tell(f"go on with: rungwise resume {study}")
+        tell(f"go on with: {to_go_on(opened)}")
 
 
 @commands.command()
@@ -444,7 +450,7 @@ def enqueue(study: Path, config: str, trust: bool) -> None:
         return
     with _opened(study, None, trust, runs=False) as opened:
         opened.enqueue(values)
-    tell(f"it is tried next; go on with: rungwise resume {study}")
+        tell(f"{queued(opened)}; go on with: {to_go_on(opened)}")
 
 
 @commands.command()

@@ -14,7 +14,7 @@ from typing import Any, final
 import msgspec
 
 from rungwise import replay
-from rungwise.core import Scheduler
+from rungwise.core import SCHEDULERS, Scheduler
 from rungwise.events import (
     Answer,
     Completed,
@@ -36,6 +36,7 @@ from rungwise.events import (
     Wait,
 )
 from rungwise.log import Log, StudyError, undone
+from rungwise.names import InputError
 from rungwise.observers import Observers
 from rungwise.search import Searcher
 from rungwise.search.intake import checked, is_ours, own
@@ -63,6 +64,7 @@ class Decider:
 
     def _begin(self, scheduler: Scheduler) -> None:
         self.scheduler, self.searcher, self._ours = scheduler, own(self._untold), is_ours(self._untold)
+        self._scheduler_ours = SCHEDULERS.is_ours(scheduler)  # the laws hold ours to their answers
         self._answer: Answer | None = None  # what the scheduler says until it is told something
         self.tell(self.state.created)
 
@@ -103,6 +105,22 @@ class Decider:
             self.observers.noted(fact)
         if (told := self.state.apply(fact)) is not None:
             self.tell(told)
+
+    def _decide(self, fact: Fact) -> None:
+        """Note what the scheduler has decided, once it has taken that itself: else no file could be opened again."""
+        if self.closed is not None:
+            raise StudyError(self.closed)
+        told = self.state.apply(fact)
+        assert told is not None
+        try:
+            self.tell(told)
+        except Exception as error:
+            self.flush()
+            self.closed = f"the study ended when {self._scheduler_shown} raised {type(error).__name__}: open it again"
+            raise
+        self.log.append(fact)
+        if self.observers:
+            self.observers.noted(fact)
 
     def flush(self) -> None:
         """Make durable what was noted, and tell the observers."""
@@ -176,11 +194,11 @@ class Decider:
             self.note(state.metrics.raised(answer))
         answer, config = self._decided()
         if isinstance(answer, Promote):
-            self.note(Promoted(answer.trial, answer.until, answer.rank, answer.size))
+            self._decide(Promoted(answer.trial, answer.until, answer.rank, answer.size))
             return handed(state.running[answer.trial])
         if isinstance(answer, Start):
             number = len(state.trials)
-            self.note(Started(number, checked(config, self.searcher, state.space), answer.until))
+            self._decide(Started(number, checked(config, self.searcher, state.space), answer.until))
             return handed(state.running[number])
         return None
 
@@ -207,8 +225,33 @@ class Decider:
 
     def _next(self) -> Answer:
         if self._answer is None:
-            self._answer = self.scheduler.ask()
+            self._answer = self._checked(self.scheduler.ask())
         return self._answer
+
+    def _checked(self, answer: Answer) -> Answer:
+        """`answer`, or an `InputError` that names the scheduler: it may be somebody's own."""
+        if self._scheduler_ours:
+            return answer
+        wrong = None
+        if isinstance(answer, Start | Promote | Raise) and (type(answer.until) is not int or answer.until < 1):
+            wrong = "goes to no resource"
+        elif isinstance(answer, Promote):
+            trials = self.state.trials
+            if type(answer.trial) is not int or not 0 <= answer.trial < len(trials):
+                wrong = "is of a trial that there is not"
+            elif trials[answer.trial].job is not None:
+                wrong = "is of a trial that is running"
+            elif answer.until <= trials[answer.trial].paused_at:
+                wrong = f"goes no further than {trials[answer.trial].paused_at}, where the trial is"
+        elif not isinstance(answer, Start | Raise | Wait):
+            wrong = "is neither Start, Promote, Raise nor Wait"
+        if wrong is not None:
+            raise InputError(f"{self._scheduler_shown} answered {answer!r:.200}, which {wrong}")
+        return answer
+
+    @property
+    def _scheduler_shown(self) -> str:
+        return f"the scheduler {type(self.scheduler).__qualname__}"
 
     def _decided(self) -> tuple[Answer, Config | None]:
         """What is next, and the configuration if it is a new trial, which there may not be."""
@@ -224,7 +267,7 @@ class Decider:
             config = state.queue[0]
         else:
             config = self.searcher.propose([state.created.seed, number])
-        return (answer, config) if config is not None else (self.scheduler.ask(more=False), None)
+        return (answer, config) if config is not None else (self._checked(self.scheduler.ask(more=False)), None)
 
 
 def handed(job: Job) -> Job:

@@ -2,8 +2,9 @@
 
 An observer is any callable that takes `(state, fact)`. It sees facts in their order, all of them from the moment when
 it is added; `state` may already be that of facts after this one, noted at the same moment. It must not change either.
-One that raises is told of through the logger "rungwise" and hears no more: it never ends the study. May import what
-`state` may.
+One that raises is told of through the logger "rungwise" and hears no more: it never ends the study. What was noted
+while nobody observed, and what a killed driver had not yet told, is in the log: `study.facts()`, `log.read(after=n)`.
+May import what `state` may.
 """
 
 from __future__ import annotations

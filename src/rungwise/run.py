@@ -41,7 +41,7 @@ from rungwise.options import RunOptions
 from rungwise.paths import real_path
 from rungwise.records import Budget
 from rungwise.report.progress import of_total
-from rungwise.report.result import refit_failure
+from rungwise.report.result import queued, refit_failure
 from rungwise.search import Searcher
 from rungwise.space import Space
 from rungwise.study import Study
@@ -142,6 +142,9 @@ def tune(
     >>> len(study.trials)
     9
 
+    Configuration n is drawn with `numpy.random.default_rng([seed, n])`; what a function draws from `trial.seed()` is
+    another in each study.
+
     Raises `InputError` for arguments that cannot be, before any training; `StudyError` if the file cannot be
     used, or if nothing works: the first three jobs break off, or later all do for longer than `patience`.
     """
@@ -156,6 +159,8 @@ def tune(
         raise InputError(f"{what}= is for local processes, and an executor has its own; give one or the other")
     if executor is not None and not (callable(executor) or isinstance(executor, Executor)):
         raise InputError(f"executor must be an Executor, or what makes one of function and folder, not {executor!r}")
+    if callable(observers) or not all(map(callable, observers)):
+        raise InputError(f"observers must be a list of functions (state, fact), like [{observers!r:.60}]")
     options = RunOptions(
         workers=1 if workers is None else workers, devices=devices, refit=refit, horizon=horizon,
         job_seconds=job_seconds, epoch_seconds=epoch_seconds, silence_seconds=silence_seconds, retries=retries,
@@ -443,7 +448,7 @@ class _Session:
             return explain.in_words(Extended(*msgspec.structs.astuple(study.budget)))[1]
         if request.ask == "enqueue":
             study.enqueue(request.config or {})
-            return "it is tried next"
+            return queued(study)
         return taken_back(study.retry_failed(request.failed))
 
     def watch(self, messages: list[Message]) -> None:

@@ -55,14 +55,36 @@ def next_step(study: Study) -> tuple[str, str]:
     if study.path is None:
         again = "stopped; " if study.interrupted else ""
         return f'{again}the study was kept in memory only; study="study.db" keeps one in a file', ""
-    name = study.path.as_posix()
-    path = shown(shlex.quote(f"./{name}" if name.startswith("-") else name))
     if not study.interrupted:
-        return f"the study is in {shown(name)}; why it stands there", f"rungwise explain {path}"
+        return (
+            f"the study is in {shown(study.path.as_posix())}; why it stands there",
+            f"rungwise explain {_named(study)}",
+        )
     stopped = "stopped; the study can be taken up again where it stands"
     if "function" in study.state.how or "command" in study.state.how:
-        return f"{stopped}; go on with", f"rungwise resume {path}"
-    return f"{stopped}: run this program again, or", f"rungwise resume {path} --function FILE.py:NAME"
+        return f"{stopped}; go on with", to_go_on(study)
+    return f"{stopped}: run this program again, or", to_go_on(study)
+
+
+def to_go_on(study: Study) -> str:
+    """The command that goes on with `study`, which is in a file; one begun from Python must be told the function."""
+    known = "function" in study.state.how or "command" in study.state.how
+    return f"rungwise resume {_named(study)}{'' if known else ' --function FILE.py:NAME'}"
+
+
+def queued(study: Study) -> str:
+    """When a configuration that was enqueued will be tried."""
+    total = study.budget.trials
+    if total is not None and len(study.trials) + len(study.state.queue) > total:
+        return f"it is tried when the total of trials, {total}, is raised"
+    return "it is tried next"
+
+
+def _named(study: Study) -> str:
+    """The study's file as a shell takes it."""
+    assert study.path is not None
+    name = study.path.as_posix()
+    return shown(shlex.quote(f"./{name}" if name.startswith("-") else name))
 
 
 def in_columns(config: Config, width: int, most: int) -> list[str]:
