@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import rungwise as rw
-from rungwise.control import Request, ask, folder_of
+from rungwise.control import Control, Request, ask, folder_of
 
 RUN = """
 import logging, sys, time
@@ -139,3 +139,30 @@ def test_a_driver_that_does_not_answer_is_told_of(tmp_path: Path) -> None:
     with pytest.raises(rw.StudyError, match=r"the driver has not answered in 0\.3 s"):
         ask(tmp_path / "s.db", Request("pause"), patience=0.3)
     assert not list(folder_of(tmp_path / "s.db").iterdir()), "nothing is left that a later driver would do"
+
+
+def test_a_folder_of_requests_that_is_anothers_or_a_link_is_not_taken(tmp_path: Path) -> None:
+    done: list[Request] = []
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "1.request").write_text('{"ask": "stop"}')
+    folder_of(tmp_path / "s.db").symlink_to(tmp_path / "mine")
+    control = Control(tmp_path / "s.db", lambda request: done.append(request) or "done")
+    control.look()
+    with pytest.raises(rw.StudyError, match="takes no requests"):
+        ask(tmp_path / "s.db", Request("stop"), patience=0.3)
+    assert (done, len(list((tmp_path / "mine").iterdir()))) == ([], 1)
+    folder_of(tmp_path / "s.db").unlink()
+    folder_of(tmp_path / "s.db").mkdir()
+    folder_of(tmp_path / "s.db").chmod(0o777)
+    with pytest.raises(rw.StudyError, match="takes no requests"):
+        ask(tmp_path / "s.db", Request("stop"), patience=0.3)
+
+
+def test_a_folder_or_deep_text_in_the_place_of_a_request_ends_no_run(tmp_path: Path) -> None:
+    control = Control(tmp_path / "s.db", lambda request: "done")
+    (folder_of(tmp_path / "s.db") / "1.request").mkdir()
+    deep = '{"ask": "enqueue", "config": {"x": ' + "[" * 100_000 + "]" * 100_000 + "}}"
+    (folder_of(tmp_path / "s.db") / "2.request").write_text(deep)
+    control.look()
+    answer = json.loads((folder_of(tmp_path / "s.db") / "2.answer").read_text())
+    assert answer["refused"]

@@ -70,6 +70,10 @@ class Judge(Protocol):
         """It broke off, as it had done `attempts` times before."""
         ...
 
+    def withdrawn(self, trial: int) -> None:
+        """It is put back as if it had never been given out."""
+        ...
+
     def stranded(self) -> Sequence[Verdict]:
         """Nothing else can be given out now."""
         ...
@@ -105,6 +109,9 @@ class AtOnce:
     def broke(self, trial: int, attempts: int, reason: str) -> Sequence[Verdict]:
         """Again, or failed."""
         return [(Retried if attempts < self._retries else Failed)(trial, reason)]
+
+    def withdrawn(self, trial: int) -> None:
+        """Nothing to do."""
 
     def stranded(self) -> Sequence[Verdict]:
         """Nothing."""
@@ -270,6 +277,12 @@ class InARow:
         )
         self._wait()
         return self._all_excused()
+
+    def withdrawn(self, trial: int) -> None:
+        """It says nothing of the machine, and another may be tried."""
+        self._running.pop(trial, None)
+        if self._tried == trial:
+            self._tried = None
 
     def stranded(self) -> Sequence[Verdict]:
         """Nothing else can be given out: a verdict falls if nothing runs, or if what runs has reported since.

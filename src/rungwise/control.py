@@ -80,6 +80,8 @@ class Control:
                 answer = Answer(self._act(msgspec.json.decode(content, type=Request)))
             except msgspec.MsgspecError as error:
                 answer = Answer(f"the request cannot be read: {error}", refused=True)
+            except RecursionError:
+                answer = Answer("the request is nested too deeply", refused=True)
             except (InputError, StudyError) as error:
                 answer = Answer(str(error), refused=True)
             self._answer(name, answer)
@@ -93,6 +95,8 @@ class Control:
             self._folder.rmdir()  # answers are left to who asked
 
     def _names(self) -> list[str]:
+        if not _is_ours(self._folder):
+            return []
         try:
             return sorted(name for name in os.listdir(self._folder) if name.endswith(".request"))
         except OSError:
@@ -101,15 +105,7 @@ class Control:
     def _take(self, name: str) -> bytes | None:
         """What the request `name` says, which is deleted; None if it is not one that is taken."""
         place = self._folder / name
-        try:
-            file = os.open(place, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
-        except OSError:
-            content = None  # a link, or no file
-        else:
-            with open(file, "rb") as stream:
-                found = os.fstat(file)
-                ours = stat.S_ISREG(found.st_mode) and found.st_uid in (os.getuid(), 0) and found.st_size <= LARGEST
-                content = stream.read(LARGEST) if ours else None
+        content = _read(place)
         try:
             os.unlink(place)
         except OSError:
@@ -128,7 +124,7 @@ def ask(real: Path, request: Request, patience: float = PATIENCE) -> str:
     """
     folder, name = folder_of(real), f"{time.time_ns()}-{secrets.token_hex(4)}"
     question, answer = folder / f"{name}.request", folder / f"{name}.answer"
-    if not folder.is_dir():
+    if not _is_ours(folder):
         raise StudyError("the process that drives it takes no requests: it is a loop of its own")
     try:
         _write(question, msgspec.json.encode(request))
@@ -137,8 +133,8 @@ def ask(real: Path, request: Request, patience: float = PATIENCE) -> str:
     until = time.monotonic() + patience
     try:
         while time.monotonic() < until:
-            with contextlib.suppress(FileNotFoundError):
-                told = msgspec.json.decode(answer.read_bytes(), type=Answer)
+            if (content := _read(answer)) is not None:
+                told = msgspec.json.decode(content, type=Answer)
                 if told.refused:
                     raise StudyError(told.said)
                 return told.said
@@ -150,6 +146,31 @@ def ask(real: Path, request: Request, patience: float = PATIENCE) -> str:
             with contextlib.suppress(OSError):
                 folder.rmdir()
     raise StudyError(f"the driver has not answered in {patience:g} s: it may be at a long step, or have died meanwhile")
+
+
+def _is_ours(folder: Path) -> bool:
+    """Whether `folder` is one, no link to one, in which nobody but this user, or root, can have written."""
+    try:
+        found = os.lstat(folder)
+    except OSError:
+        return False
+    return stat.S_ISDIR(found.st_mode) and found.st_uid in (os.getuid(), 0) and not stat.S_IMODE(found.st_mode) & 0o022
+
+
+def _read(place: Path) -> bytes | None:
+    """What is in the file `place`; None if it is none of ours, or too large."""
+    try:
+        file = os.open(place, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError:
+        return None  # a link, or not there
+    try:
+        found = os.fstat(file)
+        ours = stat.S_ISREG(found.st_mode) and found.st_uid in (os.getuid(), 0) and found.st_size <= LARGEST
+        return os.read(file, LARGEST) if ours else None
+    except OSError:
+        return None
+    finally:
+        os.close(file)
 
 
 def _write(place: Path, content: bytes) -> None:

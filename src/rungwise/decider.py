@@ -8,6 +8,7 @@ door for everybody else. Has no clock, no lock and starts no work. May import ev
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, final
 
@@ -148,6 +149,11 @@ class Decider:
     def refusal(self, fact: object) -> str | None:
         """Why the job that says `fact` has gone wrong by it; None if it has not."""
         if isinstance(fact, Reported):
+            record = self.state.trials[fact.trial]
+            beyond = record.job is not None and fact.resource > record.job.until
+            wrong = type(fact.resource) is not int or beyond or type(fact.seconds) not in (float, int)
+            if wrong or not 0.0 <= fact.seconds < math.inf:
+                return f"it reported at {fact.resource!r:.60}, after {fact.seconds!r:.60} s, which cannot be"
             return self.state.metrics.wrong(fact.score)
         if isinstance(fact, Completed):
             record = self.state.trials[fact.trial]
@@ -183,6 +189,8 @@ class Decider:
     def hand_out(self, *, again: bool = True) -> Job | None:
         """The next job, noted as given out; unless `again`, none that was given out before. None: none now."""
         state = self.state
+        if self.closed is not None:
+            raise StudyError(self.closed)
         if self.stopping:
             return None
         spent = state.spent
@@ -193,6 +201,8 @@ class Decider:
         while isinstance(answer := self._next(), Raise):
             self.note(state.metrics.raised(answer))
         answer, config = self._decided()
+        if isinstance(answer, Promote) and state.trials[answer.trial].job is not None:
+            return None  # its refit is to end first, of which the scheduler knows nothing
         if isinstance(answer, Promote):
             self._decide(Promoted(answer.trial, answer.until, answer.rank, answer.size))
             return handed(state.running[answer.trial])
@@ -239,7 +249,7 @@ class Decider:
             trials = self.state.trials
             if type(answer.trial) is not int or not 0 <= answer.trial < len(trials):
                 wrong = "is of a trial that there is not"
-            elif trials[answer.trial].job is not None:
+            elif (job := trials[answer.trial].job) is not None and not job.refit:
                 wrong = "is of a trial that is running"
             elif answer.until <= trials[answer.trial].paused_at:
                 wrong = f"goes no further than {trials[answer.trial].paused_at}, where the trial is"

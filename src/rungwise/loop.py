@@ -12,6 +12,7 @@ from rungwise.events import Completed, Job, Reported
 from rungwise.executors import TICK, Broke, Message, Paused, Workers
 from rungwise.inbox import Inbox
 from rungwise.study import Study
+from rungwise.words import shown_lines
 
 
 def anywhere(job: Job, places: int) -> bool:
@@ -30,6 +31,7 @@ def drive(
     takes: Callable[[Job, int], bool] = anywhere,
     stopping: Callable[[], bool] = lambda: False,
     watch: Callable[[list[Message]], None] = lambda messages: None,
+    asks: Callable[[], bool] = lambda: False,
     leases: Iterator[int] | None = None,
     judge: Judge | None = None,
 ) -> None:
@@ -42,7 +44,8 @@ def drive(
     With `drain=False` it ends at the moment when the last trial of the budget is started.
     `may_give_out` is asked before each job is given out; with `only`, just those that were given out before are, and
     of them those of which it is true. What breaks off while `stopping` is not held against its job:
-    it is as if it had paused. `watch` sees the messages of each round, when the jobs that follow from them are begun.
+    it is as if it had paused. `watch` sees the messages of each round, when the jobs that follow from them are begun;
+    after it `asks` says whether there may be work that there was not before.
     Each job is given out under the next of the `leases`, which only grow; where workers may outlive their driver, those
     of a later driver are the greater ones (`checkpoints.leases`).
     """
@@ -60,6 +63,9 @@ def drive(
             workers.submit(inbox.lease(job))
         watch(messages)
         running += len(jobs)
+        if asks() and (jobs := desk.jobs(capacity - running)):
+            messages = []
+            continue
         if (running == 0 and not desk.waits(capacity)) or _all_started(decider, drain):
             break
         messages, jobs = [message for said in workers.poll(TICK) for message in inbox.take(said)], []
@@ -163,9 +169,10 @@ class _Taking:
             self._note(judge.ended(trial))
             return True
         if isinstance(message, Broke):
-            reason = self._refused.pop(trial, message.reason)
+            reason = shown_lines(self._refused.pop(trial, message.reason))
             if self._stopping():
                 decider.put_back(trial)
+                judge.withdrawn(trial)
             else:
                 self._note(judge.broke(trial, decider.state.trials[trial].attempts, reason))
             return True

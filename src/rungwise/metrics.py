@@ -56,7 +56,9 @@ class Metrics:
     def wrong(self, score: object) -> str | None:
         """What is wrong with a score's shape, or None."""
         if not self.names:
-            return "a score must be one number: this study has one metric" if isinstance(score, dict) else None
+            if type(score) is float or score is None:
+                return None
+            return f"a score must be one number: this study has one metric, and got {score!r:.80}"
         if not isinstance(score, dict) or set(score) != set(self.names):
             wanted = ", ".join(f"{name!r}: …" for name in self.names)
             return f"this study has several metrics: report {{{wanted}}}, not {score!r:.80}"

@@ -29,6 +29,7 @@ class Observers:
     def __init__(self) -> None:
         self._observers: list[Observer] = []
         self._news: list[Fact] = []
+        self._telling = False
 
     def __bool__(self) -> bool:
         return bool(self._observers)
@@ -43,7 +44,17 @@ class Observers:
 
     def tell(self, state: StudyState) -> None:
         """What was noted is durable now."""
-        news, self._news = self._news, []
+        if self._telling:
+            return  # an observer has changed the study: that is told when all have heard what came before
+        self._telling = True
+        try:
+            while self._news:
+                news, self._news = self._news, []
+                self._tell(state, news)
+        finally:
+            self._telling = False
+
+    def _tell(self, state: StudyState, news: list[Fact]) -> None:
         for observer in list(self._observers):
             try:
                 for fact in news:

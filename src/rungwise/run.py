@@ -319,6 +319,7 @@ class _Session:
         self._leases = checkpoints.leases(self._folder, study.state.sessions)
         self.interrupted = 0
         self._pausing = False  # whether what runs was asked to pause
+        self._done = False  # whether a request was done
         self.pauses = False  # whether the study was asked to pause, and not yet to go on
         path = study.path
         self.control = Control(study.folder if path is None else real_path(path), self._do)
@@ -341,6 +342,7 @@ class _Session:
             self.study,
             self.executor,
             takes=self._takes,
+            asks=self._has_done,
             may_give_out=self.may_give_out,
             only=only,
             stopping=lambda: self.interrupted > 0 or self.pauses,
@@ -357,10 +359,14 @@ class _Session:
     def _wait(self) -> None:
         """Until the study is to go on, or to stop; the time does not count."""
         self._note_time()
+        self.study.flush()
         self.display.say("paused: go on with rungwise resume, or end with rungwise stop")
         while self.pauses and not self.interrupted:
             time.sleep(PAUSED)
             self._asked()
+            if self._has_done():  # what is noted meanwhile takes no time of the study's
+                self.study.decider.ran(0.0)
+                self.study.flush()
             self.display.update()
         self._since = time.monotonic()
 
@@ -427,8 +433,19 @@ class _Session:
         if self.study.decider.stopping:
             self.interrupted = max(1, self.interrupted)
 
+    def _has_done(self) -> bool:
+        """Whether a request was done since this was asked last."""
+        done, self._done = self._done, False
+        return done
+
     def _do(self, request: Request) -> str:
-        """What a request asks for; what came of it."""
+        """Do what a request asks for; what came of it."""
+        said = self._did(request)
+        self._done = True
+        later = self._refits and request.ask in ("extend", "enqueue", "retry")
+        return f"{said}; the best trial is being trained on, rungwise resume takes it up after that" if later else said
+
+    def _did(self, request: Request) -> str:
         study = self.study
         if request.ask == "pause":
             self.pauses = True
@@ -454,7 +471,9 @@ class _Session:
     def watch(self, messages: list[Message]) -> None:
         self._asked()
         over = None if self._refits or self.interrupted or self.pauses else self._over()
-        if (self.interrupted or self.pauses or over) and not self._pausing:
+        ends = bool(self.interrupted or self.pauses or over)
+        self._pausing = self._pausing and ends
+        if ends and not self._pausing:
             self._pausing = True
             self.executor.pause()
             if running := self.study.state.under_way:

@@ -113,6 +113,7 @@ class StudyState:
             record = self.trials[fact.trial]
             return self._give_out(record, record.paused_at, fact.until, fact)
         if isinstance(fact, Refitted):
+            self.refit_to = fact.until
             self._give_out(self.trials[fact.trial], fact.start, fact.until, fact, refit=True)
         elif isinstance(fact, Raised):
             self.rises.append(fact)

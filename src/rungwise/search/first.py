@@ -55,17 +55,18 @@ class First:
         finished = {trial: result for trial, result in told.results.items() if result.losses}
         winners = [told.configs[trial] for trial in best(finished)[:1]]
         self.points = list({as_key(point): point for point in [*self._given, *winners]}.values())
-        self._started = 0
+        self._left = {as_key(point): point for point in self.points}
 
     def propose(self, rng: Rng) -> Config | None:
         """The next point, or what the searcher says."""
-        if self._started < len(self.points):
-            return dict(self.points[self._started])
+        if self._left:
+            return dict(next(iter(self._left.values())))
         return self.searcher.propose(rng)
 
     def tell(self, fact: Fact) -> None:
         """Take one fact, for the searcher too."""
-        self._started += isinstance(fact, Started)
+        if isinstance(fact, Started):
+            self._left.pop(as_key(fact.config), None)
         self.searcher.tell(fact)
 
     def settings(self) -> dict[str, Any]:
