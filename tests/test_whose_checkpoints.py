@@ -215,3 +215,18 @@ def test_the_leases_of_drivers_that_did_not_count_their_sessions_are_older_than_
     (folder / "state").touch()
     checkpoints.begin(folder, next(checkpoints.leases(tmp_path)), whose)
     assert (folder / "state").exists()
+
+
+@pytest.mark.parametrize("his", ["his saved", "his saved nothing"])
+def test_what_was_put_aside_is_taken_back_when_the_configuration_is_drawn_again(his: str, tmp_path: Path) -> None:
+    """The log lost its end twice: the trial was of one configuration, of another, and is of the first again."""
+    folder = tmp_path / "000003"
+    hold(folder, 1, MINE)
+    train(a_trial(folder, {"x": 1}, lease=1)[0])
+    hold(folder, 2, HIS)
+    if his == "his saved":
+        train(a_trial(folder, {"x": 2}, lease=2)[0])
+    hold(folder, 3, MINE)
+    assert a_trial(folder, {"x": 1}, lease=3, until=9)[0].load() == {"x": 1}
+    hold(folder, 4, HIS)
+    assert (a_trial(folder, {"x": 2}, lease=4, until=9)[0].load() == {"x": 2}) == (his == "his saved")

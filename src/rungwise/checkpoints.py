@@ -155,7 +155,8 @@ def begin(folder: Path, lease: int, wanted: Identity = NOBODY) -> None:
 def hold(folder: Path, lease: int, wanted: Identity = NOBODY) -> None:
     """From here on only the job of `lease` may write checkpoints into `folder`; what another left half done goes.
 
-    What is there of another configuration or study is put aside first, as a whole, and said.
+    What is there of another configuration or study is put aside first, as a whole, and said; what was put aside before,
+    and is of this very configuration, is taken back.
     Raises `Superseded` if the job of a later lease of the same study holds it.
     """
     try:
@@ -170,12 +171,27 @@ def hold(folder: Path, lease: int, wanted: Identity = NOBODY) -> None:
     if not owned and _holds_something(folder):
         put_aside(folder)
         folder.mkdir()
-    elif there:
+    if os.path.exists(f"{folder}.{ANOTHER}-1") and not _left(folder):
+        there = _take_back(folder, wanted) or there
+    if there:
         for left in os.listdir(folder):
             half_done = left.startswith(f"{NAME}.") and left.endswith(".part")
             if half_done or (left.endswith(BEGUN) and left != f"{HOLDER}.{lease}{BEGUN}"):
                 _unlink(f"{folder}/{left}")
     _write_holder(folder, lease, wanted)
+
+
+def _take_back(folder: Path, wanted: Identity) -> bool:
+    """Put what was set aside of `wanted`, when the log had lost that trial, back in the place of the empty `folder`."""
+    for number in itertools.count(1):
+        aside = folder.with_name(f"{folder.name}.{ANOTHER}-{number}")
+        if not aside.is_dir():
+            return False
+        if wanted.study and owner(aside) == wanted:
+            shutil.rmtree(folder)
+            aside.rename(folder)
+            return True
+    raise AssertionError("there is a number that no folder has")
 
 
 def _owned_when_deleted(folder: Path, wanted: Identity) -> bool:
