@@ -61,7 +61,8 @@ def test_what_the_function_does_to_its_configuration_is_not_another_trial(tmp_pa
 
 def test_a_folder_is_put_aside_with_all_that_is_in_it_and_its_log(tmp_path: Path, caplog) -> None:
     folder = tmp_path / "study.trials" / "000003"
-    for number, (whose, other) in enumerate([(MINE, HIS), (HIS, MINE), (MINE, HIS)]):
+    for number in range(3):
+        whose, other = (identity("study", {"x": 2 * number + more}) for more in (0, 1))
         hold(folder, 10 * number, whose)
         (folder / "state").write_text("a program's own")
         (folder / "reports").write_text('{"resource": 1, "score": 0.5}\n')
