@@ -223,3 +223,19 @@ def test_a_score_that_is_refused_is_a_job_that_broke_off() -> None:
     assert judge.given_up is not None
     assert "this study has one metric" in judge.given_up
     assert kinds(study, Failed, Reported) == []
+
+
+def test_a_row_of_three_is_tried_again_when_a_job_that_ran_through_it_ends_well() -> None:
+    """A disk was full for all but the one that did not save meanwhile: its end says that it works again."""
+    judge = InARow(0, 100, worked=True, clock=lambda: 0.0)
+    judge.began(9)
+    for trial in range(3):
+        judge.began(trial)
+        judge.reported(9)
+        assert judge.broke(trial, 0, "disk full") == []
+    verdicts = judge.ended(9)
+    assert [type(one).__name__ for one in verdicts] == ["Retried", "Excused"] * 3
+    judge.began(8)
+    judge.began(0)
+    assert judge.broke(0, 0, "disk full") == []
+    assert [type(one).__name__ for one in judge.ended(8)] == ["Failed"], "it had its chance"

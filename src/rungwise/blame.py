@@ -5,7 +5,8 @@ break off and none ends well in between, it is more likely a full disk, a mount 
 function, and no trial may fail for that. So the verdict on a trial whose retries are used up waits until another job
 has ended well since its first failure in the row.
 
-Jobs that have reported and still run speak against a row, each makes it need three trials more. But where a disk is
+Jobs that have reported and still run speak against a row, each makes it need three trials more; when one of them ends
+well, those of the row are tried again, and the next time that they break off they have failed. But where a disk is
 full every job reports, and breaks off when it saves: so a job must have reported more often than any that broke off in
 the row had. Pure: time is an argument. Imports `events` only.
 """
@@ -222,13 +223,15 @@ class InARow:
     def ended(self, trial: int) -> Sequence[Verdict]:
         """It ended well: the row is over, and what waited for that in it has failed.
 
-        Unless it had broken off in the row itself: then it was the machine, and they have another chance.
+        Unless it had broken off in the row itself, or the row has three trials that had no chance since they broke off
+        before: then it may have been the machine, and they have one.
         """
         self._worked = True
         self._running.pop(trial, None)
         if self._suspects:
             self._trust(trial, "has come to its end")
         recovered = self._row.pop(trial, None) is not None
+        recovered = recovered or sum(not self._had_its_chance(other) for other in self._row) >= IN_A_ROW
         self._waited, self._waits, self._most = 0.0, 0, 0
         verdicts: list[Verdict] = []
         for other, broken in self._row.items():

@@ -408,7 +408,7 @@ class Watched(InARow):
         """Three in a row fail no trial, but for those that had broken off before others ended well."""
         for one in verdicts:
             if isinstance(one, Failed):
-                alone = len(self.row) < IN_A_ROW
+                alone = len(self.row - self.before) < IN_A_ROW
                 holds = alone or one.trial in self.before | self.itself
                 self.world.require(holds, f"trial {one.trial} failed by the fault of the machine")
         return verdicts
