@@ -6,7 +6,7 @@ function, and no trial may fail for that. So the verdict on a trial whose retrie
 has ended well since its first failure in the row.
 
 Jobs that have reported and still run speak against a row, each makes it need three trials more; when one of them ends
-well, those of the row are tried again, and the next time that they break off they have failed. But where a disk is
+well, those of the row are tried again, and their retries are as before it. But where a disk is
 full every job reports, and breaks off when it saves: so a job must have reported more often than any that broke off in
 the row had. Pure: time is an argument. Imports `events` only.
 """
