@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 import rungwise as rw
-from rungwise.events import Completed, Created, Promote, Promoted, Raise, Raised, Reported, Start, Started
+from rungwise.events import Completed, Created, Promote, Promoted, Raise, Report, Reported, Result, Start, Started
 from rungwise.executors import Message, Said
 from rungwise.loop import drive
 from rungwise.report.tables import summary
@@ -121,12 +121,12 @@ class Deciding:
                 busy = True
                 trial, until, losses = job
                 self.stands[trial] = resource = self.stands.get(trial, 0) + 1
-                fact = Reported(trial, resource, losses[resource - 1])
+                report = Report(trial, resource, losses[resource - 1])
                 began = clock()
-                tell(fact)
+                tell(report)
                 self.answer = None
                 if resource == until:
-                    tell(Completed(trial))
+                    tell(Result(trial, until, losses[resource - 1]))
                     self.look()
                     if isinstance(self.answer, Raise):
                         self.rise()
@@ -143,7 +143,7 @@ class Deciding:
 
     def rise(self) -> None:
         answer, self.answer = self.answer, None
-        self.scheduler.tell(Raised(answer.until, 0, 0, 0.0, 0.0, 0, (), bracket=answer.bracket))
+        self.scheduler.tell(answer.fact)
 
     def clean(self) -> None:
         self.ended += 1
@@ -173,7 +173,7 @@ class Deciding:
         self.answer = None
         self.spent += time.thread_time() - began
         losses = (-self.table[trial]).tolist()
-        return trial, answer.until, [tuple(row) for row in losses] if self.table.ndim == 3 else losses
+        return trial, answer.until, [tuple(row) if self.table.ndim == 3 else (row,) for row in losses]
 
 
 def deciding() -> None:
@@ -411,7 +411,7 @@ def suggest() -> None:
                 config, until = space.sample(rng), int(rng.choice([1, 3, 9], p=[0.7, 0.2, 0.1]))
                 loss = (np.log10(config["lr"]) + 3) ** 2 + (config["layers"] - 4) ** 2 / 9 + 1 / until
                 loss += rng.normal(0, 0.05)
-                facts += [Started(trial, config, until), Reported(trial, until, float(loss)), Completed(trial)]
+                facts += [Started(trial, config, until), Result(trial, until, (float(loss),))]
             facts += [Started(results + extra, space.sample(rng), 1) for extra in range(4)]
             first, following = [], []
             for repeat in range(7):

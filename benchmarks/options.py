@@ -21,7 +21,7 @@ import rungwise as rw
 from rungwise.bench.suites import load_suite
 from rungwise.core import SCHEDULERS, Scheduler, as_scheduler
 from rungwise.core.criteria import RANKINGS
-from rungwise.events import Completed, Reported, Started
+from rungwise.events import Result, Started
 from rungwise.search import SEARCHERS, as_searcher
 
 R = 81  # epochs
@@ -177,7 +177,7 @@ def learns(name: str) -> str:
         rng = np.random.default_rng(configs)
         for trial in range(30):
             config = SPACE.sample(rng)
-            for fact in (Started(trial, config, 1), Reported(trial, 1, sign * config["x"]), Completed(trial)):
+            for fact in (Started(trial, config, 1), Result(trial, 1, (sign * config["x"],))):
                 searcher.tell(fact)
         proposals.append([searcher.propose([0, number]) for number in range(30, 40)])
     if proposals[0] != proposals[1]:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import rungwise as rw
 from rungwise.core.criteria import RANKINGS
-from rungwise.events import Fact, Reported
+from rungwise.events import Completed, Created, Event, Fact, Failed, Promoted, Raised, Report, Reported, Result, Started
 
 
 @dataclass(frozen=True)
@@ -72,15 +72,30 @@ class Instance:
             drain=self.drain,
         )
 
-    def told(self, facts: Iterable[Fact]) -> Iterator[Fact]:
-        """`facts` as a scheduler is told them: losses in place of scores."""
-        losses: dict[int, list[float]] = defaultdict(list)
-        for fact in facts:
-            if isinstance(fact, Reported):
-                own = losses[fact.trial]
-                own.append(math.inf if fact.score is None else fact.score * (-1 if self.mode == "max" else 1))
-                fact = Reported(fact.trial, fact.resource, min(own) if self.score == "best" else own[-1])
-            yield fact
+    def told(self, facts: Iterable[Fact]) -> Iterator[Event]:
+        """`facts` as a scheduler is told them."""
+        return events(facts, self.mode, self.score)
+
+
+def events(facts: Iterable[Fact], mode: str, score: str = "last") -> Iterator[Event]:
+    """What follows from `facts`: losses in place of scores, and a result where a job has ended."""
+    losses: dict[int, list[float]] = defaultdict(list)
+    until: dict[int, int] = {}
+    known: dict[int, int] = {}  # trial -> how many reports it had when its job began
+    counted = min if score == "best" else lambda curve: curve[-1]
+    for fact in facts:
+        match fact:
+            case Reported(trial, resource, given):
+                losses[trial].append(math.inf if given is None else given * (-1 if mode == "max" else 1))
+                yield Report(trial, resource, (counted(losses[trial]),))
+            case Completed(trial) | Failed(trial):
+                failed = isinstance(fact, Failed) or len(losses[trial]) == known[trial]
+                yield Result(trial, until[trial], (math.inf if failed else counted(losses[trial]),))
+            case Started(trial, _, level) | Promoted(trial, level):
+                until[trial], known[trial] = level, len(losses[trial])
+                yield fact
+            case Created() | Raised():
+                yield fact
 
 
 @st.composite

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from rungwise.events import Answer, Completed, Config, Fact, Failed, Promote, Promoted, Start, Started, Wait
+from rungwise.events import Answer, Config, Event, Promote, Promoted, Result, Start, Started, Wait
 from rungwise.parameters import Parameter
 
 
@@ -17,7 +17,7 @@ class TwoRungs:
 
     def __init__(self, *, max_resource: int = 3) -> None:
         self.max_resource = max_resource
-        self._until: dict[int, int] = {}
+        self._started: list[int] = []
         self._completed: list[int] = []
         self._promoted: set[int] = set()
 
@@ -40,14 +40,13 @@ class TwoRungs:
                 return Promote(trial, self.max_resource)
         return Start(1) if more else Wait()
 
-    def tell(self, fact: Fact) -> None:
-        match fact:
-            case Started(trial=trial, until=until) | Promoted(trial=trial, until=until):
-                self._until[trial] = until
-                if isinstance(fact, Promoted):
-                    self._promoted.add(trial)
-            case Completed(trial=trial) | Failed(trial=trial) if self._until[trial] == 1:
-                self._completed.append(trial)
+    def tell(self, event: Event) -> None:
+        if isinstance(event, Started):
+            self._started.append(event.trial)
+        elif isinstance(event, Promoted):
+            self._promoted.add(event.trial)
+        elif isinstance(event, Result) and event.level == 1:
+            self._completed.append(event.trial)
 
 
 class Counting:
@@ -59,8 +58,8 @@ class Counting:
     def propose(self, rng: Any) -> Config:
         return self.space.decode(np.full(len(self.space), self.step * (self._started + 1) % 1))
 
-    def tell(self, fact: Fact) -> None:
-        self._started += isinstance(fact, Started)
+    def tell(self, event: Event) -> None:
+        self._started += isinstance(event, Started)
 
     def settings(self) -> dict[str, Any]:
         return {"name": "counting", "step": self.step}

@@ -129,7 +129,7 @@ class Wrong(TwoRungs):
 
     def ask(self, *, more: bool = True):
         right = super().ask(more=more)
-        return self.answer if len(self._until) == 3 and self.answer != "mended" else right
+        return self.answer if len(self._started) == 3 and self.answer != "mended" else right
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 import rungwise as rw
+from instances import events
 from rungwise.decider import Decider
-from rungwise.events import Completed, Created, Failed, Reported, TakenBack
+from rungwise.events import Failed, TakenBack
 from rungwise.search import as_searcher
 
 SPACE = {"x": rw.Float(0, 1), "y": rw.Integer(1, 9)}
@@ -67,13 +68,15 @@ def as_told(study: rw.Study) -> Decider:
     fresh = begin("asha").decider
     fresh.scheduler = study.scheduler.up_to(study.scheduler.max_resource)
     fresh.searcher = as_searcher(study.state.created.searcher, rw.Space(SPACE))
+    held = []
     for fact in facts:
         if isinstance(fact, Failed) and fact.trial in taken_back:
             taken_back.remove(fact.trial)
-            continue
-        if isinstance(fact, Reported | Completed | Failed | Created) or hasattr(fact, "until"):
-            fresh.scheduler.tell(fact)
-            fresh.searcher.tell(fact)
+        else:
+            held.append(fact)
+    for event in events(held, "min"):
+        fresh.scheduler.tell(event)
+        fresh.searcher.tell(event)
     return fresh
 
 

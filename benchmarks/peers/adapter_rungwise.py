@@ -12,7 +12,8 @@ import numpy as np
 from simulator import MIN_RESOURCE, REDUCTION_FACTOR, Job, Report, Run, Setting, best_at_highest, main
 
 import rungwise as rw
-from rungwise.events import Completed, Promote, Promoted, Raise, Raised, Reported, Start, Started
+from rungwise import events
+from rungwise.events import Promote, Promoted, Raise, Result, Start, Started
 
 SCHEDULERS: dict[str, type[rw.ASHA] | type[rw.PASHA]] = {"PASHA": rw.PASHA, "ASHA": rw.ASHA}
 
@@ -32,7 +33,7 @@ class Rungwise:
     def ask(self, new: int | None) -> Job | None:
         ask, tell = self.scheduler.ask, self.scheduler.tell
         while isinstance(answer := ask(), Raise):
-            tell(Raised(answer.until, answer.level, answer.compared, answer.gap, answer.epsilon, answer.positions, ()))
+            tell(answer.fact)
         if isinstance(answer, Promote):
             tell(Promoted(answer.trial, answer.until, answer.rank, answer.size))
             return Job(answer.trial, answer.until)
@@ -42,10 +43,11 @@ class Rungwise:
         return Job(new, answer.until)
 
     def report(self, job: Job, resource: int, score: float) -> bool:
-        self.scheduler.tell(Reported(job.trial, resource, self.sign * score))
+        losses = (self.sign * score,)
+        self.scheduler.tell(events.Report(job.trial, resource, losses))
         if resource < job.until:
             return True
-        self.scheduler.tell(Completed(job.trial))
+        self.scheduler.tell(Result(job.trial, job.until, losses))
         return False
 
     def answer(self, reports: list[Report]) -> int | None:

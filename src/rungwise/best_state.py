@@ -60,6 +60,4 @@ class BestState:
 
     def _loss(self, score: float) -> float:
         assert self._metrics is not None
-        loss = self._metrics.losses(score)
-        assert isinstance(loss, float)
-        return loss
+        return self._metrics.loss(score)

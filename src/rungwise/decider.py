@@ -20,6 +20,7 @@ from rungwise.events import (
     Answer,
     Completed,
     Config,
+    Event,
     Excused,
     Fact,
     Failed,
@@ -69,11 +70,11 @@ class Decider:
         self._answer: Answer | None = None  # what the scheduler says until it is told something
         self.tell(self.state.created)
 
-    def tell(self, fact: Fact) -> None:
-        """Tell scheduler and searcher a fact, with losses for scores."""
+    def tell(self, event: Event) -> None:
+        """Tell scheduler and searcher what has happened."""
         self._answer = None
-        self.scheduler.tell(fact)
-        self.searcher.tell(fact if self._ours or type(fact) is not Started else copy.deepcopy(fact))
+        self.scheduler.tell(event)
+        self.searcher.tell(event if self._ours or type(event) is not Started else copy.deepcopy(event))
 
     def follow(self, facts: Iterator[tuple[float, Fact]]) -> None:
         """Apply the facts of the log after the first, and tell them; what was taken back is as if it had never been."""

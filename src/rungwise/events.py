@@ -1,7 +1,7 @@
 """What has happened, and what can be asked for: the vocabulary of a study.
 
-A study is a log of these facts, in the order in which they became true. Decision code reads facts and
-answers with one of four answers; `Study.ask` turns an answer into a fact and hands out a `Job`.
+A study is a log of these facts, in the order in which they became true. Decision code is told the events that follow
+from them and answers with one of four answers; `Study.ask` turns an answer into a fact and hands out a `Job`.
 Imports nothing of ours.
 
 Facts are frozen `msgspec.Struct`s rather than dataclasses: they are made a million times in a long
@@ -89,24 +89,38 @@ class Broken(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     top: tuple[float | None, float | None]
 
 
-class Raise(msgspec.Struct, frozen=True):
-    """Open the next rung, `until`, because the rankings of the two rungs under it differ.
+class Disagreement(msgspec.Struct, frozen=True):
+    """Why two rungs do not agree: the reason for a rise.
 
-    `level` is the rung that was the top one, `compared` the one below it. `gap` is the largest
-    difference that was found, `epsilon` the noise it was held against (None: the ranking has none; `why` says
-    what it has instead). `broken` holds the worst positions, largest gap first; `positions` counts them all.
-    `bracket` is the ladder that this is of, where there are several.
+    `gap` is the largest difference that was found, `epsilon` the noise it was held against (None: the ranking has none;
+    `why` says what it has instead). `broken` holds the worst positions, largest gap first; `positions` counts them all.
+    """
+
+    gap: float | None = None
+    epsilon: float | None = None
+    positions: int = 0
+    broken: tuple[Broken, ...] = ()
+    why: str = ""
+
+
+class Raise(msgspec.Struct, frozen=True):
+    """Open the next rung, `until`, because the rankings of the two rungs under it differ, for this `reason`.
+
+    `level` is the rung that was the top one, `compared` the one below it. `bracket` is the ladder that this is of,
+    where there are several.
     """
 
     until: int
     level: int
     compared: int
-    gap: float | None
-    epsilon: float | None
-    positions: int
-    broken: tuple[Broken, ...]
-    why: str = ""
+    reason: Disagreement = Disagreement()
     bracket: int = 0
+
+    @property
+    def fact(self) -> Raised:
+        """What becomes true with it; losses stay losses."""
+        reason = msgspec.structs.asdict(self.reason)
+        return Raised(self.until, self.level, self.compared, bracket=self.bracket, **reason)
 
 
 class Wait(msgspec.Struct, frozen=True):
@@ -114,6 +128,33 @@ class Wait(msgspec.Struct, frozen=True):
 
 
 Answer = Start | Promote | Raise | Wait
+
+
+# -- what schedulers and searchers are told of a trial's scores ---------------------------------------
+
+
+class Report(msgspec.Struct, frozen=True):
+    """`trial` had these losses at `resource`, on its way to a rung: one a metric, lower is better, `inf` at worst."""
+
+    trial: int
+    resource: int
+    losses: tuple[float, ...]
+
+
+class Result(msgspec.Struct, frozen=True):
+    """`trial` has completed the rung at `level` with these losses: one a metric, lower is better.
+
+    Where the last report was not finite that loss is `inf`; of a trial that failed all are.
+    """
+
+    trial: int
+    level: int
+    losses: tuple[float, ...]
+
+    @property
+    def finite(self) -> bool:
+        """Whether all its losses are finite: else it is worse than every trial whose losses are."""
+        return all(map(math.isfinite, self.losses))
 
 
 # -- facts: what is written to the log ---------------------------------------------------------------
@@ -185,7 +226,7 @@ class Promoted(Fact, frozen=True):
 
 
 class Raised(Fact, frozen=True):
-    """The ceiling rose to `until`; the other fields are the reason, as in `Raise`, in user scores."""
+    """The ceiling rose to `until`; the other fields are those of `Raise` and its reason, in user scores."""
 
     until: int
     level: int
@@ -201,19 +242,13 @@ class Raised(Fact, frozen=True):
 class Reported(Fact, frozen=True):
     """`trial` scored `score` at `resource`; None is a score that was not finite.
 
-    `seconds` is how long the training since the report before took. Schedulers and searchers are told a *loss* here
-    (lower is better, never None but possibly `inf`), or a tuple of them where there are several metrics.
+    `seconds` is how long the training since the report before took.
     """
 
     trial: int
     resource: int
-    score: Score | tuple[float, ...] | None
+    score: Score | None
     seconds: float = 0.0
-
-    @property
-    def loss(self) -> Any:
-        """The score as the decision code reads it: a number, a tuple of them where there are several metrics."""
-        return math.inf if self.score is None else self.score
 
 
 class Completed(Fact, frozen=True):
@@ -293,3 +328,6 @@ AnyFact = (
     | Ran
     | Refitted
 )
+
+Event = Created | Started | Promoted | Raised | Report | Result
+"""What schedulers and searchers are told, in the order in which it became true."""

@@ -16,7 +16,6 @@ import msgspec
 from rungwise.events import Raise, Raised, Score
 from rungwise.names import InputError, suggestion
 
-Loss = float | tuple[float, ...]
 SCORES = ("last", "best")
 
 
@@ -28,6 +27,8 @@ class Metrics:
 
     >>> Metrics({"accuracy": "max", "seconds": "min"}).losses({"accuracy": 0.9, "seconds": None})
     (-0.9, inf)
+    >>> Metrics("max").losses(0.9)
+    (-0.9,)
 
     With `score="best"` a trial's score at a resource is the best of its reports up to there.
 
@@ -70,36 +71,40 @@ class Metrics:
         >>> Metrics("min", "last").counted(0.2, 0.3), Metrics("min", "best").counted(0.2, 0.3)
         (0.3, 0.2)
         """
-        if self.best and before is not None and not self.losses(now) < self.losses(before):  # type: ignore[operator]
+        if self.best and before is not None and not self.losses(now) < self.losses(before):
             return before
         return now
 
-    def losses(self, score: Score | None) -> Loss:
-        """What is to be minimised; `inf` where a score is not finite."""
-        if isinstance(score, dict):
-            numbers = [score[name] for name in self.names]
-            return tuple(_loss(sign, number) for sign, number in zip(self._signs, numbers, strict=True))
-        if self.names:
-            return (math.inf,) * len(self._signs)
-        return self._signs[0] * score if type(score) is float and score == score else _loss(self._signs[0], score)
+    def losses(self, score: Score | None) -> tuple[float, ...]:
+        """What is to be minimised, a number for each metric; `inf` where a score is not finite."""
+        if not self.names:
+            return (self.loss(score),)  # type: ignore[arg-type]
+        if not isinstance(score, dict):
+            return (math.inf,) * len(self.names)
+        return tuple(_loss(sign, score[name]) for sign, name in zip(self._signs, self.names, strict=True))
 
-    def score(self, loss: Loss) -> Any:
-        """The score of which this is the loss: a number, or a dict of them."""
-        if isinstance(loss, tuple):
-            return {name: sign * each for name, sign, each in zip(self.names, self._signs, loss, strict=True)}
-        return self._signs[0] * loss
+    def loss(self, score: float | None) -> float:
+        """As `losses`, where there is one metric."""
+        return _loss(self._signs[0], score)
+
+    def score(self, losses: tuple[float, ...]) -> Any:
+        """The score of which these are the losses: a number, or a dict of them."""
+        if not self.names:
+            return self._signs[0] * losses[0]
+        return {name: sign * each for name, sign, each in zip(self.names, self._signs, losses, strict=True)}
 
     def raised(self, answer: Raise) -> Raised:
         """The rise of a ceiling as a fact, its losses as scores; a loss that is not finite as None."""
+        fact = answer.fact
         broken = tuple(
-            msgspec.structs.replace(one, below=self._pair(one.below), top=self._pair(one.top)) for one in answer.broken
+            msgspec.structs.replace(one, below=self._pair(one.below), top=self._pair(one.top)) for one in fact.broken
         )
-        return Raised(**(msgspec.structs.asdict(answer) | {"broken": broken}))
+        return msgspec.structs.replace(fact, broken=broken)
 
     def _pair(self, losses: tuple[float | None, float | None]) -> tuple[float | None, float | None]:
-        one, other = (None if loss is None or not math.isfinite(loss) else self.score(loss) for loss in losses)
+        one, other = (None if loss is None or not math.isfinite(loss) else self.score((loss,)) for loss in losses)
         return one, other
 
 
-def _loss(sign: float, score: Any) -> float:
-    return math.inf if score is None or math.isnan(score) else sign * score
+def _loss(sign: float, score: float | None) -> float:
+    return math.inf if score is None or not math.isfinite(score) else sign * score

@@ -84,7 +84,7 @@ def peak_of(record: TrialRecord, metrics: Metrics) -> Peak | None:
     if record.metrics:
         return None
     scores: dict[int, float] = record.reports | record.refit
-    return peak({resource: metrics.losses(score) for resource, score in scores.items()})  # type: ignore[misc]
+    return peak({resource: metrics.loss(score) for resource, score in scores.items()})
 
 
 def warning(records: Sequence[TrialRecord], metrics: Metrics) -> str | None:
@@ -145,12 +145,12 @@ def refitted(best: Best, winner: TrialRecord, metrics: Metrics) -> str | None:
                 f"refit: nothing up to {end} is better than {number(best.score)} at {best.peak}, which stays the answer"
             )
         )
-    if not metrics.losses(winner.refit[end]) > metrics.losses(best.score):  # type: ignore[operator]  # one metric
+    if not metrics.loss(winner.refit[end]) > metrics.loss(best.score):
         return None
     worse = f"refit: {number(winner.refit[end])} at {end}, worse than {number(best.score)} at {best.resource}"
     return worse if peak_of(winner, metrics) is None else f"{worse}: its curve got worse again; {ADVICE}"
 
 
 def _both(found: Peak, metrics: Metrics) -> str:
-    best, last = number(metrics.score(found.loss)), number(metrics.score(found.last))
+    best, last = (number(metrics.score((loss,))) for loss in (found.loss, found.last))
     return f"{best} at {found.resource}, {last} at {found.end}"

@@ -143,8 +143,8 @@ def rung_results(records: Iterable[TrialRecord], levels: Iterable[int], metrics:
         for level in sorted(level for level in levels if level <= record.paused_at):
             if at := bisect_right(reported, level):
                 losses = metrics.losses(counted[at - 1])
-                finite = all(map(math.isfinite, losses if isinstance(losses, tuple) else (losses,)))
-                results.append([level, losses if finite else None])
+                loss = losses if metrics.names else losses[0]
+                results.append([level, loss if all(map(math.isfinite, losses)) else None])
         if record.failure is not None:
             results.append([record.paused_at + 1, None])
         if results:

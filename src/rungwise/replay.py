@@ -16,6 +16,7 @@ from rungwise.events import (
     Completed,
     Created,
     Enqueued,
+    Event,
     Excused,
     Extended,
     Fact,
@@ -135,7 +136,7 @@ def apply(
     number: int,
     fact: Fact,
     time: float,
-    tell: Callable[[Fact], None] | None = None,
+    tell: Callable[[Event], None] | None = None,
 ) -> None:
     """Apply and `tell` fact `number` of the log at `path`, noted at `time`; `StudyError` says why it does not fit."""
     try:

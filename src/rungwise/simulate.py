@@ -13,7 +13,7 @@ import numpy as np
 
 from rungwise.core import Scheduler, as_scheduler
 from rungwise.curves import CurveTable
-from rungwise.events import Completed, Config, Fact, Job, Reported, Started
+from rungwise.events import Completed, Config, Event, Job, Reported, Started
 from rungwise.executors import Message, Said
 from rungwise.loop import drive
 from rungwise.names import InputError, our_names
@@ -119,8 +119,8 @@ class _Rows:
     def propose(self, rng: Rng) -> Config | None:
         return {"row": self._rows[self._started]} if self._started < len(self._rows) else None
 
-    def tell(self, fact: Fact) -> None:
-        self._started += isinstance(fact, Started)
+    def tell(self, event: Event) -> None:
+        self._started += isinstance(event, Started)
 
     def settings(self) -> dict[str, Any]:
         return {"name": "rows"}

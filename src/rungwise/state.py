@@ -21,6 +21,7 @@ from rungwise.events import (
     Config,
     Created,
     Enqueued,
+    Event,
     Excused,
     Extended,
     Fact,
@@ -31,7 +32,9 @@ from rungwise.events import (
     Raised,
     Ran,
     Refitted,
+    Report,
     Reported,
+    Result,
     Retried,
     Started,
     TakenBack,
@@ -80,7 +83,7 @@ class StudyState:
         self.refit_to = self._refit_wanted()
         self.horizon = self._horizon()
         self._noted: float | None = None  # when the last fact was noted
-        self._best: dict[int, tuple[float, int]] = {}  # level -> best loss there and its trial
+        self._best: dict[int, Result] = {}  # level -> the best result there; where there is one metric
         self._fronts: dict[int, ParetoFront] = {}  # level -> where there are several metrics, the best there
         self._failed: dict[int, list[Job]] = {}  # trial -> its jobs that failed
         self._lowest = math.inf  # the least loss reported; where there is one metric
@@ -88,8 +91,8 @@ class StudyState:
 
     # -- what facts change -------------------------------------------------------------------------
 
-    def apply(self, fact: Fact, time: float | None = None) -> Fact | None:
-        """Take the next fact; what scheduler and searcher are told of it, with losses for scores, or None.
+    def apply(self, fact: Fact, time: float | None = None) -> Event | None:
+        """Take the next fact; what scheduler and searcher are told of it, or None.
 
         `time` is when it was noted (Unix seconds), where a log is read: the time between two facts of a session
         counts as running time as long as the session has not said how long it ran.
@@ -108,13 +111,15 @@ class StudyState:
             self.trials.append(record)
             if self.queue:
                 self.queue.popleft()
-            return self._give_out(record, 0, fact.until, fact)
+            self._give_out(record, 0, fact.until)
+            return fact
         if isinstance(fact, Promoted):
             record = self.trials[fact.trial]
-            return self._give_out(record, record.paused_at, fact.until, fact)
+            self._give_out(record, record.paused_at, fact.until)
+            return fact
         if isinstance(fact, Refitted):
             self.refit_to = fact.until
-            self._give_out(self.trials[fact.trial], fact.start, fact.until, fact, refit=True)
+            self._give_out(self.trials[fact.trial], fact.start, fact.until, refit=True)
         elif isinstance(fact, Raised):
             self.rises.append(fact)
             return fact
@@ -140,10 +145,9 @@ class StudyState:
             self.refit_to = self._refit_wanted()
             self.horizon = self._horizon()
             self.time.opened()
-            return fact
         return None
 
-    def _give_out(self, record: TrialRecord, start: int, until: int, fact: Fact, *, refit: bool = False) -> Fact:
+    def _give_out(self, record: TrialRecord, start: int, until: int, *, refit: bool = False) -> None:
         created = self.created
         config, mode = record.own_config, self._mode
         horizon = self.horizon
@@ -155,49 +159,49 @@ class StudyState:
         )  # fmt: skip
         record.job = self.running[record.number] = job
         record.attempts, record.broke_at, record.broke_off, record.refit_failure = 0, None, None, None
-        return fact
 
-    def _report(self, fact: Reported) -> Fact | None:
-        record = self.trials[fact.trial]
+    def _report(self, fact: Reported) -> Report | None:
+        record, metrics = self.trials[fact.trial], self.metrics
         if record.job is not None and record.job.refit:
-            record.refit[fact.resource] = math.nan if fact.score is None else fact.loss
+            assert not isinstance(fact.score, dict)
+            record.refit[fact.resource] = math.nan if fact.score is None else fact.score
             return None
         self.resource_used += fact.resource - record.resource
-        assert not isinstance(fact.score, tuple)
-        before, peak, metrics = record.score, record.peak, self.metrics
+        before, peak = record.score, record.peak
         record.add(fact.resource, fact.score, fact.seconds)
         if metrics.best and (counted := metrics.counted(before, record.score)) is not record.score:
             record.score, record.peak = counted, peak
-        loss = metrics.losses(record.score)
-        if type(loss) is float and loss < self._lowest:
-            self._lowest = loss
-        return Reported(fact.trial, fact.resource, loss, fact.seconds)
+        losses = metrics.losses(record.score)
+        if losses[0] < self._lowest:
+            self._lowest = losses[0]
+        return Report(fact.trial, fact.resource, losses)
 
-    def _end(self, fact: Completed | Failed) -> Fact | None:
+    def _end(self, fact: Completed | Failed) -> Result | None:
         record = self.trials[fact.trial]
         job = self.running.pop(fact.trial)
         record.job = None
         self.again.pop(fact.trial, None)  # it may end though it had not been taken up again
-        if isinstance(fact, Failed):
-            self.failures.append((fact.trial, fact.reason))
+        failure = fact.reason if isinstance(fact, Failed) else None
+        if failure is not None:
+            self.failures.append((fact.trial, failure))
             self._failed.setdefault(fact.trial, []).append(job)
         else:
             self.ended_well += 1
         if job.refit:
-            record.refit_failure = fact.reason if isinstance(fact, Failed) else None
+            record.refit_failure = failure
             return None
         self.completed[job.until] = self.completed.get(job.until, 0) + 1
-        if isinstance(fact, Failed):
-            record.failure = fact.reason
-            return fact
-        loss = self.metrics.losses(record.score)
-        if isinstance(loss, tuple):
-            if all(map(math.isfinite, loss)):
-                self._fronts.setdefault(job.until, ParetoFront()).add(fact.trial, loss)
-        elif math.isfinite(loss) and (job.until not in self._best or loss < self._best[job.until][0]):
-            self._best[job.until] = loss, fact.trial  # only if better: ties go to the earlier one
+        if failure is not None:
+            record.failure = failure
+            return Result(fact.trial, job.until, self.metrics.losses(None))
+        score = record.score if record.resource > job.start else None  # no report in the job: as if it had failed
+        result = Result(fact.trial, job.until, self.metrics.losses(score))
+        if result.finite and self.metrics.names:
+            self._fronts.setdefault(job.until, ParetoFront()).add(fact.trial, result.losses)
+        elif result.finite and (job.until not in self._best or result.losses < self._best[job.until].losses):
+            self._best[job.until] = result  # only if better: ties go to the earlier one
         record.paused_at = job.until
-        return fact
+        return result
 
     def _take_back(self, trial: int) -> None:
         """The last failure of `trial` has never been: its job is under way again, and nobody does it now."""
@@ -265,7 +269,7 @@ class StudyState:
     def target_reached(self) -> bool:
         """Whether a score as good as the target was reported."""
         target = self.budget.target
-        return target is not None and self._lowest <= self.metrics.losses(target)  # type: ignore[operator]
+        return target is not None and self._lowest <= self.metrics.loss(target)
 
     @property
     def spent(self) -> bool:
@@ -289,7 +293,7 @@ class StudyState:
     def winners(self) -> list[int]:
         """The numbers of the trials that the answer holds: the best one, or the Pareto front."""
         if not self._fronts:
-            return [self._best[max(self._best)][1]] if self._best else []
+            return [self._best[max(self._best)].trial] if self._best else []
         return self._fronts[max(self._fronts)].trials
 
     @property
@@ -311,10 +315,9 @@ class StudyState:
             raise StudyError(f"this study has the metrics {', '.join(self.metrics.names)}: its answer is study.front")
         if not self._best:
             raise StudyError("no trial has completed a rung with a finite score yet")
-        level = max(self._best)
-        loss, number = self._best[level]
-        record = self.trials[number]
-        score = self.metrics.score(loss)
+        found = self._best[max(self._best)]
+        number, level, record = found.trial, found.level, self.trials[found.trial]
+        score = self.metrics.score(found.losses)
         refit, refit_score, peak = record.refitted(self.metrics)
         asked = None if refit is not None or record.job is not None else self.refit_to
         if asked is not None and (level >= asked or self.past_its_best(record)):
@@ -332,5 +335,5 @@ class StudyState:
 
     def rungs(self) -> list[tuple[int, int, int, float | None]]:
         """A row a level that has results, from the top: level, completed, running to it, best score."""
-        best: dict[int, Any] = {level: self.metrics.score(loss) for level, (loss, _) in self._best.items()}
+        best: dict[int, Any] = {level: self.metrics.score(found.losses) for level, found in self._best.items()}
         return summary.rungs(self.completed, self.running.values(), best)

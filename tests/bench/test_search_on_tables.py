@@ -13,7 +13,7 @@ from rungwise.bench.rows import RowSearch, RowsOf, space_of
 from rungwise.bench.suites import load_suite
 from rungwise.bench.task import Task
 from rungwise.core.criteria import RANKINGS
-from rungwise.events import Completed, Reported, Started
+from rungwise.events import Result, Started
 
 CONFIGS = tuple(
     {"lr": float(10.0**-power), "width": 16 * width, "act": act}
@@ -63,7 +63,7 @@ def test_every_row_of_cells_is_tried_once(searcher) -> None:
     search = RowSearch(configs, searcher)
     rows = []
     while (found := search.propose([0, len(rows)])) is not None:
-        for fact in (Started(len(rows), found, 1), Reported(len(rows), 1, float(found["row"])), Completed(len(rows))):
+        for fact in (Started(len(rows), found, 1), Result(len(rows), 1, (float(found["row"]),))):
             search.tell(fact)
         rows.append(found["row"])
     assert sorted(rows) == list(range(20))

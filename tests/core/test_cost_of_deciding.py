@@ -12,7 +12,7 @@ import pytest
 
 import rungwise as rw
 from rungwise.core import fronts, pareto
-from rungwise.events import Completed, Created, Promote, Promoted, Raise, Raised, Reported, Start, Started
+from rungwise.events import Created, Promote, Promoted, Raise, Report, Result, Start, Started
 
 FEW, MANY = 1_000, 8_000
 ELEMENTS = 50
@@ -90,15 +90,15 @@ def cost(make: Callable[[], Any], trials: int, metrics: int, shape: str, monkeyp
         while True:
             answer = scheduler.ask(more=started < trials)
             if isinstance(answer, Raise):
-                scheduler.tell(Raised(answer.until, 0, 0, 0.0, 0.0, 0, (), bracket=answer.bracket))
+                scheduler.tell(answer.fact)
                 continue
             if not isinstance(answer, Start | Promote):
                 break
             trial = begun(answer)
             started, jobs = max(started, trial + 1), jobs + 1
             losses = tuple(map(Loss, table[trial] + noises[trial] * answer.until))
-            scheduler.tell(Reported(trial, answer.until, losses if metrics > 1 else losses[0]))
-            scheduler.tell(Completed(trial))
+            scheduler.tell(Report(trial, answer.until, losses))
+            scheduler.tell(Result(trial, answer.until, losses))
             if jobs - looked > 20 + started // 4:  # as often as the local executor looks what it may delete
                 looked = jobs
                 scheduler.may_promote(trials)

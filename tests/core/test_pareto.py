@@ -15,7 +15,7 @@ import rungwise.core.fronts
 from rungwise.core.fronts import Fronts
 from rungwise.core.noise import Noise
 from rungwise.core.pareto import ParetoFront, ParetoRung, TwoParetoRungs
-from rungwise.events import Completed, Created, Failed, Promote, Promoted, Reported, Start, Started
+from rungwise.events import Created, Promote, Promoted, Result, Start, Started
 
 Losses = tuple[float, ...]
 
@@ -181,8 +181,8 @@ def test_whoever_may_not_be_promoted_never_is(losses, when: int, eta: int, faili
         else:
             break
         noisy = tuple(x + 0.05 * rng.normal() for x in losses[trial])
-        asha.tell(Reported(trial, answer.until, losses[trial] if answer.until == 1 else noisy))
-        asha.tell(Failed(trial, "") if rng.random() < failing else Completed(trial))
+        at = (math.inf,) * len(noisy) if rng.random() < failing else losses[trial] if answer.until == 1 else noisy
+        asha.tell(Result(trial, answer.until, at))
         ended += 1
         if ended == when:
             may, known = asha.may_promote(len(losses)), set(range(started))

@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 import rungwise as rw
 from rungwise.core.rungs import Ladder, Rung
-from rungwise.events import Completed, Promote, Promoted, Reported, Started
+from rungwise.events import Completed, Created, Promote, Promoted, Reported, Result, Started
+from rungwise.state import StudyState
 
 
 @pytest.mark.parametrize(
@@ -57,14 +58,13 @@ def test_candidate_is_the_first_paused_one_of_the_best(losses: list[float], eta:
 
 
 def test_a_job_without_a_report_does_not_take_the_score_of_the_one_before() -> None:
-    asha = rw.ASHA(max_resource=9, reduction_factor=2)
-    for trial in range(2):
-        asha.tell(Started(trial, {}, 1))
-        asha.tell(Reported(trial, 1, float(trial)))
-        asha.tell(Completed(trial))
-    asha.tell(Promoted(0, 2, 1, 2))
-    asha.tell(Completed(0))
-    assert asha.rungs[1].entries[0][0] == math.inf
+    """As in a log that somebody else has written."""
+    state = StudyState(Created({"x": {"type": "float", "low": 0, "high": 1}}, {"name": "asha"}, {}, "min", 0, ""))
+    told = []
+    for fact in (Started(0, {"x": 0.5}, 1), Reported(0, 1, 0.3), Completed(0), Promoted(0, 2, 1, 2), Completed(0)):
+        told.append(state.apply(fact))
+    assert told[2:] == [Result(0, 1, (0.3,)), Promoted(0, 2, 1, 2), Result(0, 2, (math.inf,))]
+    assert state.best.resource == 1
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=60), st.integers(0, 30), st.sampled_from([2, 3]))
@@ -86,8 +86,7 @@ def test_whoever_may_not_be_promoted_never_is(losses: list[float], when: int, et
             asha.tell(Started(trial, {}, 1))
         else:
             break
-        asha.tell(Reported(trial, answer.until, losses[trial]))
-        asha.tell(Completed(trial))
+        asha.tell(Result(trial, answer.until, (losses[trial],)))
         facts += 1
         if facts == when:
             may = asha.may_promote(len(losses))

@@ -41,6 +41,7 @@ from rungwise.log import StudyError
 from rungwise.loop import drive
 from rungwise.records import LONGEST_GAP
 from rungwise.sqlite import SQLiteLog
+from rungwise.state import StudyState
 from rungwise.study import Study
 from rungwise.trial import Trial
 
@@ -295,7 +296,7 @@ def derive(facts: list[Fact], require: Any) -> None:
     """Take every decision in a log anew, and compare."""
     created, *rest = facts
     assert isinstance(created, rw.events.Created)
-    scheduler = as_scheduler(created.scheduler)
+    scheduler, state = as_scheduler(created.scheduler), StudyState(created)
     for fact in rest:
         answer = scheduler.ask()
         if isinstance(fact, Started):
@@ -307,7 +308,8 @@ def derive(facts: list[Fact], require: Any) -> None:
             )
         elif isinstance(fact, Raised):
             require(isinstance(answer, Raise) and answer.until == fact.until, f"{fact}, not {answer}")
-        scheduler.tell(fact)
+        if (event := state.apply(fact)) is not None:
+            scheduler.tell(event)
 
 
 class Process:

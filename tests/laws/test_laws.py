@@ -20,14 +20,15 @@ from rungwise.core import SCHEDULERS
 from rungwise.events import (
     Completed,
     Created,
+    Event,
     Extended,
     Fact,
-    Failed,
     Promote,
     Promoted,
     Raise,
     Raised,
-    Reported,
+    Report,
+    Result,
     Start,
     Started,
     Wait,
@@ -74,7 +75,7 @@ class Watched:
             assert self.open_level is None or first.until <= self.open_level, "nobody is above the ceiling"
         return first
 
-    def tell(self, fact: Fact) -> None:
+    def tell(self, fact: Event) -> None:
         self.inner.tell(fact)
         if isinstance(fact, Started):
             self.running[fact.trial] = fact.until
@@ -84,9 +85,10 @@ class Watched:
             alike = isinstance(self.inner, rw.Hyperband | rw.AsyncHyperband)  # not every bracket has every level
             assert below < fact.until if alike else below == levels[-1], "the members of a rung come from the one below"
             self.running[fact.trial] = fact.until
-        elif isinstance(fact, Completed | Failed):
-            self.completed[self.running.pop(fact.trial)].add(fact.trial)
-        elif isinstance(fact, Reported):
+        elif isinstance(fact, Result):
+            assert fact.level == self.running.pop(fact.trial)
+            self.completed[fact.level].add(fact.trial)
+        elif isinstance(fact, Report):
             assert fact.resource <= self.running[fact.trial]
         now = self.open_level
         if self.ceiling is not None:

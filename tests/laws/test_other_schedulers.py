@@ -16,7 +16,7 @@ import reference_schedulers as slow
 import rungwise as rw
 from instances import Instance, instances
 from rungwise.core import as_scheduler
-from rungwise.events import Completed, Fact, Failed, Promote, Promoted, Raised, Reported, Start, Started, Wait
+from rungwise.events import Event, Promote, Promoted, Raised, Report, Result, Start, Started, Wait
 
 
 def follow(instance: Instance, algorithm: str, move: Callable[[slow.History, bool], slow.Move]) -> None:
@@ -39,22 +39,19 @@ def follow(instance: Instance, algorithm: str, move: Callable[[slow.History, boo
 
     facts = list(instance.told(fact for _, fact in run.study.facts()))
     for fact, following in zip(facts, [*facts[1:], None], strict=True):
-        if isinstance(fact, Reported):
-            history.reports.append((fact.trial, fact.resource, fact.score))
+        if isinstance(fact, Report):
+            history.reports.append((fact.trial, fact.resource, *fact.losses))
         elif isinstance(fact, Started):
             history.starts.append(fact.until)
         elif isinstance(fact, Promoted):
             history.promotions.append((fact.trial, fact.until))
         elif isinstance(fact, Raised):
             history.tops[fact.bracket] = fact.until
-        elif isinstance(fact, Completed | Failed):
-            until = history.on_the_way()[fact.trial]
-            levels = [0, *sorted({at for trial, at, _ in history.ends if trial == fact.trial})]
-            mine = [loss for trial, r, loss in history.reports if trial == fact.trial and r > levels[-1]]
-            history.ends.append((fact.trial, until, mine[-1] if mine and isinstance(fact, Completed) else math.inf))
+        elif isinstance(fact, Result):
+            history.ends.append((fact.trial, fact.level, *fact.losses))
             history.seen.append(len(history.reports))
         scheduler.tell(fact)
-        if not isinstance(following, Raised) and not isinstance(fact, Reported):
+        if not isinstance(following, Raised) and not isinstance(fact, Report):
             compare()
 
 
@@ -195,8 +192,8 @@ def test_stopping_asha_needs_its_end() -> None:
 
 
 def told(scheduler: rw.Scheduler, trial: int, resource: int, loss: float) -> None:
-    scheduler.tell(Reported(trial, resource, loss))
-    scheduler.tell(Completed(trial))
+    scheduler.tell(Report(trial, resource, (loss,)))
+    scheduler.tell(Result(trial, resource, (loss,)))
 
 
 @pytest.mark.parametrize("loss", [-1.0, 4.5, 20.0])
@@ -229,29 +226,29 @@ def test_a_trial_that_completes_a_rung_of_a_bracket_after_others_were_promoted_f
 @pytest.mark.parametrize("scheduler", [rw.SuccessiveHalving(max_resource=27), rw.Hyperband(max_resource=27)])
 def test_a_failure_that_was_taken_back_leaves_no_bracket_waiting(scheduler: rw.Scheduler) -> None:
     """The log once more without the failure, the trial then completes: every bracket still ends."""
-    facts: list[Fact] = []
+    facts: list[Event] = []
 
     def drive(scheduler: rw.Scheduler, fails: int | None) -> list[int]:
         promoted, started = [], len({fact.trial for fact in facts if isinstance(fact, Started)})
         while True:
             answer = scheduler.ask(more=started < 60)
             if isinstance(answer, Promote):
-                fact: Fact = Promoted(answer.trial, answer.until)
+                fact: Event = Promoted(answer.trial, answer.until)
                 promoted.append(answer.trial)
             elif isinstance(answer, Start):
                 fact = Started(started, {}, answer.until)
                 started += 1
             else:
                 return promoted
-            ends = [Reported(fact.trial, answer.until, float(fact.trial % 7)), Completed(fact.trial)]
-            for each in (fact, *([Failed(fact.trial, "no disk")] if fact.trial == fails else ends)):
+            loss = math.inf if fact.trial == fails else float(fact.trial % 7)
+            for each in (fact, Result(fact.trial, answer.until, (loss,))):
                 scheduler.tell(each)
                 facts.append(each)
 
     drive(scheduler.up_to(27), fails=7)
     again = scheduler.up_to(27)
     for fact in facts:
-        if not isinstance(fact, Failed):
+        if fact != Result(7, 1, (math.inf,)):
             again.tell(fact)
     told(again, 7, 1, -1.0)
     promoted = drive(again, fails=None)

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import rungwise as rw
-from rungwise.events import Completed, Reported, Started
+from rungwise.events import Result, Started
 from rungwise.nas import NAS_BENCH_201, Cell
 from rungwise.search.evolution import mutated
 
@@ -363,7 +363,7 @@ def test_a_space_with_cells_is_written_and_read() -> None:
 
 def told(search: rw.Searcher, configs: list[dict], loss) -> None:
     for trial, config in enumerate(configs):
-        for fact in (Started(trial, config, 1), Reported(trial, 1, loss(config)), Completed(trial)):
+        for fact in (Started(trial, config, 1), Result(trial, 1, (loss(config),))):
             search.tell(fact)
 
 
@@ -431,7 +431,7 @@ def test_the_gaussian_process_learns_what_is_good_in_cells() -> None:
     for trial in range(20):
         config = search.propose([0, trial])
         seen.append(loss(config["cell"]))
-        for fact in (Started(trial, config, 1), Reported(trial, 1, seen[-1]), Completed(trial)):
+        for fact in (Started(trial, config, 1), Result(trial, 1, (seen[-1],))):
             search.tell(fact)
     assert min(seen) == -6
     assert min(loss(space.sample(np.random.default_rng([0, n]))["cell"]) for n in range(20)) > -6

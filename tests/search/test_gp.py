@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 import rungwise as rw
-from rungwise.events import Completed, Created, Fact, Failed, Promoted, Reported, Started
+from instances import events
+from rungwise.events import Created, Event, Promoted, Result, Started
 from rungwise.names import InputError
 from rungwise.parameters import Categorical, Float, Integer, Ordinal
 from rungwise.search import as_searcher
@@ -41,11 +42,8 @@ def mixed(config: dict) -> float:
 def tell(searcher: GPSearch, trial: int, config: dict, loss: Losses, until: int = 1) -> None:
     """A trial from beginning to end; no loss is a failure."""
     searcher.tell(Started(trial, config, until))
-    if loss is None:
-        searcher.tell(Failed(trial, "broke"))
-    else:
-        searcher.tell(Reported(trial, until, loss))
-        searcher.tell(Completed(trial))
+    losses = math.inf if loss is None else loss
+    searcher.tell(Result(trial, until, losses if isinstance(losses, tuple) else (losses,)))
 
 
 def search(space: Space, loss: Callable[[dict], Losses], trials: int, seed: int = 0, **settings: float) -> list[dict]:
@@ -58,7 +56,7 @@ def search(space: Space, loss: Callable[[dict], Losses], trials: int, seed: int 
     return configs
 
 
-def facts_of_a_study(trials: int) -> tuple[rw.Study, list[Fact]]:
+def facts_of_a_study(trials: int) -> tuple[rw.Study, list[Event]]:
     """A study with three trials under way at any time, and what its searcher was told."""
     study = rw.Study(MIXED, rw.ASHA(max_resource=9), GPSearch(MIXED, initial=5), mode="min")
     study.extend(trials=trials)
@@ -75,8 +73,7 @@ def facts_of_a_study(trials: int) -> tuple[rw.Study, list[Fact]]:
                 study.report(done.trial, resource, mixed(done.config) + 1 / resource)
         if len(study.trials) == trials:
             break
-    told = Started | Promoted | Reported | Completed | Failed
-    return study, [fact for _, fact in study.facts() if isinstance(fact, told)]
+    return study, list(events((fact for _, fact in study.facts()), "min"))
 
 
 def test_a_study_opened_again_goes_on_with_the_same_proposals():
@@ -161,8 +158,7 @@ def test_low_rungs_tell_of_the_highest():
         tell(searcher, trial, {"x": x}, (x - 0.3) ** 2 + 1)
     for trial in (7, 9, 11):  # nothing near it is known at resource 3
         searcher.tell(Promoted(trial, 3))
-        searcher.tell(Reported(trial, 3, (places[trial] - 0.3) ** 2 + 0.9))
-        searcher.tell(Completed(trial))
+        searcher.tell(Result(trial, 3, ((places[trial] - 0.3) ** 2 + 0.9,)))
     assert searcher.propose([0, 12])["x"] == pytest.approx(0.3, abs=0.1)
 
 

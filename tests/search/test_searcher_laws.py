@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import rungwise as rw
-from rungwise.events import Completed, Failed, Promoted, Reported, Started
+from rungwise.events import Promoted, Report, Result, Started
 from rungwise.search import Searcher, as_searcher
 
 SEARCHERS: dict[str, dict[str, Any]] = {
@@ -110,11 +110,12 @@ def run(searcher: Searcher, count: int, *, seed: int = 0, metrics: int = 1) -> t
 
     def end(trial: int, level: int) -> None:
         if trial % 7 == 5:
-            tell(Failed(trial, "it broke"))
+            tell(Result(trial, level, (math.inf,) * metrics))
             return
         loss = loss_of(proposals[trial], level) if trial % 7 != 6 else math.inf
-        tell(Reported(trial, level, loss if metrics == 1 else (loss, *[1 - loss] * (metrics - 1))))
-        tell(Completed(trial))
+        losses = (loss, *[1 - loss] * (metrics - 1))
+        tell(Report(trial, level, losses))
+        tell(Result(trial, level, losses))
 
     for trial in range(count):
         config = searcher.propose([seed, trial])

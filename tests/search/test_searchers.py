@@ -17,7 +17,7 @@ import pytest
 import messages
 import objectives
 import rungwise as rw
-from rungwise.events import Completed, Reported, Started
+from rungwise.events import Result, Started
 from rungwise.search import as_searcher
 from rungwise.search.optuna import OptunaSearch
 from rungwise.search.told import best
@@ -123,7 +123,7 @@ def test_the_old_die() -> None:
     first = space.sample(np.random.default_rng(0))
     for trial in range(9):
         config = first if trial == 0 else space.sample(np.random.default_rng(trial))
-        for fact in (Started(trial, config, 1), Reported(trial, 1, 0.0 if trial == 0 else 1.0), Completed(trial)):
+        for fact in (Started(trial, config, 1), Result(trial, 1, (0.0 if trial == 0 else 1.0,))):
             search.tell(fact)
         if trial >= 3:
             assert child_of_first() == (trial == 3)
@@ -170,7 +170,7 @@ def test_nsga_ii_has_generations() -> None:
         inherited += any(config[name] in seen[name] for name in space)
         for name in space:
             seen[name].add(config[name])
-        for fact in (Started(trial, config, 1), Reported(trial, 1, (config["p0"], -config["p1"])), Completed(trial)):
+        for fact in (Started(trial, config, 1), Result(trial, 1, (config["p0"], -config["p1"]))):
             search.tell(fact)
     assert inherited >= 20
 
@@ -287,8 +287,7 @@ def test_a_searcher_object_is_told_of_the_earlier_study_once(tmp_path: Path) -> 
         assert search.told == [], "the study has its own"
         assert [type(fact).__name__ for fact in study.searcher.searcher.told if getattr(fact, "trial", 0) < 0] == [
             "Started",
-            "Reported",
-            "Completed",
+            "Result",
         ]
 
 

@@ -11,7 +11,7 @@ import pytest
 
 import rungwise as rw
 from rungwise.core import SCHEDULERS, as_scheduler
-from rungwise.events import Completed, Failed, Promote, Raise, Started, Wait
+from rungwise.events import Promote, Raise, Result, Started, Wait
 from rungwise.search import as_searcher
 from rungwise.testing import check_scheduler, check_searcher
 from search.test_searcher_laws import FEW, SEARCHERS, needs, space_of
@@ -42,7 +42,6 @@ class Mine:
 
     def __init__(self, *, max_resource: int | None = 3, fault: str = "") -> None:
         self.max_resource, self.fault = max_resource, fault
-        self.loss: dict[int, Any] = {}
         self.done: dict[int, float] = {}
         self.gone: set[int] = set()
         self.asked = 0
@@ -60,14 +59,11 @@ class Mine:
 
     def tell(self, fact: Any) -> None:
         kind = type(fact).__name__
-        if kind == "Reported" and fact.score is not None:
-            self.loss[fact.trial] = fact.score
-        elif kind == "Promoted" and self.fault != "forgets":
+        if kind == "Promoted" and self.fault != "forgets":
             self.gone.add(fact.trial)
-        elif isinstance(fact, Completed | Failed) and fact.trial not in self.gone:
-            failed = isinstance(fact, Failed) and self.fault != "failed"
-            self.done[fact.trial] = float("inf") if failed else self.loss.get(fact.trial, 0.0)
-            if failed:
+        elif isinstance(fact, Result) and fact.trial not in self.gone:
+            self.done[fact.trial] = fact.losses[0] if fact.finite or self.fault != "failed" else 0.0
+            if not fact.finite and self.fault != "failed":
                 self.gone.add(fact.trial)
         elif isinstance(fact, Started) and self.fault == "changes":
             fact.config.clear()
@@ -115,7 +111,7 @@ def test_a_broken_scheduler_is_told_what_is_broken(fault: str, sentence: str) ->
 
 class Endless(Mine):
     def ask(self, *, more: bool = True) -> Any:
-        return Raise(9, 3, 1, None, None, 0, ())
+        return Raise(9, 3, 1)
 
     def up_to(self, max_resource: int | None) -> Endless:
         return Endless(max_resource=max_resource)
@@ -164,8 +160,8 @@ class Walk:
             self.started[fact.trial] = dict(fact.config)
             if self.fault == "changes":
                 fact.config["x"] = 0.0
-        elif kind == "Reported" and fact.loss < self.best[0]:
-            self.best = fact.loss, fact.trial
+        elif kind == "Report" and fact.losses[0] < self.best[0]:
+            self.best = fact.losses[0], fact.trial
 
     def settings(self) -> dict[str, Any]:
         if self.fault == "settings":

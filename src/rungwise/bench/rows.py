@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 from numpy.typing import ArrayLike
 
-from rungwise.events import Config, Fact, Started
+from rungwise.events import Config, Event, Started
 from rungwise.names import InputError
 from rungwise.nas.cells import NONE, OPERATIONS, SKIP, Cell
 from rungwise.parameters import Categorical, Float, Integer, Parameter
@@ -110,13 +110,13 @@ class RowSearch:
         distances = self._space.distances(self._space.encode(config))
         return {"row": int(np.where(self._tried, np.inf, distances).argmin())}
 
-    def tell(self, fact: Fact) -> None:
-        """Take one fact; the searcher is told the configuration."""
-        if isinstance(fact, Started):
-            row = fact.config["row"]
+    def tell(self, event: Event) -> None:
+        """Take one event; the searcher is told the configuration."""
+        if isinstance(event, Started):
+            row = event.config["row"]
             self._tried[row] = True
-            fact = msgspec.structs.replace(fact, config=self._space.configs[row])
-        self._searcher.tell(fact)
+            event = msgspec.structs.replace(event, config=self._space.configs[row])
+        self._searcher.tell(event)
 
     def settings(self) -> dict[str, Any]:
         """What it is, to be read."""

@@ -1,4 +1,4 @@
-"""Decisions. Facts in, answers out: standard library and numpy only; no I/O, clock, logging or chance.
+"""Decisions. Events in, answers out: standard library and numpy only; no I/O, clock, logging or chance.
 
 Read `rungs`, `asha`, `pasha`, `ranking`, `noise`, in this order; `halving`, `hyperband` and `stopping` are others that
 PASHA is compared with.
@@ -14,7 +14,7 @@ from rungwise.core.halving import Hyperband, SuccessiveHalving
 from rungwise.core.hyperband import AsyncHyperband
 from rungwise.core.pasha import PASHA
 from rungwise.core.stopping import FullTraining, MedianStopping, StoppingASHA
-from rungwise.events import Answer, Fact
+from rungwise.events import Answer, Event
 from rungwise.names import InputError
 from rungwise.parts import Parts
 
@@ -22,7 +22,7 @@ from rungwise.parts import Parts
 class Scheduler(Protocol):
     """How far? Who trains next, and up to which resource.
 
-    `ask` is a query: asking twice changes nothing. `tell` is the only mutator; its reports carry losses.
+    `ask` is a query: asking twice changes nothing. `tell` is the only mutator.
 
     Two attributes it may have, or leave out: `several_metrics`, True if its losses may be tuples, one a metric; and
     `ceilings`, for each bracket whose ceiling can rise its highest open level and how many trials have completed that.
@@ -32,8 +32,12 @@ class Scheduler(Protocol):
         """What to do next; unless `more`, no new trial can be started."""
         ...
 
-    def tell(self, fact: Fact) -> None:
-        """Take one fact."""
+    def tell(self, event: Event) -> None:
+        """Take one event.
+
+        `Created` comes first; then `Started` or `Promoted` for each job, `Report`s and a `Result` for what comes of it,
+        and `Raised` for each rise that it answered with.
+        """
         ...
 
     def may_promote(self, total: int) -> set[int]:

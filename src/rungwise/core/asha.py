@@ -10,19 +10,7 @@ from typing import Any, final
 
 from rungwise.core.pareto import ParetoRung
 from rungwise.core.rungs import Ladder, Rung
-from rungwise.events import (
-    Answer,
-    Completed,
-    Created,
-    Fact,
-    Failed,
-    Promote,
-    Promoted,
-    Reported,
-    Start,
-    Started,
-    Wait,
-)
+from rungwise.events import Answer, Created, Event, Promote, Promoted, Result, Start, Started, Wait
 from rungwise.names import our_names
 
 
@@ -30,11 +18,10 @@ from rungwise.names import our_names
 class ASHA:
     """Promote the best paused trial among the top 1/η of its rung, from the highest rung down; else start one.
 
-    `ask` is a query: asking twice gives the same answer and changes nothing. `tell` takes one fact, with
-    losses (lower is better) in place of scores. Among equal losses the trial that completed the rung
-    earlier comes first. A trial that failed, or whose last report is not finite, completes its rung with
-    the loss `inf` and is never promoted. Where there are several metrics, rungs are ordered by
-    non-dominated sorting (`core.pareto`). Without `max_resource` there is always a next rung.
+    `ask` is a query: asking twice gives the same answer and changes nothing. Among equal losses the trial that
+    completed the rung earlier comes first. A trial that failed, or whose last report is not finite, completes its rung
+    with the loss `inf` and is never promoted. Where there are several metrics, rungs are ordered by non-dominated
+    sorting (`core.pareto`). Without `max_resource` there is always a next rung.
 
     `ceiling` is the place of the highest rung that is open, None if all are; PASHA moves it.
 
@@ -54,7 +41,6 @@ class ASHA:
         self.ceiling: int | None = None
         self.rungs: list[Rung | ParetoRung] = []  # as many as have results
         self.running: dict[int, int] = {}  # trial -> the rung it is on the way to
-        self._latest: dict[int, Any] = {}  # running trial -> loss, or losses, of its last report in this job
         self.several = False  # whether there are several metrics
 
     @property
@@ -113,31 +99,28 @@ class ASHA:
                 return Promote(trial, self.ladder.level(rung + 1), rank + 1, len(rungs[rung]))
         return Start(self.ladder.level(0)) if more else Wait()
 
-    def tell(self, fact: Fact) -> None:
-        """Take one fact; facts that do not concern a rung are ignored."""
-        if type(fact) is Reported:
-            if fact.trial in self.running:
-                self._latest[fact.trial] = fact.loss
-        elif type(fact) is Completed:
-            self._complete(fact.trial, self._latest.get(fact.trial, math.inf))  # no report in the job: failed
-        elif type(fact) is Created:
-            self.several = isinstance(fact.mode, dict)
-        elif type(fact) is Failed:
-            self._complete(fact.trial, math.inf)
-        elif type(fact) is Started:
-            self.running[fact.trial] = self.ladder.rung_at(fact.until)
-        elif type(fact) is Promoted:
-            rung = self.ladder.rung_at(fact.until)
-            self.running[fact.trial] = rung
-            self.rungs[rung - 1].promote(fact.trial)
+    def tell(self, event: Event) -> None:
+        """Take one event; those that do not concern a rung are ignored."""
+        kind = type(event)
+        if kind is Result:
+            self.complete(event)  # type: ignore[arg-type]
+        elif isinstance(event, Started):
+            self.running[event.trial] = self.ladder.rung_at(event.until)
+        elif isinstance(event, Promoted):
+            rung = self.ladder.rung_at(event.until)
+            self.running[event.trial] = rung
+            self.rungs[rung - 1].promote(event.trial)
+        elif isinstance(event, Created):
+            self.several = isinstance(event.mode, dict)
 
-    def _complete(self, trial: int, loss: Any) -> None:
-        place = self.running.pop(trial)
-        self._latest.pop(trial, None)
+    def complete(self, result: Result) -> int:
+        """A trial has completed a rung; the place of that."""
+        place = self.running.pop(result.trial)
         while len(self.rungs) <= place:
             self.rungs.append(ParetoRung() if self.several else Rung())
-        rung = self.rungs[place]
+        rung, finite = self.rungs[place], result.finite
         if isinstance(rung, ParetoRung):
-            rung.add(trial, loss if isinstance(loss, tuple) and all(map(math.isfinite, loss)) else ())
+            rung.add(result.trial, result.losses if finite else ())
         else:
-            rung.add(trial, loss if math.isfinite(loss) else math.inf)
+            rung.add(result.trial, result.losses[0] if finite else math.inf)
+        return place

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from rungwise.core.noise import LARGEST, Noise
 from rungwise.core.ranking import (
     DirectRanking,
-    Disagreement,
     Named,
     Ranking,
     SoftRanking,
@@ -22,6 +21,7 @@ from rungwise.core.ranking import (
     out_of_order,
     soft,
 )
+from rungwise.events import Disagreement
 from rungwise.names import InputError, suggestion
 from rungwise.values import real
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any, final
 
 from rungwise.core.rungs import Ladder, Levels, Rung
-from rungwise.events import Answer, Completed, Fact, Failed, Promote, Promoted, Reported, Start, Started, Wait
+from rungwise.events import Answer, Event, Promote, Promoted, Result, Start, Started, Wait
 from rungwise.names import InputError, our_names
 from rungwise.values import whole
 
@@ -94,7 +94,6 @@ class _Row:
         self._ready: list[int] = []  # a heap: the places of full brackets that have a promotion; others may be in it
         self._of: dict[int, int] = {}  # trial -> the place of its bracket
         self._running: dict[int, int] = {}  # trial -> the rung it is on the way to
-        self._latest: dict[int, float] = {}
 
     def ask(self, *, more: bool) -> Answer:
         while self._ready:
@@ -118,27 +117,23 @@ class _Row:
         if self._brackets[place].ask(more=True) is not None:
             heapq.heappush(self._ready, place)
 
-    def tell(self, fact: Fact) -> None:
-        if type(fact) is Reported:
-            if fact.trial in self._running:
-                self._latest[fact.trial] = fact.loss
-        elif type(fact) is Started:
+    def tell(self, event: Event) -> None:
+        if isinstance(event, Started):
             bracket = self._newest()
             if bracket.started == 0:
                 self._brackets.append(bracket)
             bracket.started += 1
-            self._of[fact.trial] = len(self._brackets) - 1
-            self._running[fact.trial] = 0
-        elif type(fact) is Promoted:
-            bracket = self._brackets[self._of[fact.trial]]
-            self._running[fact.trial] = rung = bracket.levels.rung_at(fact.until)
-            bracket.promote(rung, fact.trial)
-            self._look(self._of[fact.trial])
-        elif type(fact) is Completed or type(fact) is Failed:
-            latest = self._latest.pop(fact.trial, math.inf)
-            loss = latest if type(fact) is Completed and math.isfinite(latest) else math.inf
-            place = self._of[fact.trial]
-            self._brackets[place].complete(self._running.pop(fact.trial), fact.trial, loss)
+            self._of[event.trial] = len(self._brackets) - 1
+            self._running[event.trial] = 0
+        elif isinstance(event, Promoted):
+            bracket = self._brackets[self._of[event.trial]]
+            self._running[event.trial] = rung = bracket.levels.rung_at(event.until)
+            bracket.promote(rung, event.trial)
+            self._look(self._of[event.trial])
+        elif isinstance(event, Result):
+            place = self._of[event.trial]
+            loss = event.losses[0] if event.finite else math.inf
+            self._brackets[place].complete(self._running.pop(event.trial), event.trial, loss)
             self._look(place)
 
     def to_come(self) -> set[int]:
@@ -211,9 +206,9 @@ class SuccessiveHalving:
         """The next promotion, in the oldest bracket that has one, or a new trial."""
         return self._row.ask(more=more)
 
-    def tell(self, fact: Fact) -> None:
-        """Take one fact."""
-        self._row.tell(fact)
+    def tell(self, event: Event) -> None:
+        """Take one event."""
+        self._row.tell(event)
 
 
 @final
@@ -272,9 +267,9 @@ class Hyperband:
         """The next promotion, in the oldest bracket that has one, or a new trial."""
         return self._row.ask(more=more)
 
-    def tell(self, fact: Fact) -> None:
-        """Take one fact."""
-        self._row.tell(fact)
+    def tell(self, event: Event) -> None:
+        """Take one event."""
+        self._row.tell(event)
 
 
 def brackets(ladder: Ladder) -> list[tuple[int, list[int]]]:

@@ -9,11 +9,13 @@ from __future__ import annotations
 import math
 from typing import Any, final
 
+import msgspec
+
 from rungwise.core.asha import ASHA
 from rungwise.core.halving import MOST_BRACKETS
 from rungwise.core.halving import brackets as sizes_and_levels
 from rungwise.core.pasha import PASHA
-from rungwise.events import Answer, Fact, Promote, Raise, Raised, Started, Wait
+from rungwise.events import Answer, Event, Promote, Promoted, Raise, Raised, Report, Result, Started, Wait
 from rungwise.names import InputError, our_names, suggestion
 from rungwise.values import LARGEST, whole
 
@@ -105,10 +107,7 @@ class AsyncHyperband:
         for place, ladder in enumerate(self.ladders):
             answer = ladder.ask(more=False)
             if isinstance(answer, Raise):
-                return Raise(
-                    answer.until, answer.level, answer.compared, answer.gap, answer.epsilon, answer.positions,
-                    answer.broken, answer.why, place,
-                )  # fmt: skip
+                return msgspec.structs.replace(answer, bracket=place)
             if isinstance(answer, Promote):
                 return answer
         return self.ladders[self._next()].ask(more=True) if more else Wait()
@@ -118,19 +117,19 @@ class AsyncHyperband:
         waiting = [(started + 1) / share for started, share in zip(self._started, self._shares, strict=True)]
         return waiting.index(min(waiting))
 
-    def tell(self, fact: Fact) -> None:
-        """Take one fact; if it is of a trial, only its ladder is told."""
-        if type(fact) is Started:
-            place = self._of[fact.trial] = self._next()
+    def tell(self, event: Event) -> None:
+        """Take one event; if it is of a trial, only its ladder is told."""
+        if isinstance(event, Started):
+            place = self._of[event.trial] = self._next()
             self._started[place] += 1
-            self.ladders[place].tell(fact)
-        elif type(fact) is Raised:
-            self.ladders[fact.bracket].tell(fact)
-        elif (trial := getattr(fact, "trial", None)) in self._of:
-            self.ladders[self._of[trial]].tell(fact)
+            self.ladders[place].tell(event)
+        elif isinstance(event, Raised):
+            self.ladders[event.bracket].tell(event)
+        elif isinstance(event, Promoted | Report | Result):
+            self.ladders[self._of[event.trial]].tell(event)
         else:
             for ladder in self.ladders:
-                ladder.tell(fact)
+                ladder.tell(event)
 
 
 def _ladder(given: object, max_resource: int | None) -> ASHA | PASHA:

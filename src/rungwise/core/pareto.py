@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from rungwise.core.fronts import Front, Fronts, Losses, front, point
 from rungwise.core.noise import Noise
-from rungwise.core.ranking import DirectRanking, Disagreement, Ranking, SoftRanking
+from rungwise.core.ranking import DirectRanking, Ranking, SoftRanking
+from rungwise.events import Disagreement
 from rungwise.names import InputError
 
 

@@ -16,7 +16,7 @@ from rungwise.core.noise import Noise
 from rungwise.core.pareto import ParetoRung, TwoParetoRungs
 from rungwise.core.ranking import Ranking, TwoRungs
 from rungwise.core.rungs import Rung
-from rungwise.events import Answer, Completed, Created, Fact, Failed, Raise, Raised, Reported
+from rungwise.events import Answer, Created, Event, Raise, Raised, Report, Result
 from rungwise.names import our_names
 
 
@@ -29,7 +29,7 @@ class PASHA:
     `rw.ranking`, one with its arguments such as `rw.ranking("rbo", p=0.9)`, or a function of your own.
 
     The consistency check belongs to the completion of a job at the top rung: `ask` answers with a `Raise`
-    right after it, and the answer lapses with the next fact. Ask after every fact.
+    right after it, and the answer lapses with the next event. Ask after every event.
 
     >>> pasha = PASHA(max_resource=81)
     >>> pasha.ask(), pasha.open_level
@@ -97,40 +97,31 @@ class PASHA:
         return self.asha.may_promote(total)
 
     def ask(self, *, more: bool = True) -> Answer:
-        """A rise of the ceiling if the last fact calls for one, else what ASHA says."""
+        """A rise of the ceiling if the last event calls for one, else what ASHA says."""
         if self._unchecked and (found := self._check()) is not None:
             return found
         return self.asha.ask(more=more)
 
-    def tell(self, fact: Fact) -> None:
-        """Take one fact, with losses in place of scores."""
-        asha = self.asha
+    def tell(self, event: Event) -> None:
+        """Take one event."""
         self._unchecked = False
-        if type(fact) is Reported:
-            asha.tell(fact)
-            if type(loss := fact.score) is float:  # nearly always
-                for noise in self._noises:
-                    noise.report(fact.trial, fact.resource, loss)
-                return
-            losses = loss if isinstance(loss, tuple) else [fact.loss] * len(self._noises)
-            for noise, each in zip(self._noises, losses, strict=True):
-                noise.report(fact.trial, fact.resource, each)
-        elif type(fact) is Completed or type(fact) is Failed:
-            rung = asha.running[fact.trial]
-            asha.tell(fact)
-            if rung == asha.ceiling and rung != asha.ladder.last:
-                self._completed_top(fact.trial, rung)
-        elif type(fact) is Raised:
-            asha.ceiling = asha.ladder.rung_at(fact.until)
+        if isinstance(event, Report):
+            for noise, loss in zip(self._noises, event.losses, strict=True):
+                noise.report(event.trial, event.resource, loss)
+        elif isinstance(event, Result):
+            place = self.asha.complete(event)
+            if place == self.asha.ceiling and place != self.asha.ladder.last:
+                self._completed_top(event.trial, place)
+        elif isinstance(event, Raised):
+            self.asha.ceiling = top = self.asha.ladder.rung_at(event.until)
             for noise in self._noises:
-                noise.move(*self._window(asha.ceiling))
+                noise.move(*self._window(top))
             self._rungs = None
-        elif type(fact) is Created and isinstance(fact.mode, dict):
-            asha.tell(fact)
-            assert asha.ceiling is not None
-            self._noises = [Noise(*self._window(asha.ceiling)) for _ in fact.mode]
         else:
-            asha.tell(fact)
+            self.asha.tell(event)
+            if isinstance(event, Created) and self.asha.several:
+                assert self.asha.ceiling is not None
+                self._noises = [Noise(*self._window(self.asha.ceiling)) for _ in event.mode]
 
     def _completed_top(self, trial: int, top: int) -> None:
         for noise in self._noises:
@@ -162,4 +153,4 @@ class PASHA:
             self._unchecked = False  # remembered, so that asking again costs nothing
             return None
         until, level, compared = (self.asha.ladder.level(top + step) for step in (1, 0, -1))
-        return Raise(until, level, compared, found.gap, found.epsilon, found.positions, found.broken, found.why)
+        return Raise(until, level, compared, found)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from rungwise.core.noise import LARGEST, Noise
 from rungwise.core.rungs import Entry, Rung
-from rungwise.events import Broken
+from rungwise.events import Broken, Disagreement
 from rungwise.names import InputError
 from rungwise.values import real
 
@@ -123,16 +123,6 @@ class TwoRungs:
             below, top = ([rung.entries[trial][0] for trial in pair] for rung in (self.below, self.top))
             found.append(Broken(place, *pair, (below[0], below[1]), (top[0], top[1])))
         return tuple(found)
-
-
-class Disagreement(msgspec.Struct, frozen=True):
-    """Why two rungs are not consistent; the fields are those of `events.Raise`."""
-
-    gap: float
-    epsilon: float | None
-    positions: int
-    broken: tuple[Broken, ...]
-    why: str = ""
 
 
 @runtime_checkable

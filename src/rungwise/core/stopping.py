@@ -13,7 +13,7 @@ from collections import deque
 from typing import Any, final
 
 from rungwise.core.rungs import Ladder, Levels, Rung
-from rungwise.events import Answer, Completed, Fact, Failed, Promote, Promoted, Reported, Start, Started, Wait
+from rungwise.events import Answer, Event, Promote, Promoted, Report, Result, Start, Started, Wait
 from rungwise.names import InputError, our_names
 from rungwise.values import whole
 
@@ -27,7 +27,6 @@ class _Queue:
     def __init__(self, levels: Ladder | Levels) -> None:
         self._levels = levels
         self.running: dict[int, int] = {}  # trial -> the rung it is on the way to
-        self._latest: dict[int, float] = {}
         self.going_on: deque[Promote] = deque()
 
     def ask(self, *, more: bool) -> Answer:
@@ -35,23 +34,18 @@ class _Queue:
             return self.going_on[0]
         return Start(self._levels.level(0)) if more else Wait()
 
-    def tell(self, fact: Fact) -> tuple[int, int, float] | None:
-        """Take one fact; the trial, the rung and the loss if it has completed one."""
-        if type(fact) is Reported:
-            if fact.trial in self.running:
-                self._latest[fact.trial] = fact.loss
-        elif type(fact) is Started:
-            self.running[fact.trial] = 0
-        elif type(fact) is Promoted:
-            self.running[fact.trial] = self._levels.rung_at(fact.until)
-            if self.going_on and self.going_on[0].trial == fact.trial:
+    def tell(self, event: Event) -> tuple[int, int, float] | None:
+        """Take one event; the trial, the rung and the loss if it has completed one."""
+        if isinstance(event, Started):
+            self.running[event.trial] = 0
+        elif isinstance(event, Promoted):
+            self.running[event.trial] = self._levels.rung_at(event.until)
+            if self.going_on and self.going_on[0].trial == event.trial:
                 self.going_on.popleft()
             else:
-                self.going_on = deque(answer for answer in self.going_on if answer.trial != fact.trial)
-        elif type(fact) is Completed or type(fact) is Failed:
-            latest = self._latest.pop(fact.trial, math.inf)
-            loss = latest if type(fact) is Completed and math.isfinite(latest) else math.inf
-            return fact.trial, self.running.pop(fact.trial), loss
+                self.going_on = deque(answer for answer in self.going_on if answer.trial != event.trial)
+        elif isinstance(event, Result):
+            return event.trial, self.running.pop(event.trial), event.losses[0] if event.finite else math.inf
         return None
 
     def go_on(self, trial: int, rung: int, rank: int = 0, size: int = 0) -> None:
@@ -113,9 +107,9 @@ class StoppingASHA:
         """The trial that goes on, the one that has waited longest first, or a new one."""
         return self._queue.ask(more=more)
 
-    def tell(self, fact: Fact) -> None:
-        """Take one fact."""
-        if (completed := self._queue.tell(fact)) is None:
+    def tell(self, event: Event) -> None:
+        """Take one event."""
+        if (completed := self._queue.tell(event)) is None:
             return
         trial, place, loss = completed
         if place == len(self._rungs):
@@ -197,12 +191,12 @@ class MedianStopping:
         """The trial that goes on, the one that has waited longest first, or a new one."""
         return self._queue.ask(more=more)
 
-    def tell(self, fact: Fact) -> None:
-        """Take one fact."""
-        if type(fact) is Reported and fact.trial in self._queue.running:
-            number, total, least = self._seen.get(fact.trial, (0, 0.0, math.inf))
-            self._seen[fact.trial] = number + 1, total + fact.loss, min(least, fact.loss)
-        if (completed := self._queue.tell(fact)) is None:
+    def tell(self, event: Event) -> None:
+        """Take one event."""
+        if isinstance(event, Report):
+            number, total, least = self._seen.get(event.trial, (0, 0.0, math.inf))
+            self._seen[event.trial] = number + 1, total + event.losses[0], min(least, event.losses[0])
+        if (completed := self._queue.tell(event)) is None:
             return
         trial, rung, loss = completed
         number, total, least = self._seen.get(trial, (1, math.inf, math.inf))
@@ -267,5 +261,5 @@ class FullTraining:
         """A new trial."""
         return Start(self._most) if more else Wait()
 
-    def tell(self, fact: Fact) -> None:
+    def tell(self, event: Event) -> None:
         """Learns nothing."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol, runtime_checkable
 
-from rungwise.events import Config, Fact
+from rungwise.events import Config, Event
 from rungwise.names import InputError
 from rungwise.parts import OURS, Parts
 from rungwise.search.random import RandomSearch
@@ -19,8 +19,8 @@ class Searcher(Protocol):
         """A configuration, None if there is none left; all chance comes from `numpy.random.default_rng(rng)`."""
         ...
 
-    def tell(self, fact: Fact) -> None:
-        """Take one fact; reports carry losses, intermediate ones too."""
+    def tell(self, event: Event) -> None:
+        """Take one event: of each trial `Started`, then `Report`s, the `Result` of a rung, and `Promoted`."""
         ...
 
     def settings(self) -> dict[str, Any]:

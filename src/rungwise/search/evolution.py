@@ -12,7 +12,7 @@ from typing import Any, final
 
 import numpy as np
 
-from rungwise.events import Config, Fact
+from rungwise.events import Config, Event
 from rungwise.names import InputError
 from rungwise.search.told import Told, best
 from rungwise.space import Rng, Space
@@ -61,9 +61,9 @@ class EvolutionSearch:
         parent = told.configs[winners[rng.integers(len(winners))]]
         return told.new(self.space, lambda: mutated(self.space, parent, rng), rng)
 
-    def tell(self, fact: Fact) -> None:
+    def tell(self, event: Event) -> None:
         """Learns the rung results."""
-        self._told.tell(fact)
+        self._told.tell(event)
 
     def settings(self) -> dict[str, Any]:
         """Its name and arguments as plain JSON."""

@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, final
 
-from rungwise.events import Completed, Config, Fact, Promoted, Reported, Started
+from rungwise.events import Config, Event, Promoted, Result, Started
 from rungwise.names import InputError
 from rungwise.search import Searcher, as_searcher, settings_of
 from rungwise.search.told import Told, as_key, best
@@ -49,9 +49,9 @@ class First:
         self._given = _checked(points, space)
         self._earlier, self.left_out = _fitting(earlier, space, left_out)
         told = Told()
-        for fact in _facts(self._earlier):
-            told.tell(fact)
-            self.searcher.tell(fact)
+        for event in _events(self._earlier):
+            told.tell(event)
+            self.searcher.tell(event)
         finished = {trial: result for trial, result in told.results.items() if result.losses}
         winners = [told.configs[trial] for trial in best(finished)[:1]]
         self.points = list({as_key(point): point for point in [*self._given, *winners]}.values())
@@ -63,11 +63,11 @@ class First:
             return dict(next(iter(self._left.values())))
         return self.searcher.propose(rng)
 
-    def tell(self, fact: Fact) -> None:
-        """Take one fact, for the searcher too."""
-        if isinstance(fact, Started):
-            self._left.pop(as_key(fact.config), None)
-        self.searcher.tell(fact)
+    def tell(self, event: Event) -> None:
+        """Take one event, for the searcher too."""
+        if isinstance(event, Started):
+            self._left.pop(as_key(event.config), None)
+        self.searcher.tell(event)
 
     def settings(self) -> dict[str, Any]:
         """All that makes an equal one, as plain JSON: the earlier study is not needed again."""
@@ -112,11 +112,10 @@ def _fitting(earlier: Sequence[Mapping[str, Any]], space: Space, left_out: int) 
     return fitting, left_out + len(earlier) - len(fitting)
 
 
-def _facts(earlier: Sequence[Mapping[str, Any]]) -> Iterator[Fact]:
+def _events(earlier: Sequence[Mapping[str, Any]]) -> Iterator[Event]:
     """What happened in the earlier study, as a searcher is told it."""
     for number, trial in enumerate(earlier, start=1):
         for place, (level, given) in enumerate(trial["results"]):
-            loss: Any = tuple(given) if isinstance(given, list) else math.inf if given is None else given
+            losses = tuple(given) if isinstance(given, list) else (math.inf if given is None else given,)
             yield Promoted(-number, level) if place else Started(-number, trial["config"], level)
-            yield Reported(-number, level, loss)
-            yield Completed(-number)
+            yield Result(-number, level, losses)

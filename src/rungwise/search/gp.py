@@ -23,7 +23,7 @@ from botorch.optim.fit import fit_gpytorch_mll_scipy
 from gpytorch.mlls import ExactMarginalLogLikelihood
 from numpy.typing import NDArray
 
-from rungwise.events import Completed, Config, Fact, Failed, Promoted, Reported, Started
+from rungwise.events import Config, Event, Promoted, Result, Started
 from rungwise.names import InputError, our_names
 from rungwise.parameters import Parameter
 from rungwise.space import Rng, Space
@@ -31,7 +31,7 @@ from rungwise.values import real, whole
 
 Array = NDArray[np.float64]
 Point = list[float]
-Loss = float | tuple[float, ...]
+Losses = tuple[float, ...]
 
 FITTED = 128  # results that lengthscales and noise are fitted to: they need fewer than the predictions do
 ITERATIONS = 10  # of L-BFGS; more change the lengthscales, hardly the predictions
@@ -60,8 +60,8 @@ class GPSearch:
     >>> from rungwise.parameters import Float
     >>> search = GPSearch(Space({"x": Float(0, 1)}), initial=3)
     >>> for trial, x in enumerate([0.1, 0.5, 0.9]):
-    ...     for fact in (Started(trial, {"x": x}, 1), Reported(trial, 1, (x - 0.6) ** 2), Completed(trial)):
-    ...         search.tell(fact)
+    ...     for event in (Started(trial, {"x": x}, 1), Result(trial, 1, ((x - 0.6) ** 2,))):
+    ...         search.tell(event)
     >>> 0.55 < search.propose([0, 3])["x"] < 0.75
     True
 
@@ -82,9 +82,8 @@ class GPSearch:
         self._configs: dict[int, Config] = {}
         self._points: dict[int, Point] = {}  # trial -> its features
         self._known: set[bytes] = set()  # keys of all configurations that were ever started
-        self._running: dict[int, int] = {}  # trial -> the end of its job
-        self._last: dict[int, Loss] = {}  # trial -> its last report
-        self._results: dict[int, list[tuple[int, int, Loss]]] = {}  # level -> (place among all results, trial, loss)
+        self._running: dict[int, None] = {}  # trials, in the order in which their jobs began
+        self._results: dict[int, list[tuple[int, int, Losses]]] = {}  # level -> (place among all, trial, losses)
         self._count = 0
         self._metrics = 1
         self._finished: set[int] = set()
@@ -99,22 +98,20 @@ class GPSearch:
             "prior_weight": self.prior_weight,
         }
 
-    def tell(self, fact: Fact) -> None:
-        """Take one fact; the data are the results of jobs that end."""
-        match fact:
-            case Started(trial, config, until):
+    def tell(self, event: Event) -> None:
+        """Take one event; the data are the results of jobs that end."""
+        match event:
+            case Started(trial, config):
                 self._configs[trial] = config
                 self._points[trial] = self._features(config)
                 self._known.add(_key(config))
-                self._running[trial] = until
-            case Promoted(trial, until):
-                self._running[trial] = until
-            case Reported(trial):
-                self._last[trial] = fact.loss
-                self._metrics = np.size(fact.loss)
-            case Completed(trial) | Failed(trial):
-                loss: Loss = self._last[trial] if isinstance(fact, Completed) else math.inf
-                self._results.setdefault(self._running.pop(trial), []).append((self._count, trial, loss))
+                self._running[trial] = None
+            case Promoted(trial):
+                self._running[trial] = None
+            case Result(trial, level, losses):
+                self._metrics = max(self._metrics, len(losses))
+                del self._running[trial]
+                self._results.setdefault(level, []).append((self._count, trial, losses))
                 self._count += 1
                 self._finished.add(trial)
 

@@ -13,7 +13,7 @@ from typing import Any, final
 
 import numpy as np
 
-from rungwise.events import Config, Fact, Started
+from rungwise.events import Config, Event, Started
 from rungwise.names import InputError, suggestion
 from rungwise.search.told import as_key
 from rungwise.space import Rng, Space
@@ -75,11 +75,11 @@ class GridSearch:
             return None
         return dict(self._configs[np.random.default_rng(rng).integers(len(self._left))])
 
-    def tell(self, fact: Fact) -> None:
+    def tell(self, event: Event) -> None:
         """Takes out of the grid what was started."""
-        if not isinstance(fact, Started) or fact.trial < 0:  # an earlier study's trials may be tried again
+        if not isinstance(event, Started) or event.trial < 0:  # an earlier study's trials may be tried again
             return
-        if (place := self._left.pop(as_key(fact.config), None)) is not None:
+        if (place := self._left.pop(as_key(event.config), None)) is not None:
             last = self._configs.pop()  # fills the gap, so that a draw costs the same however large the grid is
             if place < len(self._configs):
                 self._configs[place] = last

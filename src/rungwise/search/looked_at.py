@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 from typing import Any, final
 
-from rungwise.events import Config, Fact
+from rungwise.events import Config, Event
 from rungwise.names import InputError
 from rungwise.search import SEARCHERS
 from rungwise.search.first import First
@@ -31,7 +31,7 @@ class LookedAt:
         """Nothing that is looked at; it stands for a configuration that there may be."""
         return {}
 
-    def tell(self, fact: Fact) -> None:
+    def tell(self, event: Event) -> None:
         """Learns nothing."""
 
     def settings(self) -> dict[str, Any]:

@@ -35,10 +35,10 @@ from optuna.storages import InMemoryStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from rungwise.events import Completed, Config, Fact, Failed, Promoted, Reported, Started
+from rungwise.events import Config, Event, Promoted, Result, Started
 from rungwise.names import InputError, suggestion
 from rungwise.parameters import Axis, Parameter
-from rungwise.search.told import Result, Told, of_study
+from rungwise.search.told import Told, of_study
 from rungwise.space import Rng, Space
 from rungwise.values import plain, real
 
@@ -76,8 +76,7 @@ class OptunaSearch:
         kind = self._maker.kind
         self._board = _Board(space, prunes=kind is not None and issubclass(kind, TPESampler))
         self._told = Told()  # what the board knows
-        self._news: deque[Fact] = deque()  # what it does not know yet
-        self._reports: dict[int, Reported] = {}  # trial -> its last report, until it counts
+        self._news: deque[Event] = deque()  # what it does not know yet
         self._memory: tuple[BaseSampler, dict[str, Any]] | None = None  # of a sampler that has one
         self._used: BaseSampler  # the one that was asked last, under the seed
         self._asked: list[int] | None = None  # if nothing but the start of that trial has been told since
@@ -87,12 +86,12 @@ class OptunaSearch:
         seed = of_study(rng)
         with _quiet():
             while self._news:
-                fact = self._news.popleft()
-                if isinstance(fact, Started):
-                    self._start(fact, seed)
-                self._told.tell(fact)
-                if isinstance(fact, Completed | Failed):
-                    self._board.end(fact.trial, self._told.results[fact.trial])
+                event = self._news.popleft()
+                if isinstance(event, Started):
+                    self._start(event, seed)
+                self._told.tell(event)
+                if isinstance(event, Result):
+                    self._board.end(event.trial, self._told.results[event.trial])
             return self._ask(seed, rng)
 
     def _ask(self, seed: list[int], rng: Rng) -> Config:
@@ -111,27 +110,23 @@ class OptunaSearch:
         self._asked = None if isinstance(rng, np.random.Generator) else list(rng)
         return config
 
-    def _start(self, fact: Started, seed: list[int]) -> None:
+    def _start(self, event: Started, seed: list[int]) -> None:
         """Put a trial on the board. A sampler with a memory is asked for it, if that was not just done."""
-        remembers = self._maker.kind not in FRESH and fact.trial >= 0
+        remembers = self._maker.kind not in FRESH and event.trial >= 0
         if remembers:
-            own = [*seed, fact.trial]
+            own = [*seed, event.trial]
             if self._asked != own:  # the study was opened again, or another searcher has chosen this trial
                 self._ask(seed, own)
             self._memory = self._used, self._board.attributes()
         self._asked = None
-        self._board.start(fact.trial, fact.config, clean=not remembers)
+        self._board.start(event.trial, event.config, clean=not remembers)
 
-    def tell(self, fact: Fact) -> None:
+    def tell(self, event: Event) -> None:
         """Learns rung results and what is running, when it is asked next."""
-        if isinstance(fact, Reported):
-            self._reports[fact.trial] = fact  # takes part when its job ends
-        elif isinstance(fact, Started | Promoted | Completed | Failed):
-            if not self._news and not isinstance(fact, Started):
+        if isinstance(event, Started | Promoted | Result):
+            if not self._news and not isinstance(event, Started):
                 self._asked = None
-            if isinstance(fact, Completed | Failed) and (report := self._reports.pop(fact.trial, None)) is not None:
-                self._news.append(report)  # the one that counts
-            self._news.append(fact)
+            self._news.append(event)
 
     def settings(self) -> dict[str, Any]:
         """Its name, the sampler and its arguments as plain JSON; of an object only what it is."""

@@ -6,7 +6,7 @@ from typing import Any, final
 
 import numpy as np
 
-from rungwise.events import Config, Fact
+from rungwise.events import Config, Event
 from rungwise.space import Rng, Space
 
 
@@ -26,7 +26,7 @@ class RandomSearch:
         """A configuration; takes `len(space)` numbers from `rng` for each try, as `Space.sample` does."""
         return self.space.sample(np.random.default_rng(rng))
 
-    def tell(self, fact: Fact) -> None:
+    def tell(self, event: Event) -> None:
         """Learns nothing."""
 
     def settings(self) -> dict[str, Any]:

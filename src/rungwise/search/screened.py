@@ -16,7 +16,7 @@ import msgspec
 import numpy as np
 from numpy.typing import ArrayLike
 
-from rungwise.events import Config, Fact, Started
+from rungwise.events import Config, Event, Started
 from rungwise.names import InputError
 from rungwise.search import Searcher, as_searcher, settings_of
 from rungwise.search.told import as_key
@@ -131,10 +131,10 @@ class Screened:
     def _screens(self, trial: int) -> bool:
         return self.control == 0 or trial % self.control != self.control - 1
 
-    def tell(self, fact: Fact) -> None:
-        """Take one fact, for the searcher too."""
-        self._started += isinstance(fact, Started) and fact.trial >= 0
-        self.searcher.tell(fact)
+    def tell(self, event: Event) -> None:
+        """Take one event, for the searcher too."""
+        self._started += isinstance(event, Started) and event.trial >= 0
+        self.searcher.tell(event)
 
     def helped(self, study: Study, resource: int | None = None) -> Helped:
         """How much the proxy helped in `study`, judged at `resource`; without one, at the lowest rung.

@@ -11,7 +11,7 @@ from typing import Any, final
 import numpy as np
 from scipy.stats import qmc
 
-from rungwise.events import Config, Fact
+from rungwise.events import Config, Event
 from rungwise.search.told import Told, of_study
 from rungwise.space import Rng, Space
 
@@ -51,9 +51,9 @@ class SobolSearch:
         rng = np.random.default_rng(rng)
         return self._told.new(self.space, lambda: self.space.sample(rng), rng)
 
-    def tell(self, fact: Fact) -> None:
+    def tell(self, event: Event) -> None:
         """Counts the trials that were started."""
-        self._told.tell(fact)
+        self._told.tell(event)
 
     def settings(self) -> dict[str, Any]:
         """Its name as plain JSON."""

@@ -1,4 +1,4 @@
-"""What is known of each trial? The facts that a searcher was told, folded; most searchers keep one of these.
+"""What is known of each trial? The events that a searcher was told, folded; most searchers keep one of these.
 
 May import `events` and `space`.
 """
@@ -6,39 +6,27 @@ May import `events` and `space`.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, final
+from typing import Any, final
 
 import numpy as np
 
-from rungwise.events import Completed, Config, Fact, Failed, Promoted, Reported, Started
+from rungwise.events import Config, Event, Result, Started
 from rungwise.space import Rng, Space
-
-
-class Result(NamedTuple):
-    """The losses of a trial, one a metric, at the rung `level` that it completed last.
-
-    A trial that failed, or whose last loss is not finite, has no losses and the level 0, which no rung has: it is worse
-    than all others, as it is for the scheduler.
-    """
-
-    level: int
-    losses: tuple[float, ...]
-
-
-FAILURE = Result(0, ())
 
 
 @final
 class Told:
     """`configs` and `results` by trial: in the order started, and in the order of their first results.
 
+    A trial's result is that of the rung which it completed last. Where a loss is not finite it has no losses, and the
+    level 0, which no rung has: it is worse than all others, as it is for the scheduler.
+
     >>> told = Told()
-    >>> for fact in (Started(0, {"x": 1}, 3), Reported(0, 3, 0.5), Completed(0)):
-    ...     told.tell(fact)
+    >>> for event in (Started(0, {"x": 1}, 3), Result(0, 3, (0.5,))):
+    ...     told.tell(event)
     >>> told.results[0], told.knows({"x": 1}), told.proposed
-    (Result(level=3, losses=(0.5,)), True, 1)
+    (Result(trial=0, level=3, losses=(0.5,)), True, 1)
     """
 
     def __init__(self) -> None:
@@ -46,28 +34,16 @@ class Told:
         self.results: dict[int, Result] = {}
         self.proposed = 0  # trials of this study; those of an earlier one have negative numbers
         self._known: set[str] = set()
-        self._running: dict[int, int] = {}  # trial -> the level that it is on the way to
-        self._latest: dict[int, tuple[float, ...]] = {}  # running trial -> losses of its last report in this job
 
-    def tell(self, fact: Fact) -> None:
-        """Take one fact; those that say nothing of a trial's results are ignored."""
-        if type(fact) is Reported:
-            self._latest[fact.trial] = fact.score if isinstance(fact.score, tuple) else (fact.loss,)
-        elif type(fact) is Completed:
-            level, losses = self._running.pop(fact.trial), self._latest.pop(fact.trial, ())
-            self.results[fact.trial] = Result(level, losses) if losses and all(map(math.isfinite, losses)) else FAILURE
-        elif type(fact) is Failed:
-            del self._running[fact.trial]
-            self._latest.pop(fact.trial, None)
-            self.results[fact.trial] = FAILURE
-        elif type(fact) is Promoted:
-            self._running[fact.trial] = fact.until
-        elif type(fact) is Started:
-            self._running[fact.trial] = fact.until
-            self.configs[fact.trial] = fact.config
-            if fact.trial >= 0:
+    def tell(self, event: Event) -> None:
+        """Take one event; those that say nothing of a trial's results are ignored."""
+        if isinstance(event, Result):
+            self.results[event.trial] = event if event.finite else Result(event.trial, 0, ())
+        elif isinstance(event, Started):
+            self.configs[event.trial] = event.config
+            if event.trial >= 0:
                 self.proposed += 1
-                self._known.add(as_key(fact.config))
+                self._known.add(as_key(event.config))
 
     def knows(self, config: Mapping[str, Any]) -> bool:
         """Whether a trial of this study was started with this configuration."""
@@ -86,9 +62,9 @@ class Told:
 def best(results: Mapping[int, Result]) -> list[int]:
     """The trials at the highest level that no other there dominates: none is as good in all losses and better in one.
 
-    >>> best({3: Result(1, (0.1,)), 4: Result(9, (0.3,)), 5: Result(9, (0.2,))})
+    >>> best({3: Result(3, 1, (0.1,)), 4: Result(4, 9, (0.3,)), 5: Result(5, 9, (0.2,))})
     [5]
-    >>> best({3: Result(9, (0.1, 0.9)), 4: Result(9, (0.9, 0.1)), 5: Result(9, (0.9, 0.9))})
+    >>> best({3: Result(3, 9, (0.1, 0.9)), 4: Result(4, 9, (0.9, 0.1)), 5: Result(5, 9, (0.9, 0.9))})
     [3, 4]
     """
     level = max((result.level for result in results.values()), default=0)

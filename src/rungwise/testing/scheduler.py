@@ -13,16 +13,14 @@ import numpy as np
 from rungwise.core import Scheduler, as_scheduler, takes_several_metrics
 from rungwise.events import (
     Answer,
-    Completed,
     Created,
-    Fact,
-    Failed,
-    Opened,
+    Event,
     Promote,
     Promoted,
     Raise,
     Raised,
-    Reported,
+    Report,
+    Result,
     Start,
     Started,
     Wait,
@@ -31,7 +29,7 @@ from rungwise.names import InputError
 
 TRIALS = 60  # of each history
 WORKERS = (1, 4, 13)
-MANY = 100_000  # facts: a history that is longer has no end
+MANY = 100_000  # events: a history that is longer has no end
 LEVEL = 81  # what those get that have no max_resource, where they need one
 REPORTS = 9  # at most, of a job: a level may be a million
 
@@ -44,9 +42,9 @@ def check_scheduler(make: Callable[[], Scheduler]) -> None:
 
     * `ask` is a query: asking twice changes nothing; with `more=False` no new trial is started.
     * Only a trial that is paused and has not failed is promoted, further than it was, and to no more than `open_level`;
-      and `may_promote` has said so. The ceiling moves by a `Raised` fact alone, and never falls.
+      and `may_promote` has said so. The ceiling moves by a `Raised` event alone, and never falls.
     * While nothing runs it does not wait if trials may be started; if none may be, it comes to an end.
-    * Another one that is told the same facts answers the same: at each fact, and after a study is opened again.
+    * Another one that is told the same events answers the same: at each event, and after a study is opened again.
     * Less is better: it is told losses, and those of high losses are not trained much further than those of low ones.
     * `settings` is plain JSON of which an equal one can be made; `up_to` gives a fresh one.
 
@@ -86,7 +84,7 @@ def _check_settings(make: Callable[[], Scheduler]) -> None:
         assert type(other) is type(scheduler), f"up_to() gives a {type(other).__name__}"
     _History(make(), 4, 1).played()
     used = _History(scheduler, 4, 1).played().scheduler
-    assert used.settings() == settings, "being told facts changes its settings()"
+    assert used.settings() == settings, "being told events changes its settings()"
     assert used.up_to(most).ask() == make().ask(), "up_to() must give one that has been told nothing"
 
 
@@ -96,8 +94,8 @@ class _History:
 
     def __init__(self, scheduler: Scheduler, workers: int, seed: int, metrics: int = 1) -> None:
         self.scheduler, self.workers, self.metrics = scheduler, workers, metrics
-        self.facts: list[Fact] = []
-        self.answers: list[tuple[Answer, Answer]] = []  # after each fact: with more, and without
+        self.events: list[Event] = []
+        self.answers: list[tuple[Answer, Answer]] = []  # after each event: with more, and without
         self.resource: dict[int, int] = {}  # trial -> where it stands
         self.quality: dict[int, float] = {}
         self.broken = True  # whether trials fail and diverge
@@ -105,23 +103,19 @@ class _History:
         self._running: dict[int, tuple[int, int]] = {}  # trial -> from where, how far
         self._failed: set[int] = set()
         self._lost: set[int] = set()  # paused trials of which may_promote has said that they are out of reach
-        self._opened = False
 
     def played(self) -> _History:
         """Play it to its end."""
         mode: Any = "min" if self.metrics == 1 else {"error": "min", "cost": "min"}
         self._tell(Created({}, {}, {}, mode, 0, "0", id="check"))
         while self._give_out() or self._running:
-            assert len(self.facts) < MANY, f"no end after {MANY} facts: with {TRIALS} trials it goes on for ever"
+            assert len(self.events) < MANY, f"no end after {MANY} events: with {TRIALS} trials it goes on for ever"
             self._work()
-            if not self._opened and len(self.resource) > TRIALS // 2:
-                self._opened = True
-                self._tell(Opened("0"))  # the driver was killed; its jobs are given out again
         return self
 
     def _give_out(self) -> bool:
         """Give free workers what there is; whether anything was given out."""
-        before = len(self.facts)
+        before = len(self.events)
         while len(self._running) < self.workers:
             more = len(self.resource) < TRIALS
             answer = self.answers[-1][0 if more else 1]
@@ -129,8 +123,8 @@ class _History:
                 assert self._running or not more, "it waits though nothing runs, and new trials may be started"
                 break
             self._follow(answer)
-            assert len(self.facts) < MANY, "it answers the same for ever"
-        return len(self.facts) > before
+            assert len(self.events) < MANY, "it answers the same for ever"
+        return len(self.events) > before
 
     def _follow(self, answer: Answer) -> None:
         if isinstance(answer, Start):
@@ -149,7 +143,7 @@ class _History:
             self._running[trial] = self.resource[trial], answer.until
             self._tell(Promoted(trial, answer.until, answer.rank, answer.size))
         elif isinstance(answer, Raise):
-            self._tell(Raised(*(getattr(answer, name) for name in answer.__struct_fields__)))
+            self._tell(answer.fact)
 
     def _check_reach(self, trial: int, start: int, until: int) -> None:
         assert start < until, f"it trains trial {trial} to {until}, where it has been: it stands at {start}"
@@ -164,55 +158,56 @@ class _History:
         at = self.resource[trial]
         if self.broken and rng.random() < 0.03:
             self._failed.add(trial)
-            self._end(Failed(trial, "it broke"))
+            self._end(Result(trial, until, (math.inf,) * self.metrics))
             return
         if at < until:
             step = max(1, (until - start) // REPORTS)
             self.resource[trial] = at = until if until - at < 2 * step else at + step
-            self._tell(Reported(trial, at, self._loss(trial, at), 0.5))
-        if at == until:
-            self._end(Completed(trial))
+            losses = self._losses(trial, at)
+            self._tell(Report(trial, at, losses))
+            if at == until:
+                self._end(Result(trial, until, losses))
 
-    def _loss(self, trial: int, resource: int) -> Any:
+    def _losses(self, trial: int, resource: int) -> tuple[float, ...]:
         """Curves that fall, with noise, ties, and now and then none that is finite."""
         loss = round(self.quality[trial] + 1 / resource + self._rng.normal(0, 0.05), 2)
         if self.broken and self._rng.random() < 0.03:
             loss = math.inf
-        return loss if self.metrics == 1 else (loss, 1 - loss if loss < math.inf else loss)
+        return (loss,) if self.metrics == 1 else (loss, 1 - loss if loss < math.inf else loss)
 
-    def _end(self, fact: Completed | Failed) -> None:
-        del self._running[fact.trial]
-        self._tell(fact)
+    def _end(self, result: Result) -> None:
+        del self._running[result.trial]
+        self._tell(result)
         may = self.scheduler.may_promote(TRIALS)
         assert isinstance(may, set), f"may_promote() must be a set of trials, not {may!r:.80}"
         self._lost |= self.resource.keys() - self._running.keys() - may
 
-    def _tell(self, fact: Fact) -> None:
+    def _tell(self, event: Event) -> None:
         scheduler = self.scheduler
-        before, ceiling = copy.deepcopy(fact), scheduler.open_level
-        scheduler.tell(fact)
-        assert fact == before, f"it changes what it is told: {fact}"
+        before, ceiling = copy.deepcopy(event), scheduler.open_level
+        scheduler.tell(event)
+        assert event == before, f"it changes what it is told: {event}"
         now = scheduler.open_level
-        if isinstance(fact, Raised):
+        if isinstance(event, Raised):
             assert now is None or now >= (ceiling or 0), f"the ceiling falls from {ceiling} to {now} by a rise"
         else:
-            assert now == ceiling, f"the ceiling moves from {ceiling} to {now} without a rise, by {fact}"
+            assert now == ceiling, f"the ceiling moves from {ceiling} to {now} without a rise, by {event}"
         answers = scheduler.ask(), scheduler.ask(more=False)
-        assert (scheduler.ask(), scheduler.ask(more=False)) == answers, f"asking twice is answered twice, after {fact}"
+        assert (scheduler.ask(), scheduler.ask(more=False)) == answers, f"asking twice is answered twice, after {event}"
         for answer in answers:
             assert isinstance(answer, Start | Promote | Raise | Wait), f"{answer!r} is none of the four answers"
         assert not isinstance(answers[1], Start), "it starts a trial where more=False says that there is none"
-        self.facts.append(fact)
+        self.events.append(event)
         self.answers.append(answers)
 
 
 def _check_history(history: _History, fresh: Scheduler) -> None:
     """Whether `fresh`, told what `history` was and asked less, answers the same."""
-    for fact, answers in zip(history.facts, history.answers, strict=True):
-        fresh.tell(fact)
-        if isinstance(fact, Started | Completed | Failed):
+    for event, answers in zip(history.events, history.answers, strict=True):
+        fresh.tell(event)
+        if isinstance(event, Started | Result):
             asked = fresh.ask(), fresh.ask(more=False)
-            assert asked == answers, f"told the same, one answers {answers}, another {asked}, after {fact}"
+            assert asked == answers, f"told the same, one answers {answers}, another {asked}, after {event}"
     assert fresh.open_level == history.scheduler.open_level, "told the same, their ceilings are not the same"
     assert fresh.may_promote(TRIALS) == history.scheduler.may_promote(TRIALS), "told the same, may_promote() differs"
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from rungwise.events import Completed, Config, Created, Fact, Failed, Opened, Promoted, Reported, Started
+from rungwise.events import Config, Created, Event, Promoted, Report, Result, Started
 from rungwise.foreign import as_space
 from rungwise.names import InputError
 from rungwise.parts import OURS
@@ -30,11 +30,11 @@ def check_searcher(
     It proposes `trials` configurations, is told how they went (some fail, some are not finite, some are promoted), and:
 
     * `propose` is a query: asking twice changes nothing, nor does asking in between.
-    * All chance comes from the seed that it is given: the same seed and the same facts, the same proposal, whatever the
+    * All chance comes from the seed that it is given: the same seed and events, the same proposal, whatever the
       global generators of `random` and numpy have come to. The seed is `[study's seed, trial]` or a generator.
     * What it proposes fits the space, or is None where there is nothing left.
-    * It changes neither the space nor a fact that it is told.
-    * `settings` is plain JSON; one that is made of it, as `Class(space, **settings)`, and told the same facts proposes
+    * It changes neither the space nor a event that it is told.
+    * `settings` is plain JSON; one that is made of it, as `Class(space, **settings)`, and told the same events proposes
       the same, at the end and from half way on: so a study goes on after a kill. A copy of it is independent.
 
     A class is a `make`: `check_searcher(MySearch, space)`. Fewer `trials` are for those that take their time; with
@@ -50,14 +50,14 @@ def check_searcher(
     assert json.loads(json.dumps(settings)) == settings, f"settings() must be plain JSON, not {settings!r}"
     assert isinstance(settings.get("name"), str), f'settings() must have a "name", which {settings!r} has not'
     copied = own(searcher)
-    facts, proposals = _run(searcher, space, trials, metrics)
+    events, proposals = _run(searcher, space, trials, metrics)
     assert proposals, "it proposes nothing for the first trial"
-    assert searcher.settings() == settings, "being told facts changes its settings()"
+    assert searcher.settings() == settings, "being told events changes its settings()"
     assert _run(make(space), space, trials, metrics)[1] == proposals, (
         "told the same, with the same seeds, two propose differently: chance must come from the seed alone"
     )
     assert _run(copied, space, trials, metrics)[1] == proposals, "a copy, made before it was told anything, differs"
-    _check_again(searcher, space, facts, trials)
+    _check_again(searcher, space, events, trials)
     assert space.to_dict() == before, "it changes the space"
 
 
@@ -76,56 +76,55 @@ def _made_of(searcher: Searcher, space: Space) -> Searcher:
     return made
 
 
-def _check_again(searcher: Searcher, space: Space, facts: list[Fact], trials: int) -> None:
-    """Whether those made of its settings and told `facts` propose what it did and would."""
+def _check_again(searcher: Searcher, space: Space, events: list[Event], trials: int) -> None:
+    """Whether those made of its settings and told `events` propose what it did and would."""
     again, curious = _made_of(searcher, space), _made_of(searcher, space)
     assert again.settings() == searcher.settings(), f"one made from settings() has others: {again.settings()!r}"
-    for fact in facts:
-        if isinstance(fact, Started):
+    for event in events:
+        if isinstance(event, Started):
             curious.propose([0, 77])
             curious.propose(np.random.default_rng(4))
         for one in (again, curious):
-            one.tell(copy.deepcopy(fact))
+            one.tell(copy.deepcopy(event))
     wanted = searcher.propose([0, trials])
     assert again.propose([0, trials]) == wanted, "one made from settings() and told the same proposes differently"
     assert curious.propose([0, trials]) == wanted, "asking in between changes what it proposes"
     drawn, redrawn = (searcher.propose(np.random.default_rng(4)) for _ in range(2))
     assert drawn == redrawn, f"given equal generators it proposes {drawn} and {redrawn}"
-    half = next(n for n in range(len(facts) // 2, -1, -1) if isinstance(facts[n], Started))
+    half = next(n for n in range(len(events) // 2, -1, -1) if isinstance(events[n], Started))
     middle = _made_of(searcher, space)
-    for number, fact in enumerate(facts):
-        if number >= half and isinstance(fact, Started):
-            proposed = middle.propose([0, fact.trial])
-            assert proposed == fact.config, f"opened again half way it proposes {proposed} for trial {fact.trial}"
-        middle.tell(fact)
+    for number, event in enumerate(events):
+        if number >= half and isinstance(event, Started):
+            proposed = middle.propose([0, event.trial])
+            assert proposed == event.config, f"opened again half way it proposes {proposed} for trial {event.trial}"
+        middle.tell(event)
 
 
-def _run(searcher: Searcher, space: Space, trials: int, metrics: int) -> tuple[list[Fact], list[Config]]:
-    """The facts and the proposals of a study with two trials running at a time."""
-    facts: list[Fact] = []
+def _run(searcher: Searcher, space: Space, trials: int, metrics: int) -> tuple[list[Event], list[Config]]:
+    """The events and the proposals of a study with two trials running at a time."""
+    events: list[Event] = []
     proposals: list[Config] = []
 
-    def tell(fact: Fact) -> None:
-        before = copy.deepcopy(fact)
-        searcher.tell(fact)
-        assert fact == before, f"it changes what it is told: {fact}"
-        facts.append(fact)
+    def tell(event: Event) -> None:
+        before = copy.deepcopy(event)
+        searcher.tell(event)
+        assert event == before, f"it changes what it is told: {event}"
+        events.append(event)
 
     def end(trial: int, level: int) -> None:
         if trial % 7 == 5:
-            tell(Failed(trial, "it broke"))
+            tell(Result(trial, level, (math.inf,) * metrics))
             return
         text = json.dumps(proposals[trial], sort_keys=True)
         loss = math.inf if trial % 7 == 6 else sum(map(ord, text)) % 97 / 97 + 1 / level  # any function of it
+        losses = (loss, *[1 - loss] * (metrics - 1))
         for resource in range(1 if level == 1 else 2, level + 1):
-            tell(Reported(trial, resource, loss if metrics == 1 else (loss, *[1 - loss] * (metrics - 1))))
-        tell(Completed(trial))
+            tell(Report(trial, resource, losses))
+        tell(Result(trial, level, losses))
 
     mode: Any = "min" if metrics == 1 else {f"metric {n}": "min" for n in range(metrics)}
     tell(Created(space.to_dict(), {}, {}, mode, 0, "0", id="check"))
     for trial in range(trials):
-        if trial == trials // 2:
-            tell(Opened("0"))
         config = searcher.propose([0, trial])
         random.random()  # whoever draws from the global generators is found out
         np.random.random()
@@ -141,7 +140,7 @@ def _run(searcher: Searcher, space: Space, trials: int, metrics: int) -> tuple[l
         if trial % 4 == 3 and (trial - 3) % 7 != 5:
             tell(Promoted(trial - 3, 3))
             end(trial - 3, 3)
-    return facts, proposals
+    return events, proposals
 
 
 def _check_fits(config: object, space: Space) -> None:
