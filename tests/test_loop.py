@@ -170,7 +170,7 @@ def test_each_message_is_taken_once_and_in_order_however_they_come(chance: rando
     said = [Said(job.lease, place, message) for job in out for place, message in enumerate(messages_of(job))]
     said += chance.sample(said, twice)
     chance.shuffle(said)
-    taken = [message for one in said for message in inbox.take(one)]
+    taken = inbox.take(said)
     for job in out:
         assert [message for message in taken if message.trial == job.trial] == messages_of(job)
     assert inbox.repeated + inbox.refused == twice
@@ -180,22 +180,22 @@ def test_what_comes_of_a_job_that_was_given_up_is_refused() -> None:
     inbox = Inbox(count())
     (job,) = jobs(0)
     first = inbox.lease(job)
-    assert list(inbox.take(Said(first.lease, 0, Reported(0, 1, 0.5)))) == [Reported(0, 1, 0.5)]
-    assert list(inbox.take(Said(first.lease, None, Broke(0, "overdue")))) == [Broke(0, "overdue")]
+    assert inbox.take([Said(first.lease, 0, Reported(0, 1, 0.5))]) == [Reported(0, 1, 0.5)]
+    assert inbox.take([Said(first.lease, None, Broke(0, "overdue"))]) == [Broke(0, "overdue")]
     again = inbox.lease(job)
     assert again.lease != first.lease
     for place, message in ((1, Reported(0, 2, 9.0)), (2, Completed(0)), (None, Broke(0, "again"))):
-        assert list(inbox.take(Said(first.lease, place, message))) == []
+        assert inbox.take([Said(first.lease, place, message)]) == []
     assert inbox.refused == 3
-    assert list(inbox.take(Said(again.lease, 0, Paused(0)))) == [Paused(0)]
-    assert list(inbox.take(Said(again.lease, 1, Completed(0)))) == []  # nothing comes after the end
+    assert inbox.take([Said(again.lease, 0, Paused(0))]) == [Paused(0)]
+    assert inbox.take([Said(again.lease, 1, Completed(0))]) == []  # nothing comes after the end
 
 
 def test_what_a_signals_handler_says_in_the_midst_of_the_last_message_is_of_a_job_that_has_ended() -> None:
     inbox = Inbox(count())
     job = inbox.lease(jobs(0)[0])
-    assert list(inbox.take(Said(job.lease, 1, Reported(0, 2, 0.5)))) == []
-    assert list(inbox.take(Said(job.lease, 0, Completed(0)))) == [Completed(0)]
+    assert inbox.take([Said(job.lease, 1, Reported(0, 2, 0.5))]) == []
+    assert inbox.take([Said(job.lease, 0, Completed(0))]) == [Completed(0)]
 
 
 def test_two_drivers_give_no_lease_twice() -> None:

@@ -434,7 +434,7 @@ def test_the_curve_of_a_trial_is_kept_in_few_bytes():
     job = study.ask()
     tracemalloc.start()
     for resource in range(1, 5_001):
-        study.decider.take(Reported(job.trial, resource, 0.5 + resource, 0.25))
+        study.decider.report(Reported(job.trial, resource, 0.5 + resource, 0.25))
     study.decider.log._facts.clear()  # a log in a file would not hold them
     grown, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()

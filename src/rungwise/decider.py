@@ -60,6 +60,7 @@ class Decider:
         self.closed: str | None = None  # why nothing can be noted any more
         self.restarted: dict[int, Job] = {}
         self.observers = Observers()
+        self._one_metric = not state.metrics.names
         self.stopping = False  # whether no more is to be given out in this session
         self._untold = searcher  # as it was before anything was told, to begin anew from
         self._begin(scheduler)
@@ -103,7 +104,7 @@ class Decider:
         if self.closed is not None:
             raise StudyError(self.closed)
         self.log.append(fact)
-        if self.observers:
+        if self.observers.watching:
             self.observers.noted(fact)
         if (told := self.state.apply(fact)) is not None:
             self.tell(told)
@@ -121,28 +122,38 @@ class Decider:
             self.closed = f"the study ended when {self._scheduler_shown} raised {type(error).__name__}: open it again"
             raise
         self.log.append(fact)
-        if self.observers:
+        if self.observers.watching:
             self.observers.noted(fact)
 
     def flush(self) -> None:
         """Make durable what was noted, and tell the observers."""
         self.log.flush()
-        if self.observers:
+        if self.observers.watching:
             self.observers.tell(self.state)
 
-    def take(self, fact: Reported | Completed | Failed | Retried | Excused) -> bool:
-        """Note what a worker says; False if it is nothing new."""
+    def report(self, fact: Reported) -> bool:
+        """Note a score that a worker reports; False if it is nothing new."""
         record = self.state.trials[fact.trial]
-        job, kind = record.job, type(fact)
+        job, resource, seconds = record.job, fact.resource, fact.seconds
         if job is None:
             return False
-        if kind is Reported and fact.resource <= record.noted(job):  # type: ignore[union-attr]
-            if fact.resource <= job.start and not job.refit:  # type: ignore[union-attr]
+        if resource <= record.noted(job):
+            if resource <= job.start and not job.refit:
                 self.restarted[fact.trial] = job
             return False
-        if (kind is Reported or kind is Completed) and (wrong := self.refusal(fact)) is not None:
-            fact = Failed(fact.trial, wrong)
+        fits = type(resource) is int and resource <= job.until and type(seconds) is float and 0.0 <= seconds < math.inf
+        if not (fits and self._one_metric and type(fact.score) is float) and (wrong := self.refusal(fact)) is not None:
+            return self.take(Failed(fact.trial, wrong))
         self.note(fact)
+        return True
+
+    def take(self, fact: Completed | Failed | Retried | Excused) -> bool:
+        """Note what becomes of a job; False if it is over already."""
+        record = self.state.trials[fact.trial]
+        if (job := record.job) is None:
+            return False
+        wrong = self.refusal(fact)
+        self.note(fact if wrong is None else Failed(fact.trial, wrong))
         if record.job is None and not job.refit and type(answer := self._next()) is Raise:
             self.note(self.state.metrics.raised(answer))
         return True
@@ -150,11 +161,10 @@ class Decider:
     def refusal(self, fact: object) -> str | None:
         """Why the job that says `fact` has gone wrong by it; None if it has not."""
         if isinstance(fact, Reported):
-            record = self.state.trials[fact.trial]
-            beyond = record.job is not None and fact.resource > record.job.until
-            wrong = type(fact.resource) is not int or beyond or type(fact.seconds) not in (float, int)
-            if wrong or not 0.0 <= fact.seconds < math.inf:
-                return f"it reported at {fact.resource!r:.60}, after {fact.seconds!r:.60} s, which cannot be"
+            job, resource, seconds = self.state.trials[fact.trial].job, fact.resource, fact.seconds
+            wrong = type(resource) is not int or (job is not None and resource > job.until)
+            if wrong or type(seconds) not in (float, int) or not 0.0 <= seconds < math.inf:
+                return f"it reported at {resource!r:.60}, after {seconds!r:.60} s, which cannot be"
             return self.state.metrics.wrong(fact.score)
         if isinstance(fact, Completed):
             record = self.state.trials[fact.trial]
@@ -179,7 +189,7 @@ class Decider:
         for trial in wanted:
             self.log.append(TakenBack(trial))
             self.state.apply(TakenBack(trial))
-            if self.observers:
+            if self.observers.watching:
                 self.observers.noted(TakenBack(trial))
         self.flush()
         self._begin_anew()
@@ -199,19 +209,20 @@ class Decider:
             return job
         if spent:
             return None
-        while isinstance(answer := self._next(), Raise):
+        while True:
+            answer, config = self._decided()
+            if isinstance(answer, Promote):
+                if state.trials[answer.trial].job is not None:
+                    return None  # its refit is to end first, of which the scheduler knows nothing
+                self._decide(Promoted(answer.trial, answer.until, answer.rank, answer.size))
+                return state.running[answer.trial]
+            if isinstance(answer, Start):
+                number = len(state.trials)
+                self._decide(Started(number, checked(config, self.searcher, state.space), answer.until))
+                return state.running[number]
+            if isinstance(answer, Wait):
+                return None
             self.note(state.metrics.raised(answer))
-        answer, config = self._decided()
-        if isinstance(answer, Promote) and state.trials[answer.trial].job is not None:
-            return None  # its refit is to end first, of which the scheduler knows nothing
-        if isinstance(answer, Promote):
-            self._decide(Promoted(answer.trial, answer.until, answer.rank, answer.size))
-            return handed(state.running[answer.trial])
-        if isinstance(answer, Start):
-            number = len(state.trials)
-            self._decide(Started(number, checked(config, self.searcher, state.space), answer.until))
-            return handed(state.running[number])
-        return None
 
     def give_again(self, which: Callable[[Job], bool]) -> Job | None:
         """The next job that was given out before, and that nobody does now, of those of which `which` is true."""
@@ -219,7 +230,7 @@ class Decider:
         for job in state.again.values():
             if which(job):
                 del state.again[job.trial]
-                return handed(msgspec.structs.replace(job, reported=state.trials[job.trial].noted(job)))
+                return msgspec.structs.replace(job, reported=state.trials[job.trial].noted(job))
         return None
 
     def put_back(self, trial: int) -> None:
@@ -236,13 +247,12 @@ class Decider:
 
     def _next(self) -> Answer:
         if self._answer is None:
-            self._answer = self._checked(self.scheduler.ask())
+            answer = self.scheduler.ask()
+            self._answer = answer if self._scheduler_ours else self._checked(answer)
         return self._answer
 
     def _checked(self, answer: Answer) -> Answer:
         """`answer`, or an `InputError` that names the scheduler: it may be somebody's own."""
-        if self._scheduler_ours:
-            return answer
         wrong = None
         if isinstance(answer, Start | Promote | Raise) and (type(answer.until) is not int or answer.until < 1):
             wrong = "goes to no resource"
@@ -278,7 +288,10 @@ class Decider:
             config = state.queue[0]
         else:
             config = self.searcher.propose([state.created.seed, number])
-        return (answer, config) if config is not None else (self._checked(self.scheduler.ask(more=False)), None)
+        if config is not None:
+            return answer, config
+        answer = self.scheduler.ask(more=False)
+        return answer if self._scheduler_ours else self._checked(answer), None
 
 
 def handed(job: Job) -> Job:

@@ -68,7 +68,7 @@ def drive(
             continue
         if (running == 0 and not desk.waits(capacity)) or _all_started(decider, drain):
             break
-        messages, jobs = [message for said in workers.poll(TICK) for message in inbox.take(said)], []
+        messages, jobs = inbox.take(workers.poll(TICK)), []
         before, capacity = capacity, workers.capacity
         for message in messages:
             if taking.take(message):
@@ -156,7 +156,7 @@ class _Taking:
                 self._refused[trial] = wrong
                 return False
         if type(message) is Reported:
-            decider.take(message)
+            decider.report(message)
             judge.reported(trial)
             return False
         if type(message) is Completed:

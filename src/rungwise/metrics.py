@@ -77,15 +77,16 @@ class Metrics:
 
     def losses(self, score: Score | None) -> tuple[float, ...]:
         """What is to be minimised, a number for each metric; `inf` where a score is not finite."""
-        if not self.names:
-            return (self.loss(score),)  # type: ignore[arg-type]
-        if not isinstance(score, dict):
-            return (math.inf,) * len(self.names)
-        return tuple(_loss(sign, score[name]) for sign, name in zip(self._signs, self.names, strict=True))
+        if isinstance(score, dict):
+            numbers = [score[name] for name in self.names]
+            return tuple(_loss(sign, number) for sign, number in zip(self._signs, numbers, strict=True))
+        if score is None or not math.isfinite(score):
+            return (math.inf,) * len(self._signs)
+        return (self._signs[0] * score,)
 
     def loss(self, score: float | None) -> float:
         """As `losses`, where there is one metric."""
-        return _loss(self._signs[0], score)
+        return self.losses(score)[0]
 
     def score(self, losses: tuple[float, ...]) -> Any:
         """The score of which these are the losses: a number, or a dict of them."""

@@ -30,13 +30,12 @@ class Observers:
         self._observers: list[Observer] = []
         self._news: list[Fact] = []
         self._telling = False
-
-    def __bool__(self) -> bool:
-        return bool(self._observers)
+        self.watching = False  # whether anybody has ever observed
 
     def add(self, observer: Observer) -> None:
         """Tell `observer` what is noted from now on."""
         self._observers.append(observer)
+        self.watching = True
 
     def noted(self, fact: Fact) -> None:
         """`fact` has been noted; it is not durable yet."""

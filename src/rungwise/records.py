@@ -100,14 +100,12 @@ class TrialRecord(msgspec.Struct):
         """A report, `seconds` of training after the one before; it is what counts now."""
         self.resource = self.peak = resource
         self.seconds_used += seconds
-        if self.metrics:
-            told = score if isinstance(score, dict) else {}
-            numbers = [math.nan if (number := told.get(name)) is None else number for name in self.metrics]
-            self.score = dict(zip(self.metrics, numbers, strict=True))
-        else:
-            assert not isinstance(score, dict)
+        if not isinstance(score, dict):
             self.score = math.nan if score is None else score
-            numbers = [self.score]
+            self.curve.extend((resource, self.seconds_used, self.score))
+            return
+        numbers = [math.nan if (number := score.get(name)) is None else number for name in self.metrics]
+        self.score = dict(zip(self.metrics, numbers, strict=True))
         self.curve.extend((resource, self.seconds_used, *numbers))
 
     def refitted(self, metrics: Metrics) -> tuple[int | None, float | None, int | None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+from array import array
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from math import isfinite
@@ -113,14 +114,14 @@ class _Rows:
     """A searcher that hands out the rows of a table in a given order."""
 
     def __init__(self, rows: Sequence[int]) -> None:
-        self._rows = rows
+        self._rows = array("q", rows)
         self._started = 0
 
     def propose(self, rng: Rng) -> Config | None:
         return {"row": self._rows[self._started]} if self._started < len(self._rows) else None
 
     def tell(self, event: Event) -> None:
-        self._started += isinstance(event, Started)
+        self._started += type(event) is Started
 
     def settings(self) -> dict[str, Any]:
         return {"name": "rows"}

@@ -198,7 +198,7 @@ class StudyState:
         result = Result(fact.trial, job.until, self.metrics.losses(score))
         if result.finite and self.metrics.names:
             self._fronts.setdefault(job.until, ParetoFront()).add(fact.trial, result.losses)
-        elif result.finite and (job.until not in self._best or result.losses < self._best[job.until].losses):
+        elif result.finite and ((best := self._best.get(job.until)) is None or result.losses < best.losses):
             self._best[job.until] = result  # only if better: ties go to the earlier one
         record.paused_at = job.until
         return result

@@ -13,7 +13,7 @@ from typing import Any
 from rungwise import replay, same_study, turns
 from rungwise import trust as trusted
 from rungwise.core import Scheduler, as_scheduler
-from rungwise.decider import Decider
+from rungwise.decider import Decider, handed
 from rungwise.events import Completed, Created, Enqueued, Extended, Failed, Job, Refitted, Reported
 from rungwise.foreign import as_space
 from rungwise.known import Known
@@ -179,7 +179,7 @@ class Study(Known):
         decider = self._deciding
         job = decider.hand_out()
         decider.flush()
-        return job
+        return None if job is None else handed(job)
 
     def report(self, trial: int, resource: int, score: object) -> bool:
         """`trial` scored `score` at `resource`; at the end of its job this completes it.
@@ -197,7 +197,7 @@ class Study(Known):
         if (wrong := self._state.metrics.wrong(taken)) is not None:
             raise InputError(wrong)
         decider = self._deciding
-        new = decider.take(Reported(job.trial, resource, taken))
+        new = decider.report(Reported(job.trial, resource, taken))
         if resource == job.until:
             decider.take(Completed(job.trial))
         decider.flush()

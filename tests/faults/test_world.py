@@ -7,7 +7,6 @@ import re
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -71,9 +70,12 @@ def test_it_finds_a_commit_that_is_skipped(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_it_finds_messages_that_are_taken_twice_or_out_of_order(monkeypatch: pytest.MonkeyPatch) -> None:
-    def take(self: Inbox, said: Said) -> list[Message]:
-        lease = self._out.get(said.message.trial)
-        return [said.message] if lease is not None and lease.number == said.lease else []
+    def take(self: Inbox, heard: list[Said]) -> list[Message]:
+        def held(said: Said) -> bool:
+            lease = self._out.get(said.message.trial)
+            return lease is not None and lease.number == said.lease
+
+        return [said.message for said in heard if held(said)]
 
     monkeypatch.setattr(Inbox, "take", take)
     assert found_by()
@@ -82,9 +84,12 @@ def test_it_finds_messages_that_are_taken_twice_or_out_of_order(monkeypatch: pyt
 def test_it_finds_that_a_stale_lease_is_honoured(monkeypatch: pytest.MonkeyPatch) -> None:
     take = Inbox.take
 
-    def any_lease(self: Inbox, said: Said) -> Sequence[Message]:
-        lease = self._out.get(said.message.trial)
-        return take(self, said if lease is None else Said(lease.number, said.place, said.message))
+    def any_lease(self: Inbox, heard: list[Said]) -> list[Message]:
+        def honoured(said: Said) -> Said:
+            lease = self._out.get(said.message.trial)
+            return said if lease is None else Said(lease.number, said.place, said.message)
+
+        return take(self, map(honoured, heard))
 
     monkeypatch.setattr(Inbox, "take", any_lease)
     assert found_by()

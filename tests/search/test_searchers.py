@@ -17,6 +17,7 @@ import pytest
 import messages
 import objectives
 import rungwise as rw
+from instances import events
 from rungwise.events import Result, Started
 from rungwise.search import as_searcher
 from rungwise.search.optuna import OptunaSearch
@@ -100,15 +101,9 @@ def test_it_finds_more_than_random_search(searcher: Any) -> None:
 
 
 def test_evolution_prefers_the_higher_rung_then_the_lower_loss() -> None:
-    told = {n: as_result(*r) for n, r in {0: (1, 0.1), 1: (3, 0.5), 2: (3, 0.4), 3: (0,), 4: (3, 0.4)}.items()}
+    told = {n: Result(n, *r) for n, r in enumerate([(1, (0.1,)), (3, (0.5,)), (3, (0.4,)), (0, ()), (3, (0.4,))])}
     assert best(told) == [2, 4]
     assert best({3: told[3]}) == [3]
-
-
-def as_result(level: int, *losses: float) -> Any:
-    from rungwise.search.told import Result
-
-    return Result(level, losses)
 
 
 def test_the_old_die() -> None:
@@ -144,10 +139,9 @@ def test_every_sampler_runs_a_study_to_its_end(sampler: str) -> None:
         search = OptunaSearch(PLANE, sampler, arguments=arguments)
     study = finished(search, 9 if sampler == "GPSampler" else 40, scheduler=rw.PASHA(max_resource=9))
     assert study.best.score < 0.6
-    facts = [fact for _, fact in study.facts()]
     again = as_searcher(search.settings(), PLANE)
-    for fact in facts:
-        again.tell(fact)
+    for event in events((fact for _, fact in study.facts()), "min"):
+        again.tell(event)
     number = len(study.trials)
     assert again.propose([0, number]) == study.searcher.propose([0, number])
 

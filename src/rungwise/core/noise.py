@@ -73,9 +73,8 @@ class Noise:
         curve = self._curves.get(trial)
         if curve is None:
             curve = self._curves[trial] = array("d")
-        curve.append(resource)
-        curve.append(loss)
-        if resource > self._low and resource <= self._high:
+        curve.extend((resource, loss))
+        if self._low < resource <= self._high:
             slot = self._slots.get(trial)
             if slot is not None:
                 self._write(slot, resource, loss)

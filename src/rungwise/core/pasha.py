@@ -105,7 +105,10 @@ class PASHA:
     def tell(self, event: Event) -> None:
         """Take one event."""
         self._unchecked = False
-        if isinstance(event, Report):
+        if type(event) is Report:
+            if len(event.losses) == 1:
+                self._noises[0].report(event.trial, event.resource, event.losses[0])
+                return
             for noise, loss in zip(self._noises, event.losses, strict=True):
                 noise.report(event.trial, event.resource, loss)
         elif isinstance(event, Result):
