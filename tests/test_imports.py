@@ -14,7 +14,8 @@ SOURCE = Path(__file__).parent.parent / "src" / "rungwise"
 
 # The house, from the ground up: a module may import those of its own floor and of the floors below.
 FLOORS = [
-    ["deletions"],
+    ["deletions", "ordered"],
+    ["dominance"],
     ["version", "kinds", "tail", "names", "words"],
     ["values", "parts"],
     ["events"],
@@ -46,7 +47,7 @@ FLOORS = [
     ["__main__"],
 ]
 STRANGERS = [("core", "search"), ("search", "core")]
-PURE = {"core", "search", "events", "parameters", "space", "foreign", "explain"}
+PURE = {"core", "search", "events", "parameters", "space", "foreign", "explain", "ordered", "dominance"}
 FORBIDDEN_IN_PURE = {
     "time",
     "datetime",

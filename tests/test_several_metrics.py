@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 import reference
 import rungwise as rw
 from rungwise.core.fronts import Fronts
-from rungwise.core.pareto import ParetoFront
+from rungwise.dominance import ParetoFront
 
 MODE = {"accuracy": "max", "seconds": "min"}
 SPACE = {"x": rw.Float(0, 1), "y": rw.Float(0, 1)}

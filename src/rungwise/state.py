@@ -15,7 +15,7 @@ from typing import Any, final
 from rungwise import checkpoints, peaks, summary
 from rungwise.blame import TOLD
 from rungwise.core import SCHEDULERS, as_scheduler, ceilings
-from rungwise.core.pareto import ParetoFront
+from rungwise.dominance import ParetoFront
 from rungwise.events import (
     Completed,
     Config,

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import rungwise as rw
+from rungwise import dominance, ordered
 from rungwise.core import fronts, pareto
 from rungwise.events import Created, Promote, Promoted, Raise, Report, Result, Start, Started
 
@@ -67,13 +68,19 @@ def cost(make: Callable[[], Any], trials: int, metrics: int, shape: str, monkeyp
     scheduler, lines, counting = make(), 0, CountingNumpy()
     if metrics > 1:
         scheduler.tell(Created({}, {}, {}, {str(metric): "min" for metric in range(metrics)}, 0, ""))
-        monkeypatch.setattr(fronts, "np", counting)
-        monkeypatch.setattr(pareto, "np", counting)
+        for module in (dominance, fronts, ordered, pareto):
+            monkeypatch.setattr(module, "np", counting)
 
     def trace(frame: FrameType, event: str, _: object) -> Any:
         nonlocal lines
         lines += event == "line"
-        return trace if frame.f_globals.get("__name__", "").startswith("rungwise.core") else None
+        return (
+            trace
+            if frame.f_globals.get("__name__", "").startswith(
+                ("rungwise.core", "rungwise.dominance", "rungwise.ordered")
+            )
+            else None
+        )
 
     def begun(answer: Start | Promote) -> int:
         if isinstance(answer, Promote):

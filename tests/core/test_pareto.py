@@ -11,10 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import rungwise as rw
-import rungwise.core.fronts
+import rungwise.dominance
+import rungwise.ordered
 from rungwise.core.fronts import Fronts
 from rungwise.core.noise import Noise
-from rungwise.core.pareto import ParetoFront, ParetoRung, TwoParetoRungs
+from rungwise.core.pareto import ParetoRung, TwoParetoRungs
+from rungwise.dominance import ParetoFront
 from rungwise.events import Created, Promote, Promoted, Result, Start, Started
 
 Losses = tuple[float, ...]
@@ -84,7 +86,8 @@ def test_fronts_are_kept_as_they_would_be_sorted_anew(losses: list[Losses]) -> N
 @given(points(40))
 def test_large_fronts_are_sorted_as_small_ones_are(losses: list[Losses]) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(rungwise.core.fronts, "SMALL", 3)
+        patch.setattr(rungwise.dominance, "SMALL", 3)
+        patch.setattr(rungwise.ordered, "SMALL", 3)
         test_fronts_are_kept_as_they_would_be_sorted_anew.hypothesis.inner_test(losses)
 
 

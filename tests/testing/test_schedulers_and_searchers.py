@@ -180,7 +180,7 @@ class Walk:
         ("bounds", "does not fit the space"),
         ("changes", "it changes what it is told"),
         ("settings", r"settings\(\) must be what makes one"),
-        ("forgets", r"being told facts changes its settings\(\)"),
+        ("forgets", r"being told events changes its settings\(\)"),
     ],
 )
 def test_a_broken_searcher_is_told_what_is_broken(fault: str, sentence: str) -> None:

@@ -15,47 +15,12 @@ from typing import final
 import numpy as np
 from numpy.typing import NDArray
 
-from rungwise.core.fronts import Front, Fronts, Losses, front, point
+from rungwise.core.fronts import Fronts
 from rungwise.core.noise import Noise
 from rungwise.core.ranking import DirectRanking, Ranking, SoftRanking
+from rungwise.dominance import Losses
 from rungwise.events import Disagreement
 from rungwise.names import InputError
-
-
-@final
-class ParetoFront:
-    """The trials that no other dominates, kept while trials are added.
-
-    >>> best = ParetoFront()
-    >>> for trial, losses in [(3, (0, 2)), (4, (1, 1)), (5, (2, 2)), (6, (1, 1))]:
-    ...     best.add(trial, losses)
-    >>> best.trials
-    [3, 4, 6]
-    """
-
-    def __init__(self) -> None:
-        self._front: Front | None = None
-        self._added: list[int] = []  # by place
-        self.losses: dict[int, Losses] = {}
-
-    def add(self, trial: int, losses: Losses) -> None:
-        """`trial` has come with finite `losses`."""
-        place = len(self._added)
-        self._added.append(trial)
-        self.losses[trial] = losses
-        if self._front is None:
-            self._front = front(losses, place)
-            return
-        stands = self._front.compare(losses)
-        if stands < 0:
-            self._front.put_out(point(losses, place))
-        if stands <= 0:
-            self._front.join(point(losses, place))
-
-    @property
-    def trials(self) -> list[int]:
-        """Those on the front, in the order in which they came."""
-        return [] if self._front is None else [self._added[place] for place in sorted(self._front.points[-1])]
 
 
 @final

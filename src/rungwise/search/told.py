@@ -11,6 +11,7 @@ from typing import Any, final
 
 import numpy as np
 
+from rungwise.dominance import ParetoFront
 from rungwise.events import Config, Event, Result, Started
 from rungwise.space import Rng, Space
 
@@ -68,13 +69,13 @@ def best(results: Mapping[int, Result]) -> list[int]:
     [3, 4]
     """
     level = max((result.level for result in results.values()), default=0)
-    there = [trial for trial, result in results.items() if result.level == level]
-    losses = np.array([results[trial].losses for trial in there])  # (trials, metrics)
-    return [
-        trial
-        for trial, own in zip(there, losses, strict=True)
-        if not ((losses <= own).all(axis=1) & (losses < own).any(axis=1)).any()
-    ]
+    there = {trial: result.losses for trial, result in results.items() if result.level == level}
+    if not level:
+        return list(there)  # all have failed
+    front = ParetoFront()
+    for trial, losses in there.items():
+        front.add(trial, losses)
+    return front.trials
 
 
 def as_key(config: Mapping[str, Any]) -> str:
