@@ -22,7 +22,7 @@ from rungwise.core.criteria import ranking
 from rungwise.core.halving import Hyperband, SuccessiveHalving
 from rungwise.core.hyperband import AsyncHyperband
 from rungwise.core.pasha import PASHA
-from rungwise.core.ranking import DirectRanking, SoftRanking
+from rungwise.core.ranking import DirectRanking, Ranking, SoftRanking
 from rungwise.core.stopping import FullTraining, MedianStopping, StoppingASHA
 from rungwise.curves import CurveTable
 from rungwise.events import Job
@@ -30,7 +30,7 @@ from rungwise.executors.command import Command
 from rungwise.log import StudyError
 from rungwise.names import InputError
 from rungwise.nas.cells import Cell
-from rungwise.parameters import Categorical, Float, Integer, Ordinal
+from rungwise.parameters import Categorical, Float, Integer, Ordinal, Parameter
 from rungwise.records import Best, OnFront, TrialRecord
 from rungwise.run import tune
 from rungwise.search import SEARCHERS, RandomSearch, Searcher
@@ -71,7 +71,9 @@ __all__ = [
     "MedianStopping",
     "OnFront",
     "Ordinal",
+    "Parameter",
     "RandomSearch",
+    "Ranking",
     "Scheduler",
     "Screened",
     "Searcher",
@@ -91,6 +93,11 @@ __all__ = [
 ]
 
 _NEED_EXTRAS = {"GPSearch": "gp", "OptunaSearch": "optuna", "SobolSearch": "sobol"}
+
+
+def __dir__() -> list[str]:
+    """All names, the searchers that need another library too."""
+    return sorted({*globals(), *_NEED_EXTRAS})
 
 
 def __getattr__(name: str) -> Any:

@@ -14,16 +14,18 @@ from rungwise import frames, replay, summary, turns
 from rungwise.core import SCHEDULERS, Scheduler, ceilings
 from rungwise.decider import Decider, handed
 from rungwise.events import Created, Fact, Job, Raised, Started
-from rungwise.log import Log
+from rungwise.log import Log, StudyError
 from rungwise.metrics import Metrics
+from rungwise.names import InputError
 from rungwise.records import Best, Budget, OnFront, TrialRecord, rung_results
 from rungwise.search import Searcher
 from rungwise.search.looked_at import LookedAt
 from rungwise.space import Space
 from rungwise.state import StudyState
+from rungwise.values import whole
 
 
-@turns.in_turn(looks=("rows", "rungs", "rung_results", "dataframe", "explain", "facts"))
+@turns.in_turn(looks=("rows", "rungs", "rung_results", "dataframe", "explain", "facts", "top"))
 class Known(turns.InTurn):
     """The part of a `Study` that looks."""
 
@@ -170,6 +172,21 @@ class Known(turns.InTurn):
         """The chosen trial. Raises `StudyError` while no trial has completed a rung with a finite score."""
         return self._state.best
 
+    def top(self, k: int = 10) -> list[TrialRecord]:
+        """The `k` best trials: first those that completed the highest rung, in a rung those with the best scores.
+
+        A score at 1 epoch does not compete with one at 81. Each trial stands at the highest rung that it completed
+        (`paused_at`), with its score there; among equals the trial of `best` comes first, then the lower number. Trials
+        that failed, or whose score there is not finite, are left out.
+
+        Raises `StudyError` where there are several metrics: their answer is `front`.
+        """
+        if self._state.metrics.names:
+            raise StudyError("a study with several metrics has no one order of trials: its answer is study.front")
+        if whole(k, "k") < 0:
+            raise InputError(f"k must be 0 or more, not {k!r}")
+        return summary.top(self._state, whole(k, "k"))
+
     @property
     def folder(self) -> Path | None:
         """Where the trials' folders are."""
@@ -214,6 +231,16 @@ class Known(turns.InTurn):
         A parameter that does not exist is NaN there; the choice None is None.
         """
         return frames.dataframe(self.rows(reports=reports), self._state.space)
+
+    def __repr__(self) -> str:
+        """Where it is, how many trials it has, its best score."""
+        with self._turn:
+            return f"<{summary.headline(self._state, self._log.path)}>"
+
+    def _repr_html_(self) -> str:
+        """For notebooks: the same, and a table of the best trials."""
+        with self._turn:
+            return summary.as_html(self._state, self._log.path)
 
     def explain(self) -> str:
         """Why the study stands where it stands: each rise of the ceiling, failures, the best trial."""

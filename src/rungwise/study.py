@@ -14,7 +14,7 @@ from rungwise import replay, same_study, turns
 from rungwise import trust as trusted
 from rungwise.core import Scheduler, as_scheduler
 from rungwise.decider import Decider, handed
-from rungwise.events import Completed, Created, Enqueued, Extended, Failed, Job, Refitted, Reported
+from rungwise.events import Completed, Created, Enqueued, Extended, Failed, Job, Reported
 from rungwise.foreign import as_space
 from rungwise.known import Known
 from rungwise.log import Log, MemoryLog, StudyError
@@ -203,6 +203,14 @@ class Study(Known):
         decider.flush()
         return new
 
+    def tell(self, job: Job | int, score: object, resource: int | None = None) -> bool:
+        """`report` under the name of ask-and-tell: `job`, or the trial of that number, scored `score`.
+
+        Without `resource` that is at the end of its job, which completes it.
+        """
+        trial = job.trial if isinstance(job, Job) else job
+        return self.report(trial, self._job(trial).until if resource is None else resource, score)
+
     def complete(self, trial: int) -> None:
         """The job of `trial` is at its end though its last report was before: training that reports every k.
 
@@ -266,26 +274,10 @@ class Study(Known):
         trained that far, or, with `score="best"`, if its curve has got worse again. Raises `InputError` if there is no
         `max_resource` and no `until`.
         """
-        state = self._state
-        if state.metrics.names:
-            raise InputError("a study of several metrics has no one best trial to refit; train one of study.front on")
-        best = state.best
-        until = state.max_resource if until is None else whole(until, "the resource to refit to")
-        if until is None:
-            raise InputError("this study has no max_resource, so say how far to refit: refit=81 (a resource)")
-        record = state.trials[best.number]
-        if record.job is not None:
-            if record.job.refit:
-                return True
-            raise InputError(f"trial {best.number} is running; let its job end before the refit")
-        state.refit_to = until
-        start = max(record.refit, default=record.paused_at)
-        if until <= start or state.past_its_best(record):
-            return False
-        self._deciding.note(Refitted(best.number, start, until))
-        state.give_again_last(best.number)
-        self._deciding.flush()
-        return True
+        decider = self._deciding
+        wanted = decider.refit(None if until is None else whole(until, "the resource to refit to"))
+        decider.flush()
+        return wanted
 
     def enqueue(self, config: Mapping[str, Any]) -> None:
         """Have `config` tried next, before what the searcher proposes; it counts as one of the `trials`.

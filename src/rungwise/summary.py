@@ -5,8 +5,13 @@ What `Study.rows`, `Study.rungs` and `Study.explain` give; nothing here decides 
 
 from __future__ import annotations
 
+import heapq
+import math
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,8 +25,11 @@ from rungwise.paths import real_path
 from rungwise.words import counted, shown
 
 if TYPE_CHECKING:
+    from rungwise.records import TrialRecord
     from rungwise.state import StudyState
 
+SHOWN = 10
+"""So many trials are shown in a notebook: the best."""
 KINDS_SHOWN = 10
 """So many kinds of failures are told one by one: the most frequent."""
 
@@ -75,6 +83,61 @@ def _scores(metrics: Metrics, score: Any) -> dict[str, Any]:
     if not metrics.names:
         return {"score": score}
     return {f"score.{name}": None if score is None else score[name] for name in metrics.names}
+
+
+def top(state: StudyState, k: int) -> list[TrialRecord]:
+    """The `k` best trials: first those that completed the highest rung, in a rung the best scores first.
+
+    Each stands at the highest rung that it completed, with its score there. Among equals the answer of the study comes
+    first, then the lower number. Trials that failed, or whose score there is not finite, are left out.
+    """
+    ranked = []
+    answer = state.winners[:1]
+    for record in state.trials:
+        at = bisect_right(resources := list(record.reports), record.paused_at)
+        if not at or record.failure is not None:
+            continue
+        counted = list(accumulate((record.reports[resource] for resource in resources[:at]), state.metrics.counted))
+        if math.isfinite(loss := state.metrics.loss(counted[-1])):
+            ranked.append((-record.paused_at, loss, [record.number] != answer, record))
+    return [record for *_, record in heapq.nsmallest(k, ranked, key=lambda row: row[:3])]
+
+
+def headline(state: StudyState, path: Path | None) -> str:
+    """A study in one line: where it is, how many trials it has, its answer."""
+    parts = [counted(len(state.trials), "trial")]
+    if state.under_way:
+        parts.append(f"{state.under_way} running")
+    if state.metrics.names:
+        parts.append(f"{len(state.winners)} on the Pareto front" if state.has_best else "no result yet")
+    elif state.has_best:
+        best = state.best
+        parts.append(f"best {explain.standing(best.score, best.resource, best.peak)} (trial {best.number})")
+    else:
+        parts.append("no result yet")
+    return f"Study {'in memory' if path is None else path}: {', '.join(parts)}"
+
+
+def as_html(state: StudyState, path: Path | None) -> str:
+    """The same for a notebook, with a table of the best trials."""
+    if state.metrics.names:
+        head = ["trial", "resource", *state.metrics.names, *state.space]
+        found = [(one.number, one.resource, [*one.scores.values()], one.config) for one in state.front[:SHOWN]]
+    else:
+        head = ["trial", "resource", "score", *state.space]
+        found = [(one.number, one.resource, [one.score], one.config) for one in top(state, SHOWN)]
+    rows = [
+        [str(number), str(resource), *map(explain.number, scores), *(_cell(config, name) for name in state.space)]
+        for number, resource, scores, config in found
+    ]
+    table = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
+    names = "".join(f"<th>{escape(name)}</th>" for name in head)
+    shown_table = f"<table><thead><tr>{names}</tr></thead><tbody>{table}</tbody></table>" if rows else ""
+    return f"<p>{escape(shown(headline(state, path)))}</p>{shown_table}"
+
+
+def _cell(config: Mapping[str, Any], name: str) -> str:
+    return shown(config[name] if isinstance(config[name], str) else repr(config[name])) if name in config else ""
 
 
 def story(state: StudyState, brackets: Sequence[tuple[int, int]] | None = None) -> str:
