@@ -63,7 +63,7 @@ def data(folder: Path | None, few: bool) -> tuple[Examples, Examples, Examples]:
 
 def build(cell: str, images: torch.Tensor) -> torch.nn.Module:
     """The network of `cell` for such images: 8, 16 and 32 channels, one cell a stage."""
-    return network(cell, image=tuple(images.shape[1:]), classes=10, width=8, depth=1)
+    return network(cell, shape=tuple(images.shape[1:]), classes=10, channels=8, cells=1)
 
 
 def train(trial: rw.Trial, *, folder: Path | None, few: bool, epochs: int, on_test: bool = False) -> None:

@@ -67,7 +67,9 @@ def cells() -> list[Cell]:
 
 def network(cell: Cell) -> nn.Sequential:
     """Stem of stride 2, three stages of one cell with reductions between them, head."""
-    return cells_network(NAS_BENCH_201.text(cell), image=(1, 14, 14), classes=10, width=8, depth=1, stages=3, stride=2)
+    return cells_network(
+        NAS_BENCH_201.text(cell), shape=(1, 14, 14), classes=10, channels=8, cells=1, stages=3, stride=2
+    )
 
 
 def _read(path: Path, header: int) -> np.ndarray:

@@ -94,6 +94,15 @@ __all__ = [
 
 _NEED_EXTRAS = {"GPSearch": "gp", "OptunaSearch": "optuna", "SobolSearch": "sobol"}
 
+_CALLED_BEFORE = {
+    "Best": "BestTrial",
+    "First": "InitialSearch",
+    "MedianStopping": "MedianStoppingRule",
+    "OnFront": "ParetoTrial",
+    "Screened": "ScreenedSearch",
+}
+"""Names of 0.1, which go on working."""
+
 
 def __dir__() -> list[str]:
     """All names, the searchers that need another library too."""
@@ -104,4 +113,6 @@ def __getattr__(name: str) -> Any:
     """The searchers that need another library; not in `__all__`, so that `import *` needs none."""
     if name in _NEED_EXTRAS:
         return SEARCHERS.named(_NEED_EXTRAS[name])
+    if name in _CALLED_BEFORE:
+        return globals()[_CALLED_BEFORE[name]]
     raise AttributeError(f"module 'rungwise' has no attribute {name!r}")

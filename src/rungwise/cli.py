@@ -49,8 +49,8 @@ F = TypeVar("F", bound=Callable[..., object])
 
 SETTINGS = "rungwise.toml"
 IN_SETTINGS = (
-    "function", "command", "space", "scheduler", "searcher", "mode", "score", "trials", "resource", "seconds", "target",
-    "study", "seed", "initial", "warm_start", *RunOptions.__struct_fields__,
+    "function", "command", "space", "scheduler", "searcher", "mode", "score", "trials", "total_resource", "resource",
+    "seconds", "target", "path", "study", "seed", "initial", "warm_start", *RunOptions.__struct_fields__,
 )  # fmt: skip
 
 
@@ -119,7 +119,7 @@ def budget_options(command: F) -> F:
     """The options that `tune` and `resume` share: the totals, and those of a run."""
     totals = [
         click.option("--trials", type=int, help="Total number of configurations to try."),
-        click.option("--resource", type=int, help="Total resource (epochs, …) to use."),
+        click.option("--total-resource", "--resource", "resource", type=int, help="Total resource (epochs, …) to use."),
         click.option("--seconds", type=float, help="Total running time."),
         click.option("--target", type=float, help="Stop at a score as good as this."),
     ]
@@ -200,7 +200,8 @@ def tune_command(
     settings["scheduler"] = _scheduler(settings.get("scheduler", "pasha"), chosen)
     if "mode" not in settings:
         raise InputError("say whether less or more is better: --mode min or --mode max")
-    settings.setdefault("study", "rungwise.db")
+    if "path" not in settings:
+        settings.setdefault("study", "rungwise.db")
     with result_elsewhere():
         study = tune(objective, **settings)
     _show_end(study, refit=bool(settings.get("refit")))
@@ -417,14 +418,14 @@ def stop(study: Path) -> None:
 @commands.command()
 @study_argument
 @click.option("--trials", type=int, help="Total number of configurations to try.")
-@click.option("--resource", type=int, help="Total resource (epochs, …) to use.")
+@click.option("--total-resource", "--resource", "resource", type=int, help="Total resource (epochs, …) to use.")
 @click.option("--seconds", type=float, help="Total running time.")
 @click.option("--target", type=float, help="Stop at a score as good as this.")
 @trust_option
 def extend(study: Path, trust: bool, **totals: Any) -> None:
     """Set totals of STUDY, which may run meanwhile; those left out stay as they are."""
     if all(total is None for total in totals.values()):
-        raise InputError("say which total: --trials, --resource, --seconds or --target")
+        raise InputError("say which total: --trials, --total-resource, --seconds or --target")
     if _driven(study):
         tell(ask(real_path(study), Request("extend", **totals)))
         return

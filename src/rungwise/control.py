@@ -22,7 +22,7 @@ from rungwise.log import StudyError
 from rungwise.names import InputError
 
 EVERY = 0.2  # seconds between two looks at the folder
-LARGEST = 1 << 20  # bytes of a request
+LARGEST_REQUEST = 1 << 20  # bytes of a request
 PATIENCE = 15.0  # seconds in which a driver answers; it looks several times a second
 
 
@@ -165,8 +165,8 @@ def _read(place: Path) -> bytes | None:
         return None  # a link, or not there
     try:
         found = os.fstat(file)
-        ours = stat.S_ISREG(found.st_mode) and found.st_uid in (os.getuid(), 0) and found.st_size <= LARGEST
-        return os.read(file, LARGEST) if ours else None
+        ours = stat.S_ISREG(found.st_mode) and found.st_uid in (os.getuid(), 0) and found.st_size <= LARGEST_REQUEST
+        return os.read(file, LARGEST_REQUEST) if ours else None
     except OSError:
         return None
     finally:

@@ -28,7 +28,7 @@ class CurveTable:
     Raises `InputError` for shapes that do not fit, seconds that fall, and resources that do not increase.
     """
 
-    @our_names
+    @our_names()
     def __init__(
         self,
         scores: ArrayLike,

@@ -29,7 +29,7 @@ PRAGMA user_version = {SCHEMA_VERSION};
 INSERT = "INSERT INTO facts (id, time, fact, digest) VALUES (?, ?, ?, ?)"
 SELECT = "SELECT id, time, fact, digest FROM facts WHERE id > ? ORDER BY id LIMIT 1000"
 
-LARGEST = 2**27  # bytes of a fact: a study begun from 100,000 trials of an earlier one needs a quarter of it
+LARGEST_FACT = 2**27  # bytes of a fact: a study begun from 100,000 trials of an earlier one needs a quarter of it
 PORTION = 2**24  # characters that are read at once, or a little more: a row
 STEPS = 5_000_000  # of SQLite's machine, in one statement; none that looks takes a hundredth of them
 
@@ -51,7 +51,7 @@ def connect(name: str, *, uri: bool = False, looks: bool = True, seconds: float 
         timeout=seconds,
         cached_statements=0 if looks else 128,
     )
-    connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, LARGEST)
+    connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, LARGEST_FACT)
     connection.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
     connection.execute("PRAGMA trusted_schema = OFF")
     connection.execute("PRAGMA cell_size_check = ON")

@@ -33,7 +33,7 @@ ELSEWHERE = {  # what users of Ray Tune, Syne Tune, Optuna, Hyperband and scikit
     "n_jobs": "workers",
     "n_workers": "workers",
     "timeout": "seconds",
-    "storage": "study",
+    "storage": "path",
     "maximize": "max",
     "maximise": "max",
     "minimize": "min",
@@ -53,21 +53,32 @@ def suggestion(name: str, known: Iterable[str]) -> str:
     return f"; there are {', '.join(map(repr, known))}" if known else ""
 
 
-def our_names(function: Callable[P, T]) -> Callable[P, T]:
-    """Decorate a public callable: an unknown keyword is answered with the one that was meant."""
-    parameters = inspect.signature(function).parameters.values()
-    wanted = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY and p.default is p.empty]
-    known = [name for name in inspect.signature(function).parameters if name != "self"]
-    shown = function.__qualname__.removesuffix(".__init__")
+def our_names(**also: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
+    """Decorate a public callable: an unknown keyword is answered with the one that was meant.
 
-    @functools.wraps(function)
-    def checked(*args: P.args, **kwargs: P.kwargs) -> T:
-        for name in kwargs:
-            if name not in known:
-                raise InputError(f"{shown} has no argument {name!r}{suggestion(name, known)}")
-        for name in wanted:
-            if name not in kwargs:
-                raise InputError(f"{shown} needs {name}=…")
-        return function(*args, **kwargs)
+    `also` has other keywords that are taken for ours: `our_names(study="path")` lets `study=` stand for `path=`.
+    """
 
-    return checked
+    def decorate(function: Callable[P, T]) -> Callable[P, T]:
+        parameters = inspect.signature(function).parameters.values()
+        wanted = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY and p.default is p.empty]
+        known = [name for name in inspect.signature(function).parameters if name != "self"]
+        shown = function.__qualname__.removesuffix(".__init__")
+
+        @functools.wraps(function)
+        def checked(*args: P.args, **kwargs: P.kwargs) -> T:
+            for name in also.keys() & kwargs.keys():
+                if (ours := also[name]) in kwargs:
+                    raise InputError(f"{shown} got both {ours}= and {name}=, which are the same; give one")
+                kwargs[ours] = kwargs.pop(name)
+            for name in kwargs:
+                if name not in known:
+                    raise InputError(f"{shown} has no argument {name!r}{suggestion(name, known)}")
+            for name in wanted:
+                if name not in kwargs:
+                    raise InputError(f"{shown} needs {name}=…")
+            return function(*args, **kwargs)
+
+        return checked
+
+    return decorate

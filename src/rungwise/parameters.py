@@ -18,10 +18,9 @@ import msgspec
 import numpy as np
 
 from rungwise.names import InputError
-from rungwise.values import as_text, flag, plain, real, same, whole
+from rungwise.values import LARGEST_INTEGER, as_text, flag, plain, real, same, whole
 
 _SCALARS = (str, int, bool, type(None))  # of which those that are equal are the same; 0.0 and -0.0 are not
-LARGEST = 2**53  # integers above this have no exact place in the unit interval
 SPREADS = {"low": 0.5, "medium": 0.25, "high": 0.125}
 """Confidence -> standard deviation, in the unit cube, of the normal around a prior."""
 ODDS = {"low": 2.0, "medium": 4.0, "high": 6.0}
@@ -318,7 +317,7 @@ class Integer(Parameter, frozen=True):
         low, high, step = whole(self.low, "low"), whole(self.high, "high"), whole(self.step, "step")
         self._set(low=low, high=high, step=step)
         _check_bounds(low, high, self.log)
-        if max(abs(low), abs(high)) > LARGEST:
+        if max(abs(low), abs(high)) > LARGEST_INTEGER:
             raise InputError(f"whole numbers beyond ±2**53 are not supported, got {low!r} to {high!r}")
         if step < 1 or (self.log and step != 1):
             raise InputError(f"step must be 1 or more, and 1 with log=True, not step={step!r}, log={self.log}")

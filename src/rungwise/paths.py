@@ -23,7 +23,7 @@ def study_path(given: object) -> Path:
         raise InputError(f"the study's file must be a path, not {given!r}")
     text = str(given)
     if given == "" or text == ":memory:":
-        raise InputError(f"{text!r} is no file's name; leave study= (path=) out to keep a study in memory")
+        raise InputError(f"{text!r} is no file's name; leave path= out to keep a study in memory")
     if text.startswith("file:") or "://" in text or _was_url(text):
         meant = _SCHEME.sub("", text.split("?")[0].removeprefix("file:").split("://")[-1]).lstrip("/") or "study.db"
         raise InputError(f"a study is kept in a file, not at {text!r}; name the file, such as {meant!r}")

@@ -231,14 +231,14 @@ class Budget(msgspec.Struct, frozen=True):
         target: float | None = None,
     ) -> Budget:
         """The same budget with the totals that are given."""
-        for name, value in (("trials", trials), ("resource", resource)):
+        for name, value in (("trials", trials), ("total_resource", resource)):
             if value is not None and whole(value, name) < 1:
                 raise InputError(f"{name} must be 1 or more, not {value!r}; it is a total")
         if seconds is not None and real(seconds, "seconds") <= 0:
             raise InputError(f"seconds must be above 0, not {seconds!r}; it is a total")
         return Budget(
             self.trials if trials is None else whole(trials, "trials"),
-            self.resource if resource is None else whole(resource, "resource"),
+            self.resource if resource is None else whole(resource, "total_resource"),
             self.seconds if seconds is None else real(seconds, "seconds"),
             self.target if target is None else real(target, "target"),
         )

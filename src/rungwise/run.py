@@ -58,7 +58,7 @@ PAUSED = 0.1  # seconds between two looks while the study pauses
 TIME_NOTED = 30.0  # seconds of running after which they are noted in the study
 
 
-@our_names
+@our_names(study="path", resource="total_resource")
 def tune(
     function: Function,
     space: Space | Mapping[str, Any],
@@ -68,13 +68,13 @@ def tune(
     scheduler: Scheduler | str = "pasha",
     searcher: Searcher | str = "random",
     trials: int | None = None,
-    resource: int | None = None,
+    total_resource: int | None = None,
     seconds: float | None = None,
     target: float | None = None,
     workers: int | None = None,
     devices: Devices = "auto",
     executor: Engine | None = None,
-    study: str | Path | None = None,
+    path: str | Path | None = None,
     seed: int = 0,
     initial: Sequence[Mapping[str, Any]] = (),
     warm_start: Study | str | Path | None = None,
@@ -93,9 +93,9 @@ def tune(
     """Tune `function(trial)` over `space` on `workers` local processes (1); the study is returned.
 
     `mode` is "min" or "max", or a dict of them for several metrics, which `trial.report` then gets as a dict too; the
-    answer is `study.front`. The study ends when one of the totals is reached: `trials` started, `resource`
+    answer is `study.front`. The study ends when one of the totals is reached: `trials` started, `total_resource`
     used, `seconds` of running time, a score as good as `target`; at least one must be given. What runs then pauses at
-    its next checkpoint. `study` names
+    its next checkpoint. `path` names
     a file: if it is there, the study in it is taken up where it stood, and the totals are the new ones.
     Without it the study is kept in memory. `initial` and `warm_start` are as for `Study`: configurations to try first,
     and an earlier study to learn from. It ends sooner if the searcher has no configuration left (a grid).
@@ -167,9 +167,9 @@ def tune(
         patience=patience, keep_checkpoints=keep_checkpoints, sync=sync, quiet=quiet,
     )  # fmt: skip
     how = options.noted() | {"source": source.digest(function)}
-    budget = Budget().changed(trials, resource, seconds, target)
+    budget = Budget().changed(trials, total_resource, seconds, target)
     if budget == Budget():
-        raise InputError("say when to stop: trials=64 (or resource=, seconds=, target=)")
+        raise InputError("say when to stop: trials=64 (or total_resource=, seconds=, target=)")
     space = as_space(space)
     scheduler = as_scheduler(scheduler)
     options.check_against(scheduler)
@@ -182,7 +182,7 @@ def tune(
         how["function"] = function.target
     opened = Study(
         space, scheduler, searcher, mode=mode, score=score, seed=seed, initial=initial, warm_start=warm_start,
-        path=study, run=how,
+        path=path, run=how,
     )  # fmt: skip
     note_begun(opened)
     opened.set_budget(budget)
@@ -460,7 +460,7 @@ class _Session:
             return f"stopping: {counted(study.state.under_way, 'running job')} may reach a checkpoint first"
         if request.ask == "extend":
             study.extend(
-                trials=request.trials, resource=request.resource, seconds=request.seconds, target=request.target
+                trials=request.trials, total_resource=request.resource, seconds=request.seconds, target=request.target
             )
             return explain.in_words(Extended(*msgspec.structs.astuple(study.budget)))[1]
         if request.ask == "enqueue":

@@ -43,7 +43,7 @@ class Simulation(msgspec.Struct, frozen=True):
     study: Study
 
 
-@our_names
+@our_names()
 def simulate(
     scheduler: Scheduler | str,
     table: CurveTable,

@@ -63,7 +63,7 @@ class Study(Known):
     scheduler, mode or seed; `StudyError` if the file cannot be used.
     """
 
-    @our_names
+    @our_names()
     def __init__(
         self,
         space: Space | Mapping[str, Any],
@@ -224,12 +224,12 @@ class Study(Known):
         self._deciding.take(Failed(self._job(trial).trial, shown_lines(reason)))
         self._deciding.flush()
 
-    @our_names
+    @our_names(resource="total_resource")
     def extend(
         self,
         *,
         trials: int | None = None,
-        resource: int | None = None,
+        total_resource: int | None = None,
         seconds: float | None = None,
         target: float | None = None,
     ) -> None:
@@ -237,7 +237,7 @@ class Study(Known):
 
         A study has no clock: `seconds` is kept by `tune` and `rungwise resume`, not by `ask`.
         """
-        self.set_budget(self._state.budget.changed(trials, resource, seconds, target))
+        self.set_budget(self._state.budget.changed(trials, total_resource, seconds, target))
 
     def set_budget(self, budget: Budget) -> None:
         """Set all totals; None is no limit."""

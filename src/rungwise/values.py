@@ -17,7 +17,7 @@ import numpy as np
 from rungwise.names import InputError
 from rungwise.words import whole_text
 
-LARGEST = 2**53  # beyond it JSON, floats and whole numbers part ways
+LARGEST_INTEGER = 2**53  # beyond it JSON, floats and whole numbers part ways
 
 
 def plain(value: object, what: str) -> Any:
@@ -59,14 +59,14 @@ def as_text(value: object) -> str:
 
 def whole(value: object, what: str) -> int:
     """`value` as an integer (3.0 is one, True is not), or an error naming `what`."""
-    if type(value) is int and -LARGEST <= value <= LARGEST:  # nearly always
+    if type(value) is int and -LARGEST_INTEGER <= value <= LARGEST_INTEGER:  # nearly always
         return value
     number = plain(value, what)
     if isinstance(number, float) and number.is_integer():
         number = int(number)
     if isinstance(number, bool) or not isinstance(number, int):
         raise InputError(f"{what} must be a whole number, not {value!r}")
-    if not -LARGEST <= number <= LARGEST:
+    if not -LARGEST_INTEGER <= number <= LARGEST_INTEGER:
         raise InputError(f"{what} must be a whole number within ±2**53, not one of {len(str(abs(number)))} digits")
     return number
 

@@ -14,7 +14,7 @@ from rungwise.events import Completed, Job, Reported
 from rungwise.executors import Begun, Broke, Executor, Message, Said
 from rungwise.executors.limited import Limited
 from rungwise.executors.limits import Limits
-from rungwise.executors.line import LARGEST, LENGTH, PIECE, DriverEnd, Garbled, WorkerEnd, a_line
+from rungwise.executors.line import LARGEST_MESSAGE, LENGTH, PIECE, DriverEnd, Garbled, WorkerEnd, a_line
 from rungwise.executors.local import LocalWorkers
 from rungwise.inbox import Inbox
 
@@ -58,7 +58,7 @@ def test_what_cannot_be_a_length_is_garbled() -> None:
     with pytest.raises(Garbled):
         driver.read()
     driver, theirs = a_line()
-    theirs.sendall((LARGEST + 1).to_bytes(LENGTH, "big"))
+    theirs.sendall((LARGEST_MESSAGE + 1).to_bytes(LENGTH, "big"))
     with pytest.raises(Garbled):
         driver.read()
 

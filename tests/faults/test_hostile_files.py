@@ -111,7 +111,7 @@ def test_a_statement_that_does_not_end_is_ended(tmp_path: Path) -> None:
     with pytest.raises(sqlite3.OperationalError, match="interrupted"):
         connection.execute(f"{ENDLESS} SELECT count(*) FROM r").fetchone()
     with pytest.raises(sqlite3.DataError, match="too big"):
-        connection.execute(f"SELECT hex(zeroblob({database.LARGEST}))").fetchone()
+        connection.execute(f"SELECT hex(zeroblob({database.LARGEST_FACT}))").fetchone()
     with pytest.raises(sqlite3.OperationalError, match="readonly"):
         connection.execute("CREATE TABLE t (x)")
     connection.close()

@@ -19,7 +19,7 @@ NONE = "|none~0|+|none~0|none~1|+|none~0|none~1|none~2|"
 
 def small(cell: str = NONE.replace("none", "nor_conv_1x1")) -> nn.Module:
     torch.manual_seed(0)
-    return network(cell, image=(1, 6, 6), classes=3, width=2, depth=1, stages=2)
+    return network(cell, shape=(1, 6, 6), classes=3, channels=2, cells=1, stages=2)
 
 
 def test_synflow_of_layers_in_a_row_is_the_sum_over_paths() -> None:

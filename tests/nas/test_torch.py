@@ -27,7 +27,7 @@ EPOCHS = 9
 
 
 def parameters(cell: str, **changes) -> int:
-    sizes = {"image": (3, 32, 32), "classes": 10} | changes
+    sizes = {"shape": (3, 32, 32), "classes": 10} | changes
     return sum(parameter.numel() for parameter in network(cell, **sizes).parameters())
 
 
@@ -59,7 +59,7 @@ def test_every_cell_builds_and_keeps_the_shape() -> None:
         space = Cell(nodes=nodes)
         for _ in range(60):
             model = network(
-                random_cell(rng, space), image=(1, 7, 9), classes=3, width=2, depth=1, stages=2, space=space
+                random_cell(rng, space), shape=(1, 7, 9), classes=3, channels=2, cells=1, stages=2, space=space
             )
             outputs = model(images)
             assert outputs.shape == (2, 3)
@@ -77,10 +77,12 @@ def test_a_cell_is_the_sum_over_its_paths() -> None:
 def test_what_no_path_leads_through_changes_nothing() -> None:
     cell = "|none~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+|skip_connect~0|nor_conv_3x3~1|none~2|"
     images = torch.randn(2, 3, 8, 8)
-    model = network(cell, image=(3, 8, 8), classes=2, width=4, depth=1, stages=1)
+    model = network(cell, shape=(3, 8, 8), classes=2, channels=4, cells=1, stages=1)
     assert len(model[2].operations) == 4
     torch.testing.assert_close(model[2](images), images)
-    assert torch.equal(network(NONE, image=(3, 8, 8), classes=2, width=3, depth=1)[2](images), torch.zeros_like(images))
+    assert torch.equal(
+        network(NONE, shape=(3, 8, 8), classes=2, channels=3, cells=1)[2](images), torch.zeros_like(images)
+    )
 
 
 def test_operations_of_ones_own() -> None:
@@ -93,12 +95,12 @@ def test_operations_of_ones_own() -> None:
 
     made: list[int] = []
     own = {"twice": lambda channels: (made.append(channels), Twice())[1]}
-    model = network(cell, image=(1, 8, 8), classes=2, width=4, depth=1, stages=2, space=space, operations=own)
+    model = network(cell, shape=(1, 8, 8), classes=2, channels=4, cells=1, stages=2, space=space, operations=own)
     assert made == [4, 4, 8, 8]
     images = torch.randn(1, 4, 8, 8)
     torch.testing.assert_close(model[2](images), 5 * images)
     with pytest.raises(InputError, match="operations says nothing of 'twice'"):
-        network(cell, image=(1, 8, 8), classes=2, space=space)
+        network(cell, shape=(1, 8, 8), classes=2, space=space)
 
 
 @pytest.mark.parametrize(
@@ -106,16 +108,16 @@ def test_operations_of_ones_own() -> None:
     [
         ({"cell": "|none~0|"}, "cell of 4 nodes"),
         ({"classes": 0}, "classes must be 1 or more, not 0"),
-        ({"width": 2.5}, "width"),
-        ({"image": (32, 32)}, r"image must be \(channels, height, width\)"),
-        ({"image": (3, 2, 32)}, "an image of 2 × 32 cannot be halved 2 times"),
-        ({"image": 32}, r"image must be \(channels, height, width\), each 1 or more, not 32"),
+        ({"channels": 2.5}, "channels"),
+        ({"shape": (32, 32)}, r"shape must be \(channels, height, width\)"),
+        ({"shape": (3, 2, 32)}, "an image of 2 × 32 cannot be halved 2 times"),
+        ({"shape": 32}, r"shape must be \(channels, height, width\), each 1 or more, not 32"),
         ({"stride": 3}, "stride must be 1 or 2"),
     ],
 )
 def test_what_cannot_be_is_named(changes: dict, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        network(**{"cell": ALL, "image": (3, 32, 32), "classes": 10} | changes)
+        network(**{"cell": ALL, "shape": (3, 32, 32), "classes": 10} | changes)
 
 
 # -- the training -----------------------------------------------------------------------------------
@@ -132,7 +134,7 @@ class Dropping(nn.Sequential):
     """A network with chance inside."""
 
     def __init__(self, cell: str) -> None:
-        super().__init__(nn.Dropout(0.1), network(cell, image=(1, 8, 8), classes=4, width=4, depth=1, stages=2))
+        super().__init__(nn.Dropout(0.1), network(cell, shape=(1, 8, 8), classes=4, channels=4, cells=1, stages=2))
 
 
 def loss_of(outputs: Tensor, targets: Tensor) -> Tensor:
@@ -179,9 +181,9 @@ def job(folder: Path, start: int, until: int, config: dict, **changes) -> dict[i
 CONFIG = {"cell": MIXED, "lr": 0.05}
 
 
-@pytest.mark.parametrize("optimiser", ["sgd", "adamw"])
-def test_the_same_bits_wherever_it_pauses(tmp_path: Path, optimiser: str) -> None:
-    changes = {"optimiser": optimiser, "warmup": 1.5}
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_the_same_bits_wherever_it_pauses(tmp_path: Path, optimizer: str) -> None:
+    changes = {"optimizer": optimizer, "warmup": 1.5}
     whole = job(tmp_path / "whole", 0, EPOCHS, CONFIG, **changes)
     assert len(set(whole.values())) == EPOCHS
     for pause in range(1, EPOCHS):
@@ -278,7 +280,7 @@ def test_the_schedule_begins_with_warm_up_and_ends_at_zero() -> None:
     ("changes", "message"),
     [
         ({"epochs": 3}, "goes to 4, beyond the end of the learning-rate schedule at epochs=3"),
-        ({"optimiser": "adam"}, "no optimiser 'adam'.*adamw"),
+        ({"optimizer": "adam"}, "no optimizer 'adam'.*adamw"),
         ({"batch": 0}, "batch must be 1 or more"),
         ({"warmup": EPOCHS}, "warmup"),
         ({"lr": 0}, "lr above 0"),

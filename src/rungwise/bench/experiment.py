@@ -151,7 +151,7 @@ def search_methods(
     return methods | {name: known[name] for name in known if name.endswith("-epoch") or name == "random"}
 
 
-@our_names
+@our_names()
 def experiment(
     tasks: Sequence[Task],
     *,

@@ -35,7 +35,7 @@ class ASHA:
     name = "asha"
     several_metrics = True
 
-    @our_names
+    @our_names()
     def __init__(self, *, min_resource: int = 1, reduction_factor: float = 3, max_resource: int | None = None) -> None:
         self.ladder = Ladder(min_resource, reduction_factor, max_resource)
         self.ceiling: int | None = None

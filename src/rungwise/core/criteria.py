@@ -11,7 +11,7 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
-from rungwise.core.noise import LARGEST, Noise
+from rungwise.core.noise import LARGEST_FLOAT, Noise
 from rungwise.core.ranking import (
     DirectRanking,
     Named,
@@ -41,7 +41,7 @@ class _Scaled(Named, frozen=True):
     def disagreement(self, rungs: TwoRungs, noise: Noise) -> Disagreement | None:
         """None if every trial is within ε of the one whose place it took."""
         p = rungs.below_losses()
-        return soft(rungs, self.epsilon(p[p < LARGEST]))
+        return soft(rungs, self.epsilon(p[p < LARGEST_FLOAT]))
 
     def epsilon(self, p: NDArray[np.float64]) -> float:
         """ε of the finite losses `p`: never below 0, and 0 where they are equal or fewer than two.
@@ -209,7 +209,7 @@ class YourRanking:
         if len(rungs) < 2:
             return None
         below = rungs.below_losses()
-        if self._function(np.where(below < LARGEST, below, np.inf), rungs.top_losses()[0]):
+        if self._function(np.where(below < LARGEST_FLOAT, below, np.inf), rungs.top_losses()[0]):
             return None
         return out_of_order(rungs, f"{self._shown} says so")
 

@@ -156,7 +156,7 @@ class SuccessiveHalving:
 
     name = "halving"
 
-    @our_names
+    @our_names()
     def __init__(
         self,
         *,
@@ -226,7 +226,7 @@ class Hyperband:
 
     name = "hyperband"
 
-    @our_names
+    @our_names()
     def __init__(self, *, max_resource: int, min_resource: int = 1, reduction_factor: float = 3) -> None:
         ladder = Ladder(min_resource, reduction_factor, whole(max_resource, "max_resource"))
         self.ladder, eta = ladder, ladder.reduction_factor

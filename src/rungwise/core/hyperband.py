@@ -17,7 +17,7 @@ from rungwise.core.halving import brackets as sizes_and_levels
 from rungwise.core.pasha import PASHA
 from rungwise.events import Answer, Event, Promote, Promoted, Raise, Raised, Report, Result, Started, Wait
 from rungwise.names import InputError, our_names, suggestion
-from rungwise.values import LARGEST, whole
+from rungwise.values import LARGEST_INTEGER, whole
 
 LADDERS = {"asha": ASHA, "pasha": PASHA}
 
@@ -41,7 +41,7 @@ class AsyncHyperband:
     name = "async-hyperband"
     several_metrics = True
 
-    @our_names
+    @our_names()
     def __init__(
         self,
         *,
@@ -56,7 +56,7 @@ class AsyncHyperband:
         fit = None if self._like.max_resource is None else len(sizes_and_levels(asha.ladder))
         count = whole(brackets if brackets is not None else fit or 3, "brackets")
         if fit is None:  # as many as begin at a resource that there is
-            fit = min(MOST_BRACKETS, 1 + math.floor(math.log(LARGEST / r, eta)))
+            fit = min(MOST_BRACKETS, 1 + math.floor(math.log(LARGEST_INTEGER / r, eta)))
         if not 1 <= count <= fit:
             raise InputError(f"brackets must be from 1 to {fit}, not {brackets!r}")
         most = math.inf if self._like.max_resource is None else self._like.max_resource

@@ -29,7 +29,7 @@ LIMIT = 1024
 """How many trials, the first to report in a window, are compared with each other."""
 
 PERCENTILE = 0.9
-LARGEST = np.finfo(float).max
+LARGEST_FLOAT = np.finfo(float).max
 """Stands for an infinite loss or distance, so that two of them are equal and no finite one is near."""
 
 BLOCK = 2_000_000  # comparisons in one numpy call: bounds the memory, a few bytes each
@@ -212,4 +212,4 @@ class Noise:
         at = e[owner, other]
         with np.errstate(over="ignore"):
             distances = np.abs(mine[owner, at] - table[at, other])
-        return np.minimum(distances, LARGEST), owner  # finite, so that ε is: between ∞ and ∞ there is no percentile
+        return np.minimum(distances, LARGEST_FLOAT), owner  # so that ε is finite: between ∞ and ∞ is no percentile

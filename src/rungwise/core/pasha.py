@@ -41,7 +41,7 @@ class PASHA:
     name = "pasha"
     several_metrics = True
 
-    @our_names
+    @our_names()
     def __init__(
         self,
         *,

@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from rungwise.core.noise import LARGEST, Noise
+from rungwise.core.noise import LARGEST_FLOAT, Noise
 from rungwise.core.rungs import Entry, Rung
 from rungwise.events import Broken, Disagreement
 from rungwise.names import InputError
@@ -70,7 +70,7 @@ class TwoRungs:
     def add(self, trial: int) -> None:
         """`trial` has completed the top rung."""
         now, before = self.top.entries[trial], self.below.entries[trial]
-        p = min(before[0], LARGEST)
+        p = min(before[0], LARGEST_FLOAT)
         places = []
         for order, losses, entry in zip(self._orders, self._losses, (now, before), strict=True):
             place = bisect_left(order, entry)
@@ -90,7 +90,7 @@ class TwoRungs:
         return [trial for _, _, trial in self._orders[1]]
 
     def below_losses(self) -> NDArray[np.float64]:
-        """p(·) of all trials in the order T; `LARGEST` for those that failed."""
+        """p(·) of all trials in the order T; `LARGEST_FLOAT` for those that failed."""
         return self._losses[0].values
 
     def top_losses(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

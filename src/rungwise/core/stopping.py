@@ -71,7 +71,7 @@ class StoppingASHA:
 
     name = "asha-stopping"
 
-    @our_names
+    @our_names()
     def __init__(self, *, max_resource: int, min_resource: int = 1, reduction_factor: float = 3) -> None:
         self.ladder = Ladder(min_resource, reduction_factor, whole(max_resource, "max_resource"))
         self._queue = _Queue(self.ladder)
@@ -138,7 +138,7 @@ class MedianStopping:
 
     name = "median"
 
-    @our_names
+    @our_names()
     def __init__(
         self, *, max_resource: int, min_resource: int = 1, interval: int | None = None, min_trials: int = 3
     ) -> None:
@@ -229,7 +229,7 @@ class FullTraining:
     name = "full"
     several_metrics = True
 
-    @our_names
+    @our_names()
     def __init__(self, *, max_resource: int) -> None:
         if whole(max_resource, "max_resource") < 1:
             raise InputError(f"max_resource must be 1 or more, not {max_resource!r}")

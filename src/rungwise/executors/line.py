@@ -21,7 +21,7 @@ from rungwise.names import InputError
 from rungwise.trial import ELSEWHERE
 
 LENGTH = 8  # bytes of a message's length
-LARGEST = 2**24  # bytes that a worker may say at once; a report has about 100
+LARGEST_MESSAGE = 2**24  # bytes that a worker may say at once; a report has about 100
 PIECE = 2**18  # bytes that the driver takes from one worker before it looks at the others
 PAUSE = b"pause"
 
@@ -99,7 +99,7 @@ class DriverEnd:
         messages, at = [], 0
         while len(self._came) - at >= LENGTH:
             length = int.from_bytes(self._came[at : at + LENGTH], "big")
-            if length > LARGEST:
+            if length > LARGEST_MESSAGE:
                 raise Garbled(f"a message of {length} bytes")
             if len(self._came) - at < LENGTH + length:
                 break
@@ -153,8 +153,8 @@ class WorkerEnd:
         """Whether it can be said: `InputError` in a forked child, and for a message that is too long."""
         if os.getpid() != self._process:
             raise InputError(ELSEWHERE)
-        if len(message) > LARGEST:
-            raise InputError(f"a report has {len(message)} bytes; {LARGEST} are allowed")
+        if len(message) > LARGEST_MESSAGE:
+            raise InputError(f"a report has {len(message)} bytes; {LARGEST_MESSAGE} are allowed")
 
     def say(self, message: bytes) -> None:
         """Tell the driver; if it is gone, `listen` ends this process. Raises what `check` does."""

@@ -18,8 +18,8 @@ import msgspec
 import numpy as np
 
 from rungwise.names import InputError, suggestion
-from rungwise.parameters import LARGEST, Axis, Parameter
-from rungwise.values import plain, whole
+from rungwise.parameters import Axis, Parameter
+from rungwise.values import LARGEST_INTEGER, plain, whole
 
 OPERATIONS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
 NONE, SKIP = OPERATIONS[:2]
@@ -69,7 +69,7 @@ class Cell(Parameter, frozen=True):
         if len(operations) < 2:
             raise InputError(f"operations must be 2 names or more, not {list(operations)}")
         self._set(operations=OPERATIONS if operations == OPERATIONS else operations)  # msgspec omits a default by `is`
-        if self.nodes > 11 or self.size > LARGEST:  # 11 nodes have 55 edges
+        if self.nodes > 11 or self.size > LARGEST_INTEGER:  # 11 nodes have 55 edges
             raise InputError(
                 f"{self.nodes} nodes with {len(operations)} operations make more than 2**53 cells; take fewer"
             )

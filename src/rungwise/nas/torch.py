@@ -14,7 +14,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from rungwise.names import InputError, suggestion
+from rungwise.names import InputError, our_names, suggestion
 from rungwise.nas.cells import NAS_BENCH_201, Cell
 from rungwise.trial import Trial
 from rungwise.values import real, whole
@@ -95,55 +95,56 @@ class Reduction(nn.Module):
         return out
 
 
+@our_names(image="shape", width="channels", depth="cells")
 def network(
     cell: str,
     *,
-    image: tuple[int, int, int],
+    shape: tuple[int, int, int],
     classes: int,
-    width: int = 16,
-    depth: int = 5,
+    channels: int = 16,
+    cells: int = 5,
     stages: int = 3,
     stride: int = 1,
     space: Cell = NAS_BENCH_201,
     operations: Mapping[str, Callable[[int], nn.Module]] | None = None,
 ) -> nn.Sequential:
-    """The network of `cell`, a text as `space` writes it, for images of (channels, height, width).
+    """The network of `cell`, a text as `space` writes it, for images of `shape` (channels, height, width).
 
-    A stem (3 × 3 convolution of `stride`), then `stages` of `depth` cells each with a residual block between
-    that halves the image and doubles the channels, `width` in the first; then mean over the image, and a linear layer
-    to `classes` logits. As it stands it is that of NAS-Bench-201. `operations` makes operations that are not of
+    A stem (3 × 3 convolution of `stride`), then `stages` of `cells` each with a residual block between
+    that halves the image and doubles the channels, `channels` in the first; then mean over the image, and a linear
+    layer to `classes` logits. As it stands it is that of NAS-Bench-201. `operations` makes operations that are not of
     NAS-Bench-201, by name: a function of the number of channels that gives a module, which must keep the shape.
 
     >>> model = network("|nor_conv_3x3~0|+|none~0|nor_conv_3x3~1|+|skip_connect~0|none~1|avg_pool_3x3~2|",
-    ...                 image=(3, 32, 32), classes=10)
+    ...                 shape=(3, 32, 32), classes=10)
     >>> sum(parameter.numel() for parameter in model.parameters())
     559386
 
     Raises `InputError` for a text that is no cell of `space`, for an operation that nothing makes, for sizes below
     1, and for an image that is smaller than the network halves it.
     """
-    for name, number in (("classes", classes), ("width", width), ("depth", depth), ("stages", stages)):
+    for name, number in (("classes", classes), ("channels", channels), ("cells", cells), ("stages", stages)):
         if whole(number, name) < 1:
             raise InputError(f"{name} must be 1 or more, not {number!r}")
-    if not isinstance(image, Sequence) or len(image) != 3 or any(whole(size, "image") < 1 for size in image):
-        raise InputError(f"image must be (channels, height, width), each 1 or more, not {image!r}")
+    if not isinstance(shape, Sequence) or len(shape) != 3 or any(whole(size, "shape") < 1 for size in shape):
+        raise InputError(f"shape must be (channels, height, width), each 1 or more, not {shape!r}")
     if whole(stride, "stride") not in (1, 2):
         raise InputError(f"stride must be 1 or 2, not {stride!r}")
     halvings = stages - 1 + stride - 1
-    if min(image[1:]) < 2**halvings:
-        raise InputError(f"an image of {image[1]} × {image[2]} cannot be halved {halvings} times; take fewer stages")
+    if min(shape[1:]) < 2**halvings:
+        raise InputError(f"an image of {shape[1]} × {shape[2]} cannot be halved {halvings} times; take fewer stages")
     makers = OPERATIONS | dict(operations or {})
     for name in sorted({*space.parse(cell)} - {*makers, "none"}):
         raise InputError(f"operations says nothing of {name!r}{suggestion(name, makers)}")
-    widths = [width * 2**stage for stage in range(stages)]
+    widths = [channels * 2**stage for stage in range(stages)]
     parts: list[nn.Module] = [
-        nn.Conv2d(image[0], width, 3, stride, padding=1, bias=False),
-        nn.BatchNorm2d(width),
-        *(CellModule(cell, width, space, makers) for _ in range(depth)),
+        nn.Conv2d(shape[0], channels, 3, stride, padding=1, bias=False),
+        nn.BatchNorm2d(channels),
+        *(CellModule(cell, channels, space, makers) for _ in range(cells)),
     ]
     for before, after in pairwise(widths):
         parts.append(Reduction(before, after))
-        parts += [CellModule(cell, after, space, makers) for _ in range(depth)]
+        parts += [CellModule(cell, after, space, makers) for _ in range(cells)]
     head = [nn.BatchNorm2d(widths[-1]), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()]
     model = nn.Sequential(*parts, *head, nn.Linear(widths[-1], classes))
     return model.to(memory_format=LAYOUT)  # type: ignore[call-overload, no-any-return]
@@ -167,7 +168,7 @@ def accuracy(outputs: Tensor, targets: Tensor) -> Tensor:
 
 def train_epoch(
     model: nn.Module,
-    optimiser: torch.optim.Optimizer,
+    optimizer: torch.optim.Optimizer,
     inputs: Tensor,
     targets: Tensor,
     *,
@@ -184,11 +185,11 @@ def train_epoch(
         if augment is not None:
             given = augment(given)
         if rate is not None:
-            for group in optimiser.param_groups:
+            for group in optimizer.param_groups:
                 group["lr"] = rate(place / len(batches))
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         loss(model(given), targets[rows]).backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
+        optimizer.step()
 
 
 def evaluate(model: nn.Module, inputs: Tensor, targets: Tensor, metric: Metric = accuracy) -> float:
@@ -212,6 +213,7 @@ def cosine(epoch: float, epochs: int, warmup: float = 0.0) -> float:
     return (1 + math.cos(math.pi * (epoch - warmup) / (epochs - warmup))) / 2
 
 
+@our_names(optimiser="optimizer")
 def fit(
     trial: Trial,
     build: Callable[[], nn.Module],
@@ -221,7 +223,7 @@ def fit(
     epochs: int,
     batch: int = 64,
     lr: float = 0.1,
-    optimiser: str = "sgd",
+    optimizer: str = "sgd",
     momentum: float = 0.9,
     weight_decay: float = 5e-4,
     warmup: float = 0.0,
@@ -235,7 +237,7 @@ def fit(
 
     `training` and `validation` are (inputs, targets), tensors with an example a row. After each epoch the mean of
     `score` over the validation examples is reported and the state is saved: `study.best.load()["model"]` is what the
-    winner's `load_state_dict` takes. `optimiser` is "sgd" (Nesterov, with `momentum`; what NAS-Bench-201 trains with)
+    winner's `load_state_dict` takes. `optimizer` is "sgd" (Nesterov, with `momentum`; what NAS-Bench-201 trains with)
     or "adamw"; `augment` changes a batch of inputs, as `flips` does.
 
     The learning rate goes up over `warmup` epochs and then falls to 0 as a cosine over *all* of `epochs`, batch by
@@ -270,10 +272,10 @@ def fit(
     with _threads(threads):
         with _seeded(seed, trial.number, 0):
             model = build()
-        stepper = _optimiser(optimiser, model, lr, momentum, weight_decay)
+        stepper = _optimizer(optimizer, model, lr, momentum, weight_decay)
         if (state := trial.load()) is not None:
             model.load_state_dict(state["model"])
-            stepper.load_state_dict(state["optimiser"])
+            stepper.load_state_dict(state["optimizer" if "optimizer" in state else "optimiser"])
         for epoch in trial:
             with _seeded(seed, trial.number, epoch):
                 train_epoch(
@@ -281,7 +283,7 @@ def fit(
                     rate=partial(_rate, lr, epoch - 1, epochs, warmup),
                 )  # fmt: skip
             trial.report(evaluate(model, *judged, score))
-            trial.save({"model": model.state_dict(), "optimiser": stepper.state_dict()})
+            trial.save({"model": model.state_dict(), "optimizer": stepper.state_dict()})
     return model
 
 
@@ -301,13 +303,13 @@ def _laid_out(examples: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
     return inputs.contiguous(memory_format=LAYOUT) if inputs.dim() == 4 else inputs, targets
 
 
-def _optimiser(name: str, model: nn.Module, lr: float, momentum: float, weight_decay: float) -> torch.optim.Optimizer:
+def _optimizer(name: str, model: nn.Module, lr: float, momentum: float, weight_decay: float) -> torch.optim.Optimizer:
     makers: dict[str, Callable[..., torch.optim.Optimizer]] = {
         "sgd": partial(torch.optim.SGD, momentum=momentum, nesterov=momentum > 0),
         "adamw": torch.optim.AdamW,
     }
     if name not in makers:
-        raise InputError(f"there is no optimiser {name!r}{suggestion(str(name), makers)}")
+        raise InputError(f"there is no optimizer {name!r}{suggestion(str(name), makers)}")
     return makers[name](model.parameters(), lr=lr, weight_decay=weight_decay, fused=True)
 
 

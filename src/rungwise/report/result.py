@@ -54,7 +54,7 @@ def next_step(study: Study) -> tuple[str, str]:
     """Where the study is, and the command that comes next, "" if there is none."""
     if study.path is None:
         again = "stopped; " if study.interrupted else ""
-        return f'{again}the study was kept in memory only; study="study.db" keeps one in a file', ""
+        return f'{again}the study was kept in memory only; path="study.db" keeps one in a file', ""
     if not study.interrupted:
         return (
             f"the study is in {shown(study.path.as_posix())}; why it stands there",

@@ -68,7 +68,7 @@ class GPSearch:
     Raises `InputError` for `initial` or `observations` below 2, for a negative `prior_weight`, and without BoTorch.
     """
 
-    @our_names
+    @our_names()
     def __init__(self, space: Space, *, initial: int = 8, observations: int = 250, prior_weight: float = 10.0) -> None:
         for name, value in (("initial", initial), ("observations", observations)):
             if whole(value, name) < 2:

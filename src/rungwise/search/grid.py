@@ -19,7 +19,7 @@ from rungwise.search.told import as_key
 from rungwise.space import Rng, Space
 from rungwise.values import whole
 
-LARGEST = 100_000  # points; a grid beyond that is a mistake, and would take seconds to make
+MOST_POINTS = 100_000  # points; a grid beyond that is a mistake, and would take seconds to make
 
 
 @final
@@ -50,8 +50,8 @@ class GridSearch:
         else:
             self.points = _count(points, "points")
         self._axes = [parameter.listed(self._of(name)) for name, parameter in space.items()]
-        if (size := math.prod(map(len, self._axes))) > LARGEST:
-            raise InputError(f"the grid has {size:,} combinations, more than {LARGEST:,}; give fewer points")
+        if (size := math.prod(map(len, self._axes))) > MOST_POINTS:
+            raise InputError(f"the grid has {size:,} combinations, more than {MOST_POINTS:,}; give fewer points")
 
     def __len__(self) -> int:
         return len(self._left)
