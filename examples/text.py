@@ -99,7 +99,7 @@ def train(trial: rw.Trial, *, count: int, epochs: int) -> None:
     recipe = {name: trial.config[name] for name in ("lr", "weight_decay", "warmup")}
     fit(
         trial, partial(Transformer, trial.config), training=training, validation=validation, epochs=epochs, batch=32,
-        optimiser="adamw", loss=bits, score=bits, **recipe,
+        optimizer="adamw", loss=bits, score=bits, **recipe,
     )  # fmt: skip
 
 
