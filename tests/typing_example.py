@@ -1,6 +1,6 @@
 """What users write, for the type checker: `make lint` runs mypy in strict mode over it."""
 
-from typing import assert_type
+from typing import Literal, assert_type
 
 import numpy as np
 import optuna
@@ -25,6 +25,11 @@ def main() -> None:
     assert_type(study, rw.Study)
     assert_type(study.best.score, float)
     assert_type(study.explain(), str)
+    two: dict[str, Literal["min", "max"]] = {"error": "min", "cost": "min"}
+    assert_type(rw.tune(train, space, mode=two, trials=9).front, list[rw.OnFront])
+    rw.tune(train, space, mode="maximum", trials=9)  # type: ignore[arg-type]
+    rw.Study(space, "asha", "random", mode="min", score="mean")  # type: ignore[arg-type]
+    assert_type(study.top(3), list[rw.TrialRecord])
     job = study.ask()
     if job is not None:
         assert_type(study.report(job.trial, job.until, 0.5), bool)

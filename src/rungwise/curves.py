@@ -7,6 +7,7 @@ from typing import final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from rungwise.metrics import Mode
 from rungwise.names import InputError, our_names
 from rungwise.study import Study
 from rungwise.values import whole
@@ -34,7 +35,7 @@ class CurveTable:
         scores: ArrayLike,
         seconds: ArrayLike | None = None,
         *,
-        mode: str,
+        mode: Mode,
         resources: ArrayLike | None = None,
     ) -> None:
         self.scores = _array(scores, "scores")
@@ -79,7 +80,7 @@ class CurveTable:
                 score = reports.get(resource, score)
                 time = max(times.get(resource, time + pace), time)
                 scores[record.number, resource - 1], seconds[record.number, resource - 1] = score, time
-        return CurveTable(scores, seconds, mode=study.mode)
+        return CurveTable(scores, seconds, mode="max" if study.mode == "max" else "min")
 
 
 def _array(values: ArrayLike, what: str) -> NDArray[np.float64]:

@@ -9,14 +9,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, final
+from typing import Any, Literal, final, get_args
 
 import msgspec
 
 from rungwise.events import Raise, Raised, Score
 from rungwise.names import InputError, suggestion
 
-SCORES = ("last", "best")
+Mode = Literal["min", "max"]
+"""Whether a score is to be minimised or maximised."""
+Counted = Literal["last", "best"]
+"""Which of a trial's reports counts at a resource."""
+SCORES = get_args(Counted)
 
 
 @final

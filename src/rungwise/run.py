@@ -21,7 +21,7 @@ import msgspec
 from rungwise import checkpoints, explain, peaks, source, trust
 from rungwise.blame import InARow
 from rungwise.control import Control, Request
-from rungwise.core import Scheduler, as_scheduler
+from rungwise.core import Scheduler, SchedulerName, as_scheduler
 from rungwise.disk import Disk
 from rungwise.events import Completed, Created, Extended, Job, Reported
 from rungwise.executors import Broke, Executor, Message, Noticed, Paused
@@ -34,6 +34,7 @@ from rungwise.foreign import as_space
 from rungwise.kinds import Kind, kind
 from rungwise.log import StudyError
 from rungwise.loop import anywhere, drive
+from rungwise.metrics import Counted, Mode
 from rungwise.names import InputError, our_names
 from rungwise.objective import NamedFunction
 from rungwise.observers import LOGGER, Observer, log
@@ -42,7 +43,7 @@ from rungwise.paths import real_path
 from rungwise.records import Budget
 from rungwise.report.progress import of_total
 from rungwise.report.result import queued, refit_failure
-from rungwise.search import Searcher
+from rungwise.search import Searcher, SearcherName
 from rungwise.space import Space
 from rungwise.study import Study
 from rungwise.tail import last_lines
@@ -63,10 +64,10 @@ def tune(
     function: Function,
     space: Space | Mapping[str, Any],
     *,
-    mode: str | Mapping[str, str],
-    score: str = "last",
-    scheduler: Scheduler | str = "pasha",
-    searcher: Searcher | str = "random",
+    mode: Mode | Mapping[str, Mode],
+    score: Counted = "last",
+    scheduler: Scheduler | SchedulerName | str = "pasha",
+    searcher: Searcher | SearcherName | str = "random",
     trials: int | None = None,
     total_resource: int | None = None,
     seconds: float | None = None,

@@ -12,11 +12,12 @@ from typing import Any, final
 import msgspec
 import numpy as np
 
-from rungwise.core import Scheduler, as_scheduler
+from rungwise.core import Scheduler, SchedulerName, as_scheduler
 from rungwise.curves import CurveTable
 from rungwise.events import Completed, Config, Event, Job, Reported, Started
 from rungwise.executors import Message, Said
 from rungwise.loop import drive
+from rungwise.metrics import Counted
 from rungwise.names import InputError, our_names
 from rungwise.parameters import Integer
 from rungwise.search import Searcher
@@ -45,13 +46,13 @@ class Simulation(msgspec.Struct, frozen=True):
 
 @our_names()
 def simulate(
-    scheduler: Scheduler | str,
+    scheduler: Scheduler | SchedulerName | str,
     table: CurveTable,
     *,
     workers: int = 4,
     trials: int = 256,
     rows: Sequence[int] | Searcher | None = None,
-    score: str = "last",
+    score: Counted = "last",
     seed: int = 0,
     drain: bool = True,
 ) -> Simulation:

@@ -12,18 +12,18 @@ from typing import Any
 
 from rungwise import replay, same_study, turns
 from rungwise import trust as trusted
-from rungwise.core import Scheduler, as_scheduler
+from rungwise.core import Scheduler, SchedulerName, as_scheduler
 from rungwise.decider import Decider, handed
 from rungwise.events import Completed, Created, Enqueued, Extended, Failed, Job, Reported
 from rungwise.foreign import as_space
 from rungwise.known import Known
 from rungwise.log import Log, MemoryLog, StudyError
-from rungwise.metrics import Metrics
+from rungwise.metrics import Counted, Metrics, Mode
 from rungwise.names import InputError, our_names
 from rungwise.observers import Observer
 from rungwise.paths import real_path, refuse_checkpoints, study_path, trials_of
 from rungwise.records import Budget, to_take_back
-from rungwise.search import Searcher, as_searcher, settings_of
+from rungwise.search import Searcher, SearcherName, as_searcher, settings_of
 from rungwise.search.first import First
 from rungwise.search.intake import own
 from rungwise.space import Space
@@ -67,11 +67,11 @@ class Study(Known):
     def __init__(
         self,
         space: Space | Mapping[str, Any],
-        scheduler: Scheduler | str = "pasha",
-        searcher: Searcher | str = "random",
+        scheduler: Scheduler | SchedulerName | str = "pasha",
+        searcher: Searcher | SearcherName | str = "random",
         *,
-        mode: str | Mapping[str, str] = "min",
-        score: str = "last",
+        mode: Mode | Mapping[str, Mode] = "min",
+        score: Counted = "last",
         seed: int = 0,
         initial: Sequence[Mapping[str, Any]] = (),
         warm_start: Study | str | Path | None = None,
@@ -81,15 +81,15 @@ class Study(Known):
     ) -> None:
         if path is not None and log is not None:
             raise InputError("give either a path or a log, one of the two")
-        mode = dict(mode) if isinstance(mode, Mapping) else mode
-        Metrics(mode, score)  # which says what is wrong with them
+        modes: str | dict[str, str] = {**mode} if isinstance(mode, Mapping) else mode
+        Metrics(modes, score)  # which says what is wrong with them
         space, scheduler = as_space(space), as_scheduler(scheduler)
         searcher_given, searcher = searcher, own(as_searcher(searcher, space))
         settings, leads = settings_of(searcher), bool(initial) or warm_start is not None
         if leads:
-            lead = First(space, points=initial, earlier=_earlier(warm_start, mode, score))
+            lead = First(space, points=initial, earlier=_earlier(warm_start, modes, score))
             settings = lead.settings() | {"searcher": settings}
-        created = same_study.wanted(space, scheduler, settings, mode, score=score, seed=seed, run=run)
+        created = same_study.wanted(space, scheduler, settings, modes, score=score, seed=seed, run=run)
         where = None if path is None else study_path(path)
         if log is None:
             log = MemoryLog() if where is None else SQLiteLog(where, writable=True)

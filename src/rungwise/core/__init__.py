@@ -7,7 +7,7 @@ PASHA is compared with.
 from __future__ import annotations
 
 import inspect
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from rungwise.core.asha import ASHA
 from rungwise.core.halving import Hyperband, SuccessiveHalving
@@ -83,7 +83,12 @@ SCHEDULERS = Parts(
     },
 )
 
-__all__ = ["SCHEDULERS", "Scheduler", "as_scheduler", "ceilings", "takes_several_metrics"]
+SchedulerName = Literal[
+    "asha", "pasha", "asha-stopping", "halving", "hyperband", "async-hyperband", "median", "full"
+]  # fmt: skip
+"""Our schedulers' names, for type checkers and editors."""
+
+__all__ = ["SCHEDULERS", "Scheduler", "SchedulerName", "as_scheduler", "ceilings", "takes_several_metrics"]
 
 
 def takes_several_metrics(scheduler: Scheduler) -> bool:

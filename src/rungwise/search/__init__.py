@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from rungwise.events import Config, Event
 from rungwise.names import InputError
@@ -46,7 +46,10 @@ SEARCHERS = Parts(
 )
 """A module is imported when its searcher is wanted, since some need extras."""
 
-__all__ = ["SEARCHERS", "RandomSearch", "Searcher", "as_searcher"]
+SearcherName = Literal["evolution", "gp", "grid", "optuna", "random", "sobol", "tpe"]
+"""Our searchers' names that need no settings, for type checkers and editors."""
+
+__all__ = ["SEARCHERS", "RandomSearch", "Searcher", "SearcherName", "as_searcher"]
 
 
 def as_searcher(searcher: Searcher | str | dict[str, Any], space: Space) -> Searcher:
