@@ -47,7 +47,7 @@ def _kind(value: object) -> str:
 
 
 def dataframe(rows: Rows, names: Sequence[str], space: Space) -> Any:
-    """`rows` as a pandas DataFrame with the columns `names`; the values of `mixed` columns stay as they are, None among them."""
+    """`rows` as a pandas DataFrame with the columns `names`; `mixed` values stay as they are, None among them."""
     try:
         import pandas
     except ImportError:
