@@ -46,6 +46,9 @@ class Mine:
         self.done: dict[int, float] = {}
         self.gone: set[int] = set()
         self.asked = 0
+        self.fact = ""
+        if fault == "closed":
+            self.open_level = 9
 
     def ask(self, *, more: bool = True) -> Any:
         self.asked += 1
@@ -59,7 +62,7 @@ class Mine:
         return rw.ASHA().ask() if more or self.fault == "more" else Wait()
 
     def tell(self, fact: Any) -> None:
-        kind = type(fact).__name__
+        self.fact = kind = type(fact).__name__
         if kind == "Reported" and fact.score is not None:
             self.loss[fact.trial] = fact.score
         elif kind == "Promoted" and self.fault != "forgets":
@@ -77,7 +80,9 @@ class Mine:
             self.done = {trial: random.random() for trial in self.done}
 
     def may_promote(self, total: int) -> set[int]:
-        return set() if self.fault == "loses" else self.done.keys() - self.gone
+        loses = self.fault == "loses" or (self.fault == "loses without a total" and total > 1000)
+        loses = loses or (self.fault == "loses meanwhile" and self.fact == "Reported")
+        return set() if loses else self.done.keys() - self.gone
 
     def settings(self) -> dict[str, Any]:
         if self.fault == "settings":
@@ -101,7 +106,10 @@ class Mine:
         ("changes", "it changes what it is told"),
         ("rises", "the ceiling moves from 3 to 9 without a rise"),
         ("chance", "told the same, one answers"),
-        ("loses", "which may_promote.60. had left out"),
+        ("loses", r"which may_promote\(60\) had left out"),
+        ("loses without a total", r"which may_promote\(1000000000\) had left out"),
+        ("loses meanwhile", r"which may_promote\(60\) had left out"),
+        ("closed", "its ceiling has never risen, so its open_level must be max_resource, 3, not 9"),
         ("settings", r"settings\(\) of Mine must have all that Mine\(…\) takes"),
         ("tuple", "must be plain JSON"),
         ("same", "must give a fresh one, not itself"),
@@ -113,7 +121,48 @@ def test_a_broken_scheduler_is_told_what_is_broken(fault: str, sentence: str) ->
         check_scheduler(lambda: Mine(fault=fault))
 
 
+class Rising:
+    """PASHA of somebody's, which says that another level is open."""
+
+    name, several_metrics = "rising", True
+
+    def __init__(self, *, max_resource: int | None = 27, wrong: str = "") -> None:
+        self.pasha, self.max_resource, self.wrong = rw.PASHA(max_resource=max_resource), max_resource, wrong
+        self.ask, self.tell, self.may_promote = self.pasha.ask, self.pasha.tell, self.pasha.may_promote
+
+    @property
+    def ceilings(self) -> list[tuple[int, int]]:
+        return [] if self.wrong.startswith("unsaid") else self.pasha.ceilings
+
+    @property
+    def open_level(self) -> int | None:
+        return {"all": self.max_resource, "none": None, "unsaid, low": 3}.get(self.wrong, self.pasha.open_level)
+
+    def settings(self) -> dict[str, Any]:
+        return {"max_resource": self.max_resource, "wrong": self.wrong}
+
+    def up_to(self, max_resource: int | None) -> Rising:
+        return Rising(max_resource=max_resource, wrong=self.wrong)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        ("all", r"open_level must be the highest of its ceilings, \[3\], not 27"),
+        ("none", r"open_level must be the highest of its ceilings, \[3\], not None"),
+        ("unsaid, low", "the ceiling rises to 9, and open_level is 3"),
+    ],
+)
+def test_an_open_level_that_is_wrong_is_found(wrong: str, sentence: str) -> None:
+    check_scheduler(Rising)
+    check_scheduler(lambda: Rising(wrong="unsaid"))
+    with pytest.raises(AssertionError, match=sentence):
+        check_scheduler(lambda: Rising(wrong=wrong))
+
+
 class Endless(Mine):
+    open_level = 9
+
     def ask(self, *, more: bool = True) -> Any:
         return Raise(9, 3, 1, None, None, 0, ())
 

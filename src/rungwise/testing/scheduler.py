@@ -10,7 +10,7 @@ from typing import Any, final
 
 import numpy as np
 
-from rungwise.core import Scheduler, as_scheduler, takes_several_metrics
+from rungwise.core import Scheduler, as_scheduler, ceilings, takes_several_metrics
 from rungwise.events import (
     Answer,
     Completed,
@@ -33,6 +33,7 @@ TRIALS = 60  # of each history
 WORKERS = (1, 4, 13)
 MANY = 100_000  # facts: a history that is longer has no end
 LEVEL = 81  # what those get that have no max_resource, where they need one
+TOTALS = (TRIALS, 10**9)  # of may_promote: what there will be, and where nobody has said
 REPORTS = 9  # at most, of a job: a level may be a million
 
 
@@ -44,7 +45,9 @@ def check_scheduler(make: Callable[[], Scheduler]) -> None:
 
     * `ask` is a query: asking twice changes nothing; with `more=False` no new trial is started.
     * Only a trial that is paused and has not failed is promoted, further than it was, and to no more than `open_level`;
-      and `may_promote` has said so. The ceiling moves by a `Raised` fact alone, and never falls.
+      and `may_promote` has said so ever since it paused, whether it was told the total or a far greater one.
+    * `open_level` is the highest of its `ceilings`, and `max_resource` if no ceiling can rise. It moves by a `Raised`
+      fact alone, to no less than that says, and never falls.
     * While nothing runs it does not wait if trials may be started; if none may be, it comes to an end.
     * Another one that is told the same facts answers the same: at each fact, and after a study is opened again.
     * Less is better: it is told losses, and those of high losses are not trained much further than those of low ones.
@@ -104,7 +107,7 @@ class _History:
         self._rng = np.random.default_rng([seed, workers])
         self._running: dict[int, tuple[int, int]] = {}  # trial -> from where, how far
         self._failed: set[int] = set()
-        self._lost: set[int] = set()  # paused trials of which may_promote has said that they are out of reach
+        self._lost: dict[int, int] = {}  # paused trial -> the total for which may_promote has left it out
         self._opened = False
 
     def played(self) -> _History:
@@ -117,6 +120,12 @@ class _History:
             if not self._opened and len(self.resource) > TRIALS // 2:
                 self._opened = True
                 self._tell(Opened("0"))  # the driver was killed; its jobs are given out again
+        scheduler = self.scheduler
+        rises = bool(ceilings(scheduler)) or any(isinstance(fact, Raised) for fact in self.facts)
+        assert rises or scheduler.open_level == scheduler.max_resource, (
+            f"its ceiling has never risen, so its open_level must be max_resource, {scheduler.max_resource}, "
+            f"not {scheduler.open_level}"
+        )
         return self
 
     def _give_out(self) -> bool:
@@ -144,7 +153,8 @@ class _History:
             assert trial in self.resource, f"it promotes trial {trial}, which was never started"
             assert trial not in self._running, f"it promotes trial {trial}, which is running"
             assert trial not in self._failed, f"it promotes trial {trial}, which has failed"
-            assert trial not in self._lost, f"it promotes trial {trial}, which may_promote({TRIALS}) had left out"
+            left_out = f"it promotes trial {trial}, which may_promote({self._lost.get(trial)}) had left out"
+            assert trial not in self._lost, left_out
             self._check_reach(trial, self.resource[trial], answer.until)
             self._running[trial] = self.resource[trial], answer.until
             self._tell(Promoted(trial, answer.until, answer.rank, answer.size))
@@ -183,9 +193,6 @@ class _History:
     def _end(self, fact: Completed | Failed) -> None:
         del self._running[fact.trial]
         self._tell(fact)
-        may = self.scheduler.may_promote(TRIALS)
-        assert isinstance(may, set), f"may_promote() must be a set of trials, not {may!r:.80}"
-        self._lost |= self.resource.keys() - self._running.keys() - may
 
     def _tell(self, fact: Fact) -> None:
         scheduler = self.scheduler
@@ -195,8 +202,17 @@ class _History:
         now = scheduler.open_level
         if isinstance(fact, Raised):
             assert now is None or now >= (ceiling or 0), f"the ceiling falls from {ceiling} to {now} by a rise"
+            assert now is None or now >= fact.until, f"the ceiling rises to {fact.until}, and open_level is {now}"
         else:
             assert now == ceiling, f"the ceiling moves from {ceiling} to {now} without a rise, by {fact}"
+        if open_levels := [level for level, _ in ceilings(scheduler)]:
+            highest = f"open_level must be the highest of its ceilings, {open_levels}, not {now}"
+            assert now == max(open_levels), highest
+        for total in TOTALS:
+            may = scheduler.may_promote(total)
+            assert isinstance(may, set), f"may_promote() must be a set of trials, not {may!r:.80}"
+            for trial in self.resource.keys() - self._running.keys() - may:
+                self._lost.setdefault(trial, total)
         answers = scheduler.ask(), scheduler.ask(more=False)
         assert (scheduler.ask(), scheduler.ask(more=False)) == answers, f"asking twice is answered twice, after {fact}"
         for answer in answers:
