@@ -63,7 +63,7 @@ class Counting:
         self._started += isinstance(fact, Started)
 
     def settings(self) -> dict[str, Any]:
-        return {"name": "counting", "step": self.step}
+        return {"step": self.step}
 
 
 class Angle(Parameter, frozen=True):

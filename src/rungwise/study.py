@@ -88,8 +88,8 @@ class Study(Known):
         settings, leads = settings_of(searcher), bool(initial) or warm_start is not None
         if leads:
             lead = First(space, points=initial, earlier=_earlier(warm_start, mode, score))
-            settings = lead.settings() | {"searcher": settings}
-        created = same_study.wanted(space, scheduler, settings, mode, score=score, seed=seed, run=run)
+            settings = settings_of(lead) | {"searcher": settings}
+        created = same_study.wanted(space, scheduler, searcher, settings, mode, score=score, seed=seed, run=run)
         where = None if path is None else study_path(path)
         if log is None:
             log = MemoryLog() if where is None else SQLiteLog(where, writable=True)

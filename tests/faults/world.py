@@ -96,7 +96,7 @@ class Learner:
             self.told = zlib.crc32(msgspec.json.encode(fact), self.told)
 
     def settings(self) -> dict[str, Any]:
-        return {"name": "learner"}
+        return {}
 
 
 def score(trial: int, x: float, epoch: int) -> float:

@@ -181,11 +181,6 @@ def test_our_searchers(name: str, where: str) -> None:
     check_searcher(lambda space: as_searcher(SEARCHERS[name], space), space_of(where), trials=FEW.get(name, 24))
 
 
-@pytest.mark.parametrize("name", ["random", "evolution", "grid"])
-def test_our_searchers_of_two_metrics(name: str) -> None:
-    check_searcher(lambda space: as_searcher(name, space), space_of("flat"), metrics=2)
-
-
 class Walk:
     """A searcher of somebody's: a step from the best so far. And how it may be broken."""
 
@@ -218,9 +213,11 @@ class Walk:
 
     def settings(self) -> dict[str, Any]:
         if self.fault == "settings":
-            return {"name": "walk", "step": self.step, "fault": "", "more": 1}
+            return {"step": self.step, "fault": "", "more": 1}
+        if self.fault == "named":
+            return {"name": "walk", "step": self.step, "fault": self.fault}
         step = 0.2 if self.fault == "forgets" and self.started else self.step
-        return {"name": "walk", "step": step, "fault": self.fault}
+        return {"step": step, "fault": self.fault}
 
 
 @pytest.mark.parametrize(
@@ -233,6 +230,7 @@ class Walk:
         ("bounds", "does not fit the space"),
         ("changes", "it changes what it is told"),
         ("settings", r"settings\(\) must be what makes one"),
+        ("named", r"settings\(\) of Walk must be what Walk\(space, …\) takes, without \"name\": 'walk'"),
         ("forgets", r"being told facts changes its settings\(\)"),
     ],
 )
@@ -241,3 +239,23 @@ def test_a_broken_searcher_is_told_what_is_broken(fault: str, sentence: str) -> 
     check_searcher(Walk, space)
     with pytest.raises(AssertionError, match=sentence):
         check_searcher(lambda space: Walk(space, step=0.5, fault=fault), space)
+
+
+class Sums(Walk):
+    """Says that it is for several metrics, and is not."""
+
+    several_metrics = True
+
+
+def test_a_searcher_for_one_metric_says_so_and_one_for_several_is_told_tuples() -> None:
+    space, mode = {"x": rw.Float(0, 1)}, {"error": "min", "cost": "min"}
+    with pytest.raises(rw.InputError, match="the searcher Walk is for one metric, this study has error, cost"):
+        rw.Study(space, searcher=Walk(rw.Space(space)), mode=mode)
+    with pytest.raises(rw.InputError, match="the searcher Walk is for one metric"):
+        rw.Study(space, searcher=Walk(rw.Space(space)), mode=mode, initial=[{"x": 0.5}])
+    screened = rw.Screened(rw.Space(space), sum, Walk(rw.Space(space)))
+    with pytest.raises(rw.InputError, match="the searcher Walk is for one metric"):
+        rw.Study(space, searcher=screened, mode=mode)
+    rw.Study(space, searcher=Walk(rw.Space(space)), mode="min")
+    with pytest.raises(AssertionError, match=r"it has several_metrics = True, and tell\(Reported.* raises TypeError"):
+        check_searcher(Sums, space)

@@ -79,12 +79,7 @@ SCHEDULERS = Parts(
     },
 )
 
-__all__ = ["SCHEDULERS", "Scheduler", "as_scheduler", "ceilings", "takes_several_metrics"]
-
-
-def takes_several_metrics(scheduler: Scheduler) -> bool:
-    """Whether its losses may be tuples."""
-    return getattr(scheduler, "several_metrics", False) is True
+__all__ = ["SCHEDULERS", "Scheduler", "as_scheduler", "ceilings"]
 
 
 def ceilings(scheduler: Scheduler) -> list[tuple[int, int]]:

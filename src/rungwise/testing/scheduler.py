@@ -10,7 +10,7 @@ from typing import Any, final
 
 import numpy as np
 
-from rungwise.core import Scheduler, as_scheduler, ceilings, takes_several_metrics
+from rungwise.core import Scheduler, as_scheduler, ceilings
 from rungwise.events import (
     Answer,
     Completed,
@@ -28,6 +28,7 @@ from rungwise.events import (
     Wait,
 )
 from rungwise.names import InputError
+from rungwise.parts import takes_several_metrics
 
 TRIALS = 60  # of each history
 WORKERS = (1, 4, 13)
