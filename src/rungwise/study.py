@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rungwise import replay, same_study, turns
+from rungwise import replay, same_study, summary, turns
 from rungwise import trust as trusted
 from rungwise.core import Scheduler, as_scheduler
 from rungwise.decider import Decider
@@ -20,7 +20,7 @@ from rungwise.known import Known
 from rungwise.log import Log, MemoryLog, StudyError
 from rungwise.metrics import Metrics
 from rungwise.names import InputError, our_names
-from rungwise.observers import Observer
+from rungwise.observers import LOGGER, Observer
 from rungwise.paths import real_path, refuse_checkpoints, study_path, trials_of
 from rungwise.records import Budget, to_take_back
 from rungwise.search import Searcher, as_searcher, settings_of
@@ -227,9 +227,13 @@ class Study(Known):
     ) -> None:
         """Set the totals at which no more work is given out; those left out stay as they are.
 
-        A study has no clock: `seconds` is kept by `tune` and `rungwise resume`, not by `ask`.
+        A study has no clock: `seconds` is kept by `tune` and `rungwise resume`, not by `ask`. A total that is reached
+        already is said through the logger "rungwise".
         """
-        self.set_budget(self._state.budget.changed(trials, resource, seconds, target))
+        before = self._state.budget
+        self.set_budget(before.changed(trials, resource, seconds, target))
+        for text in summary.reached(self._state, before):
+            LOGGER.warning("%s", text)
 
     def set_budget(self, budget: Budget) -> None:
         """Set all totals; None is no limit."""

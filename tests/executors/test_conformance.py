@@ -5,6 +5,8 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection, wait
@@ -205,6 +207,21 @@ def test_a_study_runs_in_an_executor_of_ones_own_while_workers_are_killed(tmp_pa
     assert study.best.refit_resource == 9 or study.best.resource == 9
     assert study.best.load() == 9
     assert made[0].jobs == {}, "closed"
+
+
+def test_a_study_of_an_executor_says_so_where_it_goes_on_with_local_workers(tmp_path: Path) -> None:
+    (tmp_path / "train.py").write_text("def train(trial):\n    for _ in trial:\n        trial.report(0.5)\n")
+    toy = Toy(dies_now_and_then, tmp_path / "s.db.trials")
+    for executor in (Toy, toy):
+        rw.tune(
+            dies_now_and_then, SPACE, mode="min", trials=3, scheduler=rw.ASHA(max_resource=1), executor=executor,
+            study=tmp_path / "s.db",
+        )  # fmt: skip
+    command = ["resume", "s.db", "--function", "train.py:train", "--trials", "4"]
+    code = f"import sys; sys.argv[1:] = {command}; from rungwise.cli import main; main()"
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("the jobs of this study ran in the executor Toy") == 1
 
 
 def slow_once(trial: rw.Trial) -> None:
