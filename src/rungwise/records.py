@@ -44,6 +44,8 @@ class TrialRecord(msgspec.Struct):
     """The training time that it took to get there."""
     paused_at: int = 0
     """The rung that it completed last."""
+    horizon: int | None = None
+    """How far it may ever be trained, as that was known when it was started: so all its jobs have it, if it holds."""
     job: Job | None = None
     """The job that is under way."""
     attempts: int = 0

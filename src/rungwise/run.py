@@ -477,12 +477,28 @@ class _Session:
             return queued(study)
         return taken_back(study.retry_failed(request.failed))
 
+    def _tell_of_horizons(self) -> None:
+        """Say once that a trial's horizon has moved in the middle of its life."""
+        if "horizon" in self._told:
+            return
+        for job in self.study.state.running.values():
+            before = self.study.trials[job.trial].horizon
+            if before is not None and job.horizon is not None and job.horizon != before:
+                self._tell_once(
+                    "horizon",
+                    f"trial {job.trial} began with trial.horizon = {before} and is now trained to {job.until}: from "
+                    f"here on it is {job.horizon}, and a schedule that runs over it is another one; say horizon= as "
+                    "far as any trial may ever be trained",
+                )
+                return
+
     def _pause(self, pauses: bool) -> None:
         self.pauses = pauses
         self.control.tell_paused(pauses)
 
     def watch(self, messages: list[Message]) -> None:
         self._asked()
+        self._tell_of_horizons()
         over = None if self._refits or self.interrupted or self.pauses else self._over()
         ends = bool(self.interrupted or self.pauses or over)
         self._pausing = self._pausing and ends
