@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection, wait
@@ -47,7 +48,13 @@ class Toy:
     def work(self, job: Job, line: Connection, pausing: Callable[[], bool]) -> None:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)
+        threading.Thread(target=self.end_with, args=(os.getppid(),), daemon=True).start()
         run_job(job, self.function, self.folder, line.send, pausing)
+
+    def end_with(self, driver: int) -> None:
+        while os.getppid() == driver:
+            time.sleep(0.1)
+        os._exit(1)
 
     def poll(self, timeout: float) -> list[Said]:
         heard = []
@@ -130,6 +137,12 @@ class Talkative(Toy):
     def cancel(self, lease: int) -> None: ...
 
 
+class Outlives(Toy):
+    def end_with(self, driver: int) -> None:
+        time.sleep(20)  # long enough to be found out
+        os._exit(1)
+
+
 class Orphans(Toy):
     def close(self) -> None:
         self.jobs.clear()
@@ -144,6 +157,7 @@ class Orphans(Toy):
         (PausesForGood, "a job that is submitted after the pause runs to its end"),
         (Abandons, "the job was cancelled, but its worker trains on"),
         (Talkative, "the job was cancelled, but there was heard of it"),
+        (Outlives, "the driver was killed, but its worker trains on"),
         (Orphans, "the executor was closed, but its worker trains on"),
     ],
 )
