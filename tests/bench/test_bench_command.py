@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -38,6 +39,13 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         )  # fmt: skip
     monkeypatch.setenv("RUNGWISE_DATA", str(tmp_path / "data"))
     return tmp_path / "data"
+
+
+def test_the_suites_say_that_no_data_folder_is_named() -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "RUNGWISE_DATA"} | {"COLUMNS": "300"}
+    command = [sys.executable, "-c", CODE, "bench", "suites"]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
+    assert re.search(r"pd1 .*missing .*pd1/ in RUNGWISE_DATA, which is not set", done.stdout)
 
 
 def test_the_table_and_the_csv_file(data: Path, tmp_path: Path) -> None:

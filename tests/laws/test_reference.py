@@ -63,9 +63,10 @@ def test_asha_decides_as_the_reference(instance: Instance) -> None:
 
 
 def curve_files() -> list[Path]:
-    """Real curves, where they are to be had: the folder that RUNGWISE_DATA names, or one beside the project."""
-    root = Path(os.environ.get("RUNGWISE_DATA", Path(__file__).parents[3] / "shared" / "data"))
-    return [path for folder in ("lcbench", "taskset") for path in sorted((root / folder).glob("[!c]*.npz"))]
+    """Real curves, where they are to be had: in the folder that RUNGWISE_DATA names."""
+    root = os.environ.get("RUNGWISE_DATA")
+    folders = [Path(root) / name for name in ("lcbench", "taskset")] if root else []
+    return [path for folder in folders for path in sorted(folder.glob("[!c]*.npz"))]
 
 
 def asha_and_pasha(ladder: Ladder) -> dict[str, Scheduler | None]:

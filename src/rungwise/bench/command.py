@@ -51,7 +51,9 @@ def suites() -> None:
     table = Table("suite", "is", "what", box=box.SIMPLE)
     table.add_column("folder", overflow="fold")
     for name, suite in SUITES.items():
-        table.add_row(name, "there" if there_is(name) else "missing", suite.about, str(suite_folder(name)))
+        folder = suite_folder(name)
+        where = f"{name}/ in RUNGWISE_DATA, which is not set" if folder is None else str(folder)
+        table.add_row(name, "there" if there_is(name) else "missing", suite.about, where)
     Console().print(table)
 
 
