@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from rungwise.bench.experiment import experiment
+from rungwise.bench.options import ExperimentOptions
 from rungwise.bench.suites import load_suite
 
 CODE = "from rungwise.cli import main; main()"
@@ -55,7 +56,7 @@ def test_the_table_and_the_csv_file(data: Path, tmp_path: Path) -> None:
     with file.open(newline="") as stream:
         rows = list(csv.DictReader(stream))
     assert list(rows[0]) == ["task", "seed", "method", "score", "seconds", "resource", "max_resource"]
-    runs = experiment(load_suite("taskset"), repeats=2)
+    runs = experiment(load_suite("taskset"), ExperimentOptions(repeats=2))
     assert [(row["task"], int(row["seed"]), row["method"]) for row in rows] == [
         (r.task, r.seed, r.method) for r in runs
     ]

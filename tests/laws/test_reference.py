@@ -13,6 +13,7 @@ import reference
 import rungwise as rw
 from instances import Instance, instances
 from rungwise.bench.experiment import experiment, paper_methods
+from rungwise.bench.options import ExperimentOptions
 from rungwise.bench.task import Task
 from rungwise.core import Scheduler
 from rungwise.core.rungs import Ladder
@@ -85,7 +86,10 @@ def test_on_real_curves(path: Path) -> None:
     table = rw.CurveTable(scores, seconds, mode=mode)
     task = Task("any", path.stem, table, tuple({"row": row} for row in range(len(scores))))
     for drain in (True, False):
-        runs = {run.method: run for run in experiment([task], methods=asha_and_pasha, repeats=1, drain=drain)}
+        runs = {
+            run.method: run
+            for run in experiment([task], ExperimentOptions(repeats=1, drain=drain), methods=asha_and_pasha)
+        }
         for algorithm in ("asha", "pasha"):
             ours = rw.simulate(algorithm, table, rows=rows, drain=drain)
             theirs = reference.simulate(
