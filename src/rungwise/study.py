@@ -47,6 +47,8 @@ class Study(Known):
     for curves that get worse again, as those of boosting and fine-tuning do. All that is decided, and the answer,
     follows it; `trials[i].reports` are what was reported. It is for one metric.
 
+    `interrupted` says whether the last run of it was stopped by Ctrl-C.
+
     The configurations in `initial` are tried first. With `warm_start`, an earlier study or its file, of the same mode,
     its best configuration comes next, and the searcher is told its results; `Study.searcher.left_out` counts those of
     its configurations that do not fit this space. Both are kept in the new study's file.

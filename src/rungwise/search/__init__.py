@@ -15,8 +15,8 @@ from rungwise.space import Rng, Space
 class Searcher(Protocol):
     """What? The next configuration.
 
-    One is made as `Class(space, **settings)`. It may have the attribute `several_metrics`: True if its losses may be
-    tuples, one a metric; without it a study of several metrics refuses it.
+    One is made as `Class(space, **settings)`; ours have a `name`. It may have the attribute `several_metrics`: True if
+    its losses may be tuples, one a metric; without it a study of several metrics refuses it.
     """
 
     def propose(self, rng: Rng) -> Config | None:

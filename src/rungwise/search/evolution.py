@@ -30,7 +30,7 @@ class EvolutionSearch:
     some hundred.) The best is the one that reached the highest rung, and among those that reached it the one with the
     least loss there; with several metrics one of those that no other dominates, drawn at random. The child is the
     parent with one parameter drawn anew, a cell with the operation on one edge changed, and with it those that exist
-    only now. Configurations that were started already or are not allowed are passed over.
+    only now. Configurations that were started already or are not allowed are passed over. `space` is where it searches.
 
     >>> from rungwise.parameters import Float
     >>> EvolutionSearch(Space({"x": Float(0, 1)})).settings()

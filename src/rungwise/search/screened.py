@@ -60,7 +60,7 @@ class Screened:
 
     `proxy` is a function of a configuration, or its name as package.module:function; it must say the same of equal
     configurations each time. Every `control`-th trial is started unscreened (0: none), so that `helped` can say what
-    the proxy is good for. Among equals, the first proposal; nan is the lowest.
+    the proxy is good for. Among equals, the first proposal; nan is the lowest. `space` is where it searches.
 
     >>> from rungwise.parameters import Integer
     >>> def proxy(config):
