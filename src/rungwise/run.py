@@ -181,8 +181,9 @@ def tune(
     elif isinstance(function, NamedFunction):
         how["function"] = function.target
     if executor is not None:
-        kind = executor if isinstance(executor, type) or not isinstance(executor, Executor) else type(executor)
-        how["executor"] = getattr(kind, "__qualname__", repr(kind))
+        how["executor"] = getattr(
+            executor, "__qualname__", type(executor).__qualname__
+        )  # of what makes one, or its own
     opened = Study(
         space, scheduler, searcher, mode=mode, score=score, seed=seed, initial=initial, warm_start=warm_start,
         path=study, run=how,

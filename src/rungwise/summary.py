@@ -89,7 +89,7 @@ def reached(state: StudyState, before: Budget) -> list[str]:
         "target": "a score as good was reported" if state.target_reached else "",
     }
     changed = [name for name in said if said[name] and getattr(now, name) != getattr(before, name)]
-    return [f"{name}={getattr(now, name):g} is reached already: {said[name]}" for name in changed]
+    return [f"{name}={getattr(now, name)} is reached already: {said[name]}" for name in changed]
 
 
 def story(state: StudyState, brackets: Sequence[tuple[int, int]] | None = None) -> str:
