@@ -4,6 +4,11 @@ VENV ?= .venv
 CORE ?= $(VENV)-core
 BIN := $(VENV)/bin
 
+# Tests and experiments over other people's learning curves run where there are some.
+ifneq ($(wildcard ../shared/data),)
+export RUNGWISE_DATA ?= $(abspath ../shared/data)
+endif
+
 .PHONY: demo nas text test core fuzz lint bench faults peers evidence tables clean
 
 demo: $(VENV)/demo.installed

@@ -62,7 +62,7 @@ class Counting:
         self._started += isinstance(event, Started)
 
     def settings(self) -> dict[str, Any]:
-        return {"name": "counting", "step": self.step}
+        return {"step": self.step}
 
 
 class Angle(Parameter, frozen=True):

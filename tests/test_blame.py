@@ -239,3 +239,33 @@ def test_a_row_of_three_is_tried_again_when_a_job_that_ran_through_it_ends_well(
     judge.began(0)
     assert judge.broke(0, 0, "disk full") == []
     assert [type(one).__name__ for one in judge.ended(8)] == ["Failed"], "it had its chance"
+
+
+def test_a_job_that_is_taken_away_has_not_shown_that_the_machine_works_unless_it_has_come_further() -> None:
+    judge = InARow(0, 30, worked=True, clock=lambda: 0.0)
+    for trial in (0, 1):
+        judge.began(trial)
+    judge.reported(0)
+    assert not judge.broke(0, 0, "disk full"), "it waits for its verdict"
+    assert not judge.paused(1), "it had not reported"
+    judge.began(1)
+    judge.reported(1)
+    assert not judge.paused(1), "the one that broke off had come as far"
+    judge.began(1)
+    judge.reported(1)
+    judge.reported(1)
+    assert judge.paused(1) == [Failed(0, "disk full")]
+
+
+def test_under_suspicion_another_is_tried_when_the_one_that_is_tried_is_taken_away() -> None:
+    now = [0.0]
+    judge = InARow(0, 30, worked=True, clock=lambda: now[0])
+    for trial in range(3):
+        judge.began(trial)
+        judge.broke(trial, 0, "disk full")
+    now[0] = 1.0
+    judge.began(0)
+    assert not judge.may_give_out()
+    assert not judge.paused(0)
+    assert judge.waiting
+    assert judge.may_give_out()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 
 import rungwise as rw
-from rungwise.control import Control, Request, ask, folder_of
+from rungwise.control import Control, Request, ask, folder_of, is_paused
 
 RUN = """
 import logging, sys, time
@@ -76,13 +77,21 @@ def test_a_study_is_paused_goes_on_is_extended_and_stopped(running: subprocess.P
         1,
         "rungwise: the configuration has 'y', the space has not; there are 'x'\n",
     )
+    status = rungwise(tmp_path, "status", "s.db").stdout
+    assert "\npaused: rungwise resume goes on\n" in status
+    assert ", 1 enqueued" in status
+    assert status.endswith('\nenqueued: {"x": 0.123}\n')
     assert rungwise(tmp_path, "resume", "s.db").stdout == "it goes on\n"
+    assert "paused" not in rungwise(tmp_path, "status", "s.db").stdout
     until(lambda: any(record.config == {"x": 0.123} for record in seen(tmp_path).trials), "not tried")
     again = rungwise(tmp_path, "resume", "s.db")
     assert again.returncode == 1
     assert "s.db is held by process" in again.stderr
     extended = rungwise(tmp_path, "extend", "s.db", "--resource", "500000")
     assert extended.stdout == "the totals are now: trials 10000, resource 500000\n"
+    reached = rungwise(tmp_path, "extend", "s.db", "--trials", "1").stdout
+    assert re.fullmatch(r"the totals are .* 1, .*; trials=1 is reached already: \d+ trials started\n", reached)
+    assert "is reached already" not in rungwise(tmp_path, "extend", "s.db", "--trials", "10000").stdout
     assert "nothing to take back" in rungwise(tmp_path, "retry", "s.db").stdout
     assert rungwise(tmp_path, "stop").returncode == 1, "there is no rungwise.db"
     assert rungwise(tmp_path, "stop", "s.db").stdout.startswith("stopping: ")
@@ -90,6 +99,17 @@ def test_a_study_is_paused_goes_on_is_extended_and_stopped(running: subprocess.P
     assert said.split()[1] == "True"
     assert seen(tmp_path).budget.resource == 500_000
     assert not folder_of(tmp_path / "s.db").exists()
+
+
+def test_a_driver_that_was_killed_while_it_paused_is_not_paused(running: subprocess.Popen[str], tmp_path: Path) -> None:
+    assert rungwise(tmp_path, "pause", "s.db").returncode == 0
+    assert "paused" in rungwise(tmp_path, "status", "s.db").stdout
+    running.kill()
+    running.wait()
+    assert "paused" not in rungwise(tmp_path, "status", "s.db").stdout
+    control = Control((tmp_path / "s.db").resolve(), str)
+    assert not is_paused((tmp_path / "s.db").resolve()), "another driver begins"
+    control.close()
 
 
 def moves(folder: Path) -> bool:
@@ -113,6 +133,26 @@ def test_what_is_no_request_is_answered_or_passed_over(running: subprocess.Popen
     assert all(answer["refused"] and "the request cannot be read" in answer["said"] for answer in answers.values())
     assert (folder / "notes.txt").read_text() == "mine"
     assert running.poll() is None
+
+
+def test_a_total_that_is_reached_already_is_said_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    study = rw.Study({"x": rw.Float(0, 1)}, "asha", path=tmp_path / "rungwise.db")
+    study.extend(trials=3, seconds=60)
+    for _ in range(3):
+        job = study.ask()
+        study.report(job.trial, job.until, 0.5)
+    study.extend(trials=3, seconds=60)
+    assert not caplog.messages, "as it was"
+    study.extend(trials=2, resource=9, target=0.5)
+    assert caplog.messages == [
+        "trials=2 is reached already: 3 trials started",
+        "target=0.5 is reached already: a score as good was reported",
+    ]
+    study.close()
+    done = rungwise(tmp_path, "extend", "--resource", "2")
+    assert "resource=2 is reached already: 3 used\n" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert done.stdout.startswith("go on with: ")
 
 
 def test_without_a_driver_totals_and_configurations_are_noted_at_once(tmp_path: Path) -> None:

@@ -34,6 +34,31 @@ def test_it_is_the_furthest_that_was_said() -> None:
     assert horizons(rw.Study(SPACE, rw.PASHA(max_resource=9), run={"refit": True})) == {9}
 
 
+def test_it_is_the_same_in_all_jobs_of_a_trial(tmp_path: Path) -> None:
+    seen: dict[int, set[int | None]] = {}
+    for horizon in (81, 243, 27):
+        study = rw.Study(SPACE, "asha", path=tmp_path / "s.db", run={"horizon": horizon})
+        study.extend(trials=len(study.trials) + 18)
+        while (job := study.ask()) is not None:
+            seen.setdefault(job.trial, set()).add(job.horizon)
+            study.report(job.trial, job.until, job.config["x"])
+        study.close()
+    for record in study.trials:
+        own = (81, 243, 27)[record.number // 18]
+        assert seen[record.number] == {own} or record.paused_at > own, "none but who went beyond its own has another"
+    assert any(record.paused_at > 27 for record in study.trials[:36]), "some went on in a session with another"
+
+
+def test_that_it_moves_is_said_once(capsys: pytest.CaptureFixture[str]) -> None:
+    space = {"x": rw.Categorical([0, 1, 2])}
+    rw.tune(tell_horizon, space, mode="min", scheduler=rw.ASHA(), trials=30, refit=3)
+    said = capsys.readouterr().err
+    assert said.count("trial.horizon = ") == 1
+    assert "began with trial.horizon = 3 and is now trained to 9: from here on it is 9" in said
+    rw.tune(tell_horizon, space, mode="min", scheduler=rw.ASHA(), trials=30, horizon=81, refit=3)
+    assert "trial.horizon = " not in capsys.readouterr().err
+
+
 def test_it_is_never_less_than_the_job() -> None:
     study = rw.Study(SPACE, "asha", run={"horizon": 2})
     assert horizons(study) == {2, 3, 9}

@@ -15,6 +15,7 @@ import pytest
 
 import rungwise as rw
 from rungwise.events import Created, Fact, Opened
+from rungwise.search import settings_of
 from rungwise.sqlite import SQLiteLog
 
 TRAIN = """
@@ -229,7 +230,7 @@ def test_nor_from_python(name: str, folder: Path, monkeypatch: pytest.MonkeyPatc
         rw.Study.open(path, writable=True)
     assert path.read_bytes() == before
     looked = rw.Study.open(path)
-    assert looked.searcher.settings() == SEARCHERS[name]
+    assert settings_of(looked.searcher) == SEARCHERS[name]
     assert looked.best.number >= 0
     with pytest.raises(rw.InputError, match="another searcher"):
         rw.Study(looked.space, searcher="random", path=path)

@@ -64,7 +64,11 @@ class Judge(Protocol):
         ...
 
     def ended(self, trial: int) -> Sequence[Verdict]:
-        """It came to its end, or paused: what is to be noted now of others."""
+        """It came to its end: what is to be noted now of others."""
+        ...
+
+    def paused(self, trial: int) -> Sequence[Verdict]:
+        """It paused, or was taken away: what is to be noted now of others."""
         ...
 
     def broke(self, trial: int, attempts: int, reason: str) -> Sequence[Verdict]:
@@ -104,6 +108,10 @@ class AtOnce:
         """Nothing to do."""
 
     def ended(self, trial: int) -> Sequence[Verdict]:
+        """Nothing."""
+        return ()
+
+    def paused(self, trial: int) -> Sequence[Verdict]:
         """Nothing."""
         return ()
 
@@ -244,6 +252,13 @@ class InARow:
         self._broke_at.pop(trial, None)
         self._ended += 1
         return verdicts
+
+    def paused(self, trial: int) -> Sequence[Verdict]:
+        """It ended well if it had come further than those that broke off; else it says nothing of the machine."""
+        if self._running[trial].reports > self._most:
+            return self.ended(trial)
+        self.withdrawn(trial)
+        return ()
 
     def broke(self, trial: int, attempts: int, reason: str) -> Sequence[Verdict]:
         """It broke off."""

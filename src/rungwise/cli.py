@@ -17,7 +17,7 @@ import click
 import msgspec
 
 from rungwise.bench.command import bench
-from rungwise.control import Request, ask
+from rungwise.control import Request, ask, is_paused
 from rungwise.core import SCHEDULERS, as_scheduler
 from rungwise.core.criteria import RANKINGS
 from rungwise.executors.command import Command
@@ -34,7 +34,7 @@ from rungwise.report.export import export as export_study
 from rungwise.report.live import result_elsewhere
 from rungwise.report.result import next_step, no_result, queued, refit_failure, result, to_go_on
 from rungwise.report.stream import Stream
-from rungwise.report.tables import drawn, rungs_table, summary
+from rungwise.report.tables import drawn, enqueued, rungs_table, summary
 from rungwise.run import Function, check_function, note_begun, run, taken_back, tune
 from rungwise.search import SEARCHERS
 from rungwise.space import Space
@@ -467,11 +467,13 @@ def salvage(study: Path, file: Path) -> None:
 @commands.command()
 @study_argument
 def status(study: Path) -> None:
-    """Show how STUDY stands: rungs, ceiling, best, and why jobs have broken off."""
+    """Show how STUDY stands: rungs, ceiling, totals, best, what is enqueued, and why jobs have broken off."""
     opened = Study.open(study)
     driven = held(real_path(study))
     tell(drawn(rungs_table(opened, held=driven), 80))
-    tell("\n".join([summary(opened, held=driven), *broken_off(opened.state)]))
+    paused = ["paused: rungwise resume goes on"] if driven and is_paused(real_path(study)) else []
+    line = summary(opened, held=driven, ran=opened.running_seconds)
+    tell("\n".join([*paused, line, *enqueued(opened), *broken_off(opened.state)]))
 
 
 @commands.command()

@@ -22,6 +22,7 @@ from rungwise.log import StudyError
 from rungwise.names import InputError
 
 EVERY = 0.2  # seconds between two looks at the folder
+PAUSED = "paused"  # the file that is in the folder while the study is paused, or about to be
 LARGEST_REQUEST = 1 << 20  # bytes of a request
 PATIENCE = 15.0  # seconds in which a driver answers; it looks several times a second
 
@@ -65,6 +66,17 @@ class Control:
             self._folder.mkdir(mode=0o700, exist_ok=True)
         for name in self._names():
             self._take(name)  # of a run before this one
+        self.tell_paused(False)
+
+    def tell_paused(self, paused: bool) -> None:
+        """Let whoever looks know whether the study is paused."""
+        if not _is_ours(self._folder):
+            return
+        with contextlib.suppress(OSError):  # the disk is full: it is not known, then
+            if paused:
+                (self._folder / PAUSED).touch(mode=0o600)
+            else:
+                (self._folder / PAUSED).unlink(missing_ok=True)
 
     def look(self) -> None:
         """Do what has been asked since the last look; called often, looks a few times a second."""
@@ -91,6 +103,7 @@ class Control:
         for name in self._names():
             if self._take(name) is not None:
                 self._answer(name, Answer("the run has ended", refused=True))
+        self.tell_paused(False)
         with contextlib.suppress(OSError):
             self._folder.rmdir()  # answers are left to who asked
 
@@ -115,6 +128,11 @@ class Control:
     def _answer(self, name: str, answer: Answer) -> None:
         with contextlib.suppress(OSError):  # whoever asked is gone, or the disk is full: the log says what was done
             _write(self._folder / f"{name.removesuffix('.request')}.answer", msgspec.json.encode(answer))
+
+
+def is_paused(real: Path) -> bool:
+    """Whether the driver of the study file at `real`, if there is one, was asked to pause, and not yet to go on."""
+    return _is_ours(folder_of(real)) and (folder_of(real) / PAUSED).exists()
 
 
 def ask(real: Path, request: Request, patience: float = PATIENCE) -> str:

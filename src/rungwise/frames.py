@@ -19,10 +19,16 @@ Rows = Sequence[dict[str, Any]]
 """What `Study.rows` gives: a parameter that does not exist under the values of others has no key."""
 
 
-def columns(rows: Rows, space: Space) -> list[str]:
-    """All columns of `rows` in their order, those of the parameters last, in the order of the space."""
-    head = {key: None for row in rows for key in row if not key.startswith(CONFIG)}
-    return [*head, *(f"{CONFIG}{name}" for name in space)]
+def columns(space: Space, metrics: Sequence[str] = (), *, reports: bool) -> list[str]:
+    """All columns of what `Study.rows` gives, in their order, also where it gives no row; `metrics` if several.
+
+    >>> from rungwise.parameters import Float
+    >>> columns(Space({"x": Float(0, 1)}), reports=True)
+    ['trial', 'state', 'resource', 'score', 'seconds', 'refit', 'config.x']
+    """
+    scores = [f"score.{name}" for name in metrics] or ["score"]
+    told = ["refit"] if reports else ["failure", "refit_failure"]
+    return ["trial", "state", "resource", *scores, "seconds", *told, *(f"{CONFIG}{name}" for name in space)]
 
 
 def mixed(space: Space) -> set[str]:
@@ -40,13 +46,13 @@ def _kind(value: object) -> str:
     return "a number" if isinstance(value, (int, float)) else "text" if isinstance(value, str) else "another"
 
 
-def dataframe(rows: Rows, space: Space) -> Any:
-    """`rows` as a pandas DataFrame; the values of `mixed` columns stay as they are, None among them."""
+def dataframe(rows: Rows, names: Sequence[str], space: Space) -> Any:
+    """`rows` as a pandas DataFrame with the columns `names`; `mixed` values stay as they are, None among them."""
     try:
         import pandas
     except ImportError:
         raise StudyError("a dataframe needs pandas: pip install 'rungwise[frames]'") from None
-    frame = pandas.DataFrame(rows, columns=columns(rows, space))
+    frame = pandas.DataFrame(rows, columns=list(names))
     for name in mixed(space):  # which pandas would make of one kind, and NaN of None
         values = pandas.Series([None] * len(rows), dtype=object, index=frame.index)
         values[:] = [row.get(name, float("nan")) for row in rows]
@@ -54,7 +60,7 @@ def dataframe(rows: Rows, space: Space) -> Any:
     return frame
 
 
-def parquet(rows: Rows, space: Space, path: Path, *, called: Path) -> None:
+def parquet(rows: Rows, names: Sequence[str], space: Space, path: Path, *, called: Path) -> None:
     """Write `rows` to `path`; `mixed` columns as JSON text, so that null there is a parameter that does not exist.
 
     `called` is the file's name for the user. Raises `InputError` for what Parquet has no place for, `StudyError` if
@@ -64,7 +70,7 @@ def parquet(rows: Rows, space: Space, path: Path, *, called: Path) -> None:
         import pyarrow  # noqa: F401
     except ImportError:
         raise StudyError("Parquet needs pandas and pyarrow: pip install 'rungwise[frames]'") from None
-    frame, as_json = dataframe(rows, space), mixed(space)
+    frame, as_json = dataframe(rows, names, space), mixed(space)
     for name in frame.columns:
         if name in as_json:
             frame[name] = [shown_json(row[name]) if name in row else None for row in rows]

@@ -230,7 +230,8 @@ class Known(turns.InTurn):
 
         A parameter that does not exist is NaN there; the choice None is None.
         """
-        return frames.dataframe(self.rows(reports=reports), self._state.space)
+        names = frames.columns(self._state.space, self._state.metrics.names, reports=reports)
+        return frames.dataframe(self.rows(reports=reports), names, self._state.space)
 
     def __repr__(self) -> str:
         """Where it is, how many trials it has, its best score."""

@@ -166,7 +166,7 @@ class _Taking:
         if isinstance(message, Paused):  # or its worker was taken away
             self._refused.pop(trial, None)
             decider.put_back(trial)
-            self._note(judge.ended(trial))
+            self._note(judge.paused(trial))
             return True
         if isinstance(message, Broke):
             reason = shown_lines(self._refused.pop(trial, message.reason))

@@ -46,7 +46,9 @@ class Parameter(
 ):
     """What all parameters are: a map from [0, 1] to values and back.
 
-    `when` holds the values of other parameters under which this one exists; None if it always does.
+    `when` holds the values of other parameters under which this one exists; None if it always does. `countable` says
+    whether its values can be told one by one, so that other parameters may depend on them, `has_synonyms` whether a
+    value may be written in several ways, see `normal`.
 
     A kind of your own is a subclass with `decode`, `encode`, `interval` and `wrong`; the rest has defaults. Its fields
     are what a study's file holds of it, so they must be plain JSON; its class must be importable by its name where a
@@ -54,9 +56,7 @@ class Parameter(
     """
 
     countable: ClassVar[bool] = True
-    """Whether its values can be told one by one, so that other parameters may depend on them."""
     has_synonyms: ClassVar[bool] = False
-    """Whether a value may be written in several ways, see `normal`."""
 
     @property
     def condition(self) -> dict[str, list[Any]]:
@@ -193,7 +193,7 @@ def _check_bounds(low: float, high: float, log: bool) -> None:
 
 
 class Float(Parameter, frozen=True):
-    """A real number in [low, high], uniform, or uniform in its logarithm with `log=True`.
+    """A real number in [`low`, `high`], uniform, or uniform in its logarithm with `log=True`.
 
     With `step` only low, low + step, … ≤ high are drawn (not together with `log`). `when` makes it
     conditional: `when={"optimizer": "sgd"}` or `when={"optimizer": ["sgd", "adam"]}`.
@@ -299,7 +299,7 @@ class Float(Parameter, frozen=True):
 
 
 class Integer(Parameter, frozen=True):
-    """A whole number in [low, high], both included; `log`, `step`, `when`, `prior`, `confidence` as for `Float`.
+    """A whole number in [`low`, `high`], both included; `log`, `step`, `when`, `prior`, `confidence` as for `Float`.
 
     >>> [Integer(1, 4).decode(u) for u in (0.0, 0.3, 0.6, 1.0)]
     [1, 2, 3, 4]

@@ -109,3 +109,8 @@ class Parts(Collection[str]):
                 f"rw.Study(space, …, {self.what}=…, path=path)"
             ) from None
         return found
+
+
+def takes_several_metrics(part: object) -> bool:
+    """Whether the losses that a scheduler or searcher is told may be tuples, one a metric."""
+    return getattr(part, "several_metrics", False) is True

@@ -23,9 +23,18 @@ from rungwise.values import copied, real, whole
 
 
 class TrialRecord(msgspec.Struct):
-    """What is known of one trial.
+    """What is known of the trial `number`.
 
-    `refit` is like `reports`, for jobs that trained the winner on.
+    * `config`, and `own_config`, the same, which nobody may change; `metrics`, the names where there are several;
+    * `job`, the one that is under way, None if there is none; `horizon`, how far the trial may ever be trained, as that
+      was known when it was started;
+    * `attempts`, how often that job broke off, `broke_off`, why it did so last, and `broke_at`, how many jobs had come
+      to their end by then (`blame.TOLD` if a run was given up with it);
+    * `resource`, the highest one reported, `score`, what counts there (nan if it is not finite, None before the first
+      report), `peak`, the resource at which that was reported, `seconds_used`, the training time that it took; all
+      reports are in `reports` and `seconds`, of which `curve` is the storage;
+    * `paused_at`, the rung that it completed last; `failure`, why it failed, None if it has not;
+    * `refit`, like `reports`, for jobs that trained the winner on, and `refit_failure`.
     """
 
     number: int
@@ -44,6 +53,8 @@ class TrialRecord(msgspec.Struct):
     """The training time that it took to get there."""
     paused_at: int = 0
     """The rung that it completed last."""
+    horizon: int | None = None
+    """How far it may ever be trained, as that was known when it was started: so all its jobs have it, if it holds."""
     job: Job | None = None
     """The job that is under way."""
     attempts: int = 0
@@ -153,6 +164,10 @@ def rung_results(records: Iterable[TrialRecord], levels: Iterable[int], metrics:
 class Best(msgspec.Struct, frozen=True, repr_omit_defaults=True):
     """The answer of a study: the best finite score at the highest rung that has one.
 
+    It is of the trial `number` with the configuration `config`, at `resource`; `folder` is the trial's, None if it is
+    not known, `study` the study's id. `peak` is the resource at which the trial's best score so far was reported, with
+    `score="best"`; else None.
+
     Only results at that rung count; among equals the earlier completion. `refit_score` is the last score of the refit,
     taken at `refit_resource`; without a refit None, but `score` where a refit was asked for and there was nothing to
     train: the trial stands there already. With `score="best"` it is the trial's best so far, never worse than `score`,
@@ -194,7 +209,8 @@ class Best(msgspec.Struct, frozen=True, repr_omit_defaults=True):
 class OnFront(msgspec.Struct, frozen=True, repr_omit_defaults=True):
     """One trial of a study with several metrics that no other dominates, among those at the highest rung.
 
-    None of them is as good in every metric and better in one. `scores` is by metric, at `resource`.
+    None of them is as good in every metric and better in one. It is the trial `number` with the configuration `config`;
+    `scores` is by metric, at `resource`. `folder` is the trial's, None if it is not known, `study` the study's id.
     """
 
     number: int

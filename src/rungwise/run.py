@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from rungwise import checkpoints, explain, peaks, source, trust
+from rungwise import checkpoints, explain, peaks, source, summary, trust
 from rungwise.blame import InARow
 from rungwise.control import Control, Request
 from rungwise.core import Scheduler, SchedulerName, as_scheduler
@@ -181,6 +181,10 @@ def tune(
         how["command"] = function.arguments
     elif isinstance(function, NamedFunction):
         how["function"] = function.target
+    if executor is not None:
+        how["executor"] = getattr(
+            executor, "__qualname__", type(executor).__qualname__
+        )  # of what makes one, or its own
     opened = Study(
         space, scheduler, searcher, mode=mode, score=score, seed=seed, initial=initial, warm_start=warm_start,
         path=path, run=how,
@@ -246,8 +250,9 @@ def run(
             study.state.folder = Path(temporary.name)
             weakref.finalize(study, temporary.cleanup)  # as long as the study is there, so are its checkpoints
         assert study.folder is not None
-        takes = anywhere
+        takes, elsewhere = anywhere, None
         if executor is None:
+            elsewhere = study.state.how.get("executor")
             local = LocalWorkers(function, options.workers, study.folder, devices=options.devices)
             executor, takes = local, local.takes
         else:
@@ -266,6 +271,11 @@ def run(
         if left_out := getattr(study.searcher, "left_out", 0):
             what = counted(left_out, "configuration")
             display.say(f"left out: {what} of the earlier study, which this space does not hold")
+        if elsewhere is not None:
+            display.say(
+                f"the jobs of this study ran in the executor {elsewhere}, which its file does not hold; now they run "
+                "in local processes: to go on there, stop this and run the program again that began it"
+            )
         session = _Session(study, executor, takes, display, options)
         stack.enter_context(session.interrupts())
         stack.callback(session.control.close)
@@ -449,28 +459,48 @@ class _Session:
     def _did(self, request: Request) -> str:
         study = self.study
         if request.ask == "pause":
-            self.pauses = True
+            self._pause(True)
             return f"pausing: {counted(study.state.under_way, 'running job')} may reach a checkpoint first"
         if request.ask == "resume":
             if not self.pauses:
                 raise InputError(f"{study.path} is not paused: it runs")
-            self.pauses = False
+            self._pause(False)
             return "it goes on"
         if request.ask == "stop":
             self.interrupted = max(1, self.interrupted)
             return f"stopping: {counted(study.state.under_way, 'running job')} may reach a checkpoint first"
         if request.ask == "extend":
-            study.extend(
-                trials=request.trials, total_resource=request.resource, seconds=request.seconds, target=request.target
-            )
-            return explain.in_words(Extended(*msgspec.structs.astuple(study.budget)))[1]
+            before = study.budget
+            study.set_budget(before.changed(request.trials, request.resource, request.seconds, request.target))
+            totals = explain.in_words(Extended(*msgspec.structs.astuple(study.budget)))[1]
+            return "; ".join([totals, *summary.reached(study.state, before)])
         if request.ask == "enqueue":
             study.enqueue(request.config or {})
             return queued(study)
         return taken_back(study.retry_failed(request.failed))
 
+    def _tell_of_horizons(self) -> None:
+        """Say once that a trial's horizon has moved in the middle of its life."""
+        if "horizon" in self._told:
+            return
+        for job in self.study.state.running.values():
+            before = self.study.trials[job.trial].horizon
+            if before is not None and job.horizon is not None and job.horizon != before:
+                self._tell_once(
+                    "horizon",
+                    f"trial {job.trial} began with trial.horizon = {before} and is now trained to {job.until}: from "
+                    f"here on it is {job.horizon}, and a schedule that runs over it is another one; say horizon= as "
+                    "far as any trial may ever be trained",
+                )
+                return
+
+    def _pause(self, pauses: bool) -> None:
+        self.pauses = pauses
+        self.control.tell_paused(pauses)
+
     def watch(self, messages: list[Message]) -> None:
         self._asked()
+        self._tell_of_horizons()
         over = None if self._refits or self.interrupted or self.pauses else self._over()
         ends = bool(self.interrupted or self.pauses or over)
         self._pausing = self._pausing and ends

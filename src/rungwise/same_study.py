@@ -9,10 +9,13 @@ import secrets
 from pathlib import Path
 from typing import Any
 
-from rungwise.core import SCHEDULERS, Scheduler, as_scheduler, ceilings, takes_several_metrics
+from rungwise.core import SCHEDULERS, Scheduler, as_scheduler, ceilings
 from rungwise.events import Created, Fact
 from rungwise.log import StudyError
 from rungwise.names import InputError
+from rungwise.parts import takes_several_metrics
+from rungwise.search import Searcher
+from rungwise.search.intake import called
 from rungwise.space import Space
 from rungwise.values import plain, same, whole
 from rungwise.version import __version__
@@ -24,17 +27,18 @@ REMEMBERED = ("earlier", "left_out")
 def wanted(
     space: Space,
     scheduler: Scheduler,
-    searcher: dict[str, Any],
+    searcher: Searcher,
+    settings: dict[str, Any],
     mode: str | dict[str, str],
     *,
     score: str,
     seed: int,
     run: dict[str, Any] | None,
 ) -> Created:
-    """The first fact of a study of these parts, `searcher` being the settings of one.
+    """The first fact of a study of these parts; `settings` are those of `searcher`, or of what wraps it.
 
-    Raises `InputError` for a seed below 0, for several metrics where the scheduler is for one, and for a scheduler of
-    ours that its settings do not make.
+    Raises `InputError` for a seed below 0, for several metrics where the scheduler or the searcher is for one, and for
+    a scheduler of ours that its settings do not make.
     """
     if whole(seed, "seed") < 0:
         raise InputError(f"seed must be 0 or more, not {seed!r}")
@@ -43,13 +47,18 @@ def wanted(
             f"the scheduler {scheduler.name!r} is for one metric, this study has {', '.join(mode)}; "
             "with several take 'pasha', 'asha', 'async-hyperband' or 'full'"
         )
-    settings = {"name": SCHEDULERS.name_of(scheduler), **scheduler.settings()}
-    if not SCHEDULERS.is_foreign(settings["name"]):
-        as_scheduler(settings)  # a file that nobody could open again must not be begun
+    if isinstance(mode, dict) and not takes_several_metrics(searcher):
+        raise InputError(
+            f"{called(searcher)} is for one metric, this study has {', '.join(mode)}; if its tell() takes tuples of "
+            "losses, say so there: several_metrics = True"
+        )
+    decides = {"name": SCHEDULERS.name_of(scheduler), **scheduler.settings()}
+    if not SCHEDULERS.is_foreign(decides["name"]):
+        as_scheduler(decides)  # a file that nobody could open again must not be begun
     return Created(
         space.to_dict(),
+        decides,
         settings,
-        searcher,
         mode,
         whole(seed, "seed"),
         __version__,

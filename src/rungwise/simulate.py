@@ -114,6 +114,8 @@ def _in_order(rows: Sequence[int], trials: int, size: int) -> Searcher:
 class _Rows:
     """A searcher that hands out the rows of a table in a given order."""
 
+    name = "rows"
+
     def __init__(self, rows: Sequence[int]) -> None:
         self._rows = array("q", rows)
         self._started = 0
@@ -125,7 +127,7 @@ class _Rows:
         self._started += type(event) is Started
 
     def settings(self) -> dict[str, Any]:
-        return {"name": "rows"}
+        return {}
 
 
 @final

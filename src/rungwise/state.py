@@ -107,7 +107,7 @@ class StudyState:
         if kind is Completed or kind is Failed:
             return self._end(fact)  # type: ignore[arg-type]
         if isinstance(fact, Started):
-            record = TrialRecord(fact.trial, fact.config, self.metrics.names)
+            record = TrialRecord(fact.trial, fact.config, self.metrics.names, horizon=self.horizon)
             self.trials.append(record)
             if self.queue:
                 self.queue.popleft()
@@ -150,7 +150,7 @@ class StudyState:
     def _give_out(self, record: TrialRecord, start: int, until: int, *, refit: bool = False) -> None:
         created = self.created
         config, mode = record.own_config, self._mode
-        horizon = self.horizon
+        horizon = record.horizon if (record.horizon or 0) >= until else self.horizon
         if horizon is not None or refit:
             horizon = max(horizon or 0, until)  # a ceiling may rise beyond what was given, and a refit go further
         job = Job(

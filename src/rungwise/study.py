@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rungwise import replay, same_study, turns
+from rungwise import replay, same_study, summary, turns
 from rungwise import trust as trusted
 from rungwise.core import Scheduler, SchedulerName, as_scheduler
 from rungwise.decider import Decider, handed
@@ -20,7 +20,7 @@ from rungwise.known import Known
 from rungwise.log import Log, MemoryLog, StudyError
 from rungwise.metrics import Counted, Metrics, Mode
 from rungwise.names import InputError, our_names
-from rungwise.observers import Observer
+from rungwise.observers import LOGGER, Observer
 from rungwise.paths import real_path, refuse_checkpoints, study_path, trials_of
 from rungwise.records import Budget, to_take_back
 from rungwise.search import Searcher, SearcherName, as_searcher, settings_of
@@ -46,6 +46,8 @@ class Study(Known):
     With `score="best"` a trial's score at a resource is the best of its reports up to there, in place of the last one:
     for curves that get worse again, as those of boosting and fine-tuning do. All that is decided, and the answer,
     follows it; `trials[i].reports` are what was reported. It is for one metric.
+
+    `interrupted` says whether the last run of it was stopped by Ctrl-C.
 
     The configurations in `initial` are tried first. With `warm_start`, an earlier study or its file, of the same mode,
     its best configuration comes next, and the searcher is told its results; `Study.searcher.left_out` counts those of
@@ -88,8 +90,8 @@ class Study(Known):
         settings, leads = settings_of(searcher), bool(initial) or warm_start is not None
         if leads:
             lead = First(space, points=initial, earlier=_earlier(warm_start, modes, score))
-            settings = lead.settings() | {"searcher": settings}
-        created = same_study.wanted(space, scheduler, settings, modes, score=score, seed=seed, run=run)
+            settings = settings_of(lead) | {"searcher": settings}
+        created = same_study.wanted(space, scheduler, searcher, settings, modes, score=score, seed=seed, run=run)
         where = None if path is None else study_path(path)
         if log is None:
             log = MemoryLog() if where is None else SQLiteLog(where, writable=True)
@@ -235,9 +237,13 @@ class Study(Known):
     ) -> None:
         """Set the totals at which no more work is given out; those left out stay as they are.
 
-        A study has no clock: `seconds` is kept by `tune` and `rungwise resume`, not by `ask`.
+        A study has no clock: `seconds` is kept by `tune` and `rungwise resume`, not by `ask`. A total that is reached
+        already is said through the logger "rungwise".
         """
-        self.set_budget(self._state.budget.changed(trials, total_resource, seconds, target))
+        before = self._state.budget
+        self.set_budget(before.changed(trials, total_resource, seconds, target))
+        for text in summary.reached(self._state, before):
+            LOGGER.warning("%s", text)
 
     def set_budget(self, budget: Budget) -> None:
         """Set all totals; None is no limit."""

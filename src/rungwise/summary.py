@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from itertools import accumulate
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,8 @@ from rungwise.hold import held
 from rungwise.kinds import by_kind
 from rungwise.metrics import Metrics
 from rungwise.paths import real_path
-from rungwise.words import counted, shown
+from rungwise.records import Budget
+from rungwise.words import counted, duration, shown
 
 if TYPE_CHECKING:
     from rungwise.records import TrialRecord
@@ -138,6 +140,19 @@ def as_html(state: StudyState, path: Path | None) -> str:
 
 def _cell(config: Mapping[str, Any], name: str) -> str:
     return shown(config[name] if isinstance(config[name], str) else repr(config[name])) if name in config else ""
+
+
+def reached(state: StudyState, before: Budget) -> list[str]:
+    """Of the totals that were changed since `before`, those that the study has reached already, in words."""
+    now, used, ran = state.budget, state.resource_used, state.time.seconds
+    said = {
+        "trials": f"{counted(len(state.trials), 'trial')} started" if len(state.trials) >= (now.trials or inf) else "",
+        "resource": f"{used} used" if used >= (now.resource or inf) else "",
+        "seconds": f"it has run for {duration(ran)}" if ran >= (now.seconds or inf) else "",
+        "target": "a score as good was reported" if state.target_reached else "",
+    }
+    changed = [name for name in said if said[name] and getattr(now, name) != getattr(before, name)]
+    return [f"{name}={getattr(now, name)} is reached already: {said[name]}" for name in changed]
 
 
 def story(state: StudyState, brackets: Sequence[tuple[int, int]] | None = None) -> str:

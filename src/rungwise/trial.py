@@ -60,6 +60,11 @@ class Trial:
     Iterating gives the resources (epochs) that are asked for, one by one, up to `until`: from the one after
     the state that `load` gave, or from 1 if nothing was loaded.
 
+    `number` is that of the trial, 0, 1, 2, … in the order of sampling; `config` its configuration, the function's own
+    to change; `folder` one of its own, for whatever the function wants to keep. `start` is the rung from which the job
+    goes on, 0 for a new trial; `horizon` how far the trial may ever be trained, for schedules of the learning rate,
+    None if nothing says so. `worker` says which of the workers this is, from 0.
+
     >>> sent = []
     >>> trial = Trial(Job(0, {"lr": 0.1}, 0, 3), Path("folder"), sent.append)
     >>> for epoch in trial:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 
 from rungwise.bench.experiment import experiment
+from rungwise.bench.options import ExperimentOptions
 from rungwise.bench.suites import load_suite
 
 CODE = "from rungwise.cli import main; main()"
@@ -40,6 +42,13 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "data"
 
 
+def test_the_suites_say_that_no_data_folder_is_named() -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "RUNGWISE_DATA"} | {"COLUMNS": "300"}
+    command = [sys.executable, "-c", CODE, "bench", "suites"]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
+    assert re.search(r"pd1 .*missing .*pd1/ in RUNGWISE_DATA, which is not set", done.stdout)
+
+
 def test_the_table_and_the_csv_file(data: Path, tmp_path: Path) -> None:
     file = tmp_path / "runs.csv"
     done = rungwise("paper", "--suite", "taskset", "--repeats", 2, "--csv", file, data=data)
@@ -47,7 +56,7 @@ def test_the_table_and_the_csv_file(data: Path, tmp_path: Path) -> None:
     with file.open(newline="") as stream:
         rows = list(csv.DictReader(stream))
     assert list(rows[0]) == ["task", "seed", "method", "score", "seconds", "resource", "max_resource"]
-    runs = experiment(load_suite("taskset"), repeats=2)
+    runs = experiment(load_suite("taskset"), ExperimentOptions(repeats=2))
     assert [(row["task"], int(row["seed"]), row["method"]) for row in rows] == [
         (r.task, r.seed, r.method) for r in runs
     ]

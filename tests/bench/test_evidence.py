@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from rungwise.bench.experiment import experiment
+from rungwise.bench.options import ExperimentOptions
 from rungwise.bench.statistics import Line, hindsight, summarise
 from rungwise.bench.suites import load_suite
 from rungwise.search.screened import rank_correlation
@@ -18,7 +19,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "nas.md"
 @functools.cache
 def lines(suite: str, reduction_factor: float = 3) -> dict[str, Line]:
     tasks = load_suite(suite)
-    runs = experiment(tasks, repeats=10, reduction_factor=reduction_factor, processes=2)
+    runs = experiment(tasks, ExperimentOptions(repeats=10, reduction_factor=reduction_factor, processes=2))
     return {line.method: line for line in summarise([*runs, *hindsight(runs, tasks)])}
 
 

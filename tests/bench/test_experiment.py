@@ -10,6 +10,7 @@ import pytest
 
 import reference
 from rungwise.bench.experiment import Run, experiment, paper_methods
+from rungwise.bench.options import ExperimentOptions
 from rungwise.bench.task import Task
 from rungwise.core import ASHA, PASHA, Scheduler
 from rungwise.core.rungs import Ladder
@@ -33,7 +34,7 @@ def by_method(runs: list[Run]) -> dict[str, Run]:
 @pytest.mark.parametrize("drain", [False, True])
 def test_asha_and_pasha_are_those_of_the_reference(drain: bool) -> None:
     one = task()
-    runs = by_method(experiment([one], repeats=1, drain=drain))
+    runs = by_method(experiment([one], ExperimentOptions(repeats=1, drain=drain)))
     rows = np.random.default_rng(0).permutation(40).tolist()
     for algorithm in ("asha", "pasha"):
         other = reference.simulate(
@@ -50,7 +51,7 @@ def test_asha_and_pasha_are_those_of_the_reference(drain: bool) -> None:
 @pytest.mark.parametrize("k", [1, 2, 3, 5])
 def test_a_k_epoch_baseline_trains_all_for_k_epochs_and_keeps_the_best(k: int) -> None:
     one = task(mode="min")
-    run = by_method(experiment([one], repeats=1, drain=True))[f"{k}-epoch"]
+    run = by_method(experiment([one], ExperimentOptions(repeats=1, drain=True)))[f"{k}-epoch"]
     assert (run.resource, run.max_resource) == (40 * k, k)
     assert run.row == one.table.scores[:, k - 1].argmin()
     assert run.score == one.table.scores[run.row].min()
@@ -58,7 +59,7 @@ def test_a_k_epoch_baseline_trains_all_for_k_epochs_and_keeps_the_best(k: int) -
 
 def test_the_random_baseline_costs_nothing() -> None:
     one = task()
-    run = by_method(experiment([one], repeats=1))["random"]
+    run = by_method(experiment([one], ExperimentOptions(repeats=1)))["random"]
     assert (run.row, run.seconds, run.resource, run.max_resource) == (
         np.random.default_rng(0).permutation(40)[0],
         0,
@@ -68,7 +69,7 @@ def test_the_random_baseline_costs_nothing() -> None:
 
 
 def test_a_fixed_ceiling_is_never_passed() -> None:
-    runs = by_method(experiment([task()], repeats=1, drain=True))
+    runs = by_method(experiment([task()], ExperimentOptions(repeats=1, drain=True)))
     assert [runs[f"ceiling-{level}"].max_resource for level in (3, 9)] == [3, 9]
     assert runs["asha"].max_resource == 27
 
@@ -76,7 +77,7 @@ def test_a_fixed_ceiling_is_never_passed() -> None:
 def test_the_ladder_begins_at_the_first_resource_of_the_table() -> None:
     table = CurveTable(np.random.default_rng(0).random((30, 4)), mode="max", resources=[16, 32, 64, 128])
     one = Task("suite", "sizes", table, tuple({"row": row} for row in range(30)))
-    runs = by_method(experiment([one], repeats=1, reduction_factor=2))
+    runs = by_method(experiment([one], ExperimentOptions(repeats=1, reduction_factor=2)))
     assert set(runs) == {
         "asha",
         "pasha",
@@ -93,14 +94,14 @@ def test_the_ladder_begins_at_the_first_resource_of_the_table() -> None:
 
 
 def test_max_resource_shortens_the_ladder() -> None:
-    runs = by_method(experiment([task()], repeats=1, max_resource=9))
+    runs = by_method(experiment([task()], ExperimentOptions(repeats=1, max_resource=9)))
     assert runs["asha"].max_resource == 9
     assert "ceiling-9" not in runs
 
 
 def test_nothing_finite_is_no_score() -> None:
     one = Task("suite", "nan", CurveTable(np.full((5, 9), np.nan), mode="min"), tuple({"row": row} for row in range(5)))
-    runs = by_method(experiment([one], repeats=1))
+    runs = by_method(experiment([one], ExperimentOptions(repeats=1)))
     assert (runs["asha"].row, runs["asha"].score) == (None, None)
     assert runs["random"].score is None
     assert runs["random"].row is not None
@@ -132,7 +133,7 @@ def with_mine(ladder: Ladder) -> dict[str, Scheduler | None]:
 
 
 def test_a_scheduler_of_ones_own_is_compared() -> None:
-    runs = by_method(experiment([task()], methods=with_mine, repeats=1))
+    runs = by_method(experiment([task()], ExperimentOptions(repeats=1), methods=with_mine))
     mine, direct = runs["mine"], runs["pasha-direct"]
     assert (mine.row, mine.seconds, mine.resource, mine.ceilings) == (
         direct.row,
@@ -152,36 +153,44 @@ class Patient(Mine):
 def test_a_scheduler_whose_settings_are_not_all_is_refused() -> None:
     methods = {"asha": ASHA(max_resource=27), "patient": Patient(patience=7, max_resource=27)}
     with pytest.raises(InputError, match=r"settings\(\) of Patient must have all .*: 'patience' is missing"):
-        experiment([task()], methods=lambda ladder: methods, repeats=1)
+        experiment([task()], ExperimentOptions(repeats=1), methods=lambda ladder: methods)
 
 
 def test_no_more_trials_than_workers_end_before_they_begin() -> None:
     with pytest.raises(InputError, match="trials=4 must be more than workers=4"):
-        experiment([task()], trials=4)
+        experiment([task()], ExperimentOptions(trials=4))
 
 
 def test_the_number_of_processes_changes_nothing() -> None:
     tasks = [task("a"), task("b", 1)]
-    assert experiment(tasks, repeats=2, processes=2) == experiment(tasks, repeats=2)
+    assert experiment(tasks, ExperimentOptions(repeats=2, processes=2)) == experiment(
+        tasks, ExperimentOptions(repeats=2)
+    )
 
 
 def test_an_experiment_goes_on_where_it_was_broken_off(tmp_path: Path) -> None:
     tasks, journal = [task("a"), task("b", 1)], tmp_path / "runs.part"
-    whole = experiment(tasks, repeats=3)
+    whole = experiment(tasks, ExperimentOptions(repeats=3))
 
     def stop(done: int, total: int) -> None:
         if done == 4:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        experiment(tasks, repeats=3, journal=journal, progress=stop)
+        experiment(tasks, ExperimentOptions(repeats=3), journal=journal, progress=stop)
     with journal.open("ab") as file:
         file.write(b'[5,[{"suite":"su')  # as a kill in the middle of a line would leave it
     seen: list[int] = []
-    assert experiment(tasks, repeats=3, journal=journal, progress=lambda done, total: seen.append(done)) == whole
+    assert (
+        experiment(tasks, ExperimentOptions(repeats=3), journal=journal, progress=lambda done, total: seen.append(done))
+        == whole
+    )
     assert seen == [4, 5, 6]
     seen.clear()
-    assert experiment(tasks, repeats=3, journal=journal, progress=lambda done, total: seen.append(done)) == whole
+    assert (
+        experiment(tasks, ExperimentOptions(repeats=3), journal=journal, progress=lambda done, total: seen.append(done))
+        == whole
+    )
     assert seen == [6]
 
 
@@ -190,28 +199,28 @@ def test_an_experiment_goes_on_where_it_was_broken_off(tmp_path: Path) -> None:
 )
 def test_a_journal_of_another_experiment_is_refused(change: dict[str, Any], tmp_path: Path) -> None:
     journal = tmp_path / "runs.part"
-    experiment([task()], repeats=1, journal=journal)
+    experiment([task()], ExperimentOptions(repeats=1), journal=journal)
     with pytest.raises(InputError, match=r"runs\.part is of another experiment"):
-        experiment([task()], **{"repeats": 1} | change, journal=journal)
+        experiment([task()], ExperimentOptions(**{"repeats": 1} | change), journal=journal)
     with pytest.raises(InputError, match=r"runs\.part is of another experiment"):
-        experiment([task(seed=1)], repeats=1, journal=journal)  # other curves under the same name
+        experiment([task(seed=1)], ExperimentOptions(repeats=1), journal=journal)  # other curves under the same name
 
 
 def test_a_damaged_journal_is_one_clear_line(tmp_path: Path) -> None:
     journal = tmp_path / "runs.part"
-    experiment([task()], repeats=1, journal=journal)
+    experiment([task()], ExperimentOptions(repeats=1), journal=journal)
     with journal.open("ab") as file:
         file.write(b"[0, what?]\n")
     with pytest.raises(InputError, match=r"runs\.part is damaged"):
-        experiment([task()], repeats=1, journal=journal)
+        experiment([task()], ExperimentOptions(repeats=1), journal=journal)
 
 
 @pytest.mark.parametrize("name", ["repeats", "trials", "workers", "processes"])
 def test_counts_below_one_are_refused(name: str) -> None:
     with pytest.raises(InputError, match=f"{name} must be 1 or more, not 0"):
-        experiment([task()], **{name: 0})
+        experiment([task()], ExperimentOptions(**{name: 0}))
 
 
 def test_a_resource_beyond_the_table_is_refused() -> None:
     with pytest.raises(InputError, match="max_resource=81 is beyond the table, which ends at 27"):
-        experiment([task()], repeats=1, max_resource=81)
+        experiment([task()], ExperimentOptions(repeats=1, max_resource=81))

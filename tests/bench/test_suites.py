@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rungwise.bench.suites import SUITES, TABLES, load_suite, read_arrays
+from rungwise.bench.suites import SUITES, TABLES, load_suite, read_arrays, there_is
 from rungwise.names import InputError
 
 CONFIGS = {"configs": np.array([[0.1, 2], [0.2, 3]]), "names": np.array(["rate", "layers"])}
@@ -77,6 +77,18 @@ def test_lcdb(data: Path) -> None:
 def test_a_missing_suite_says_where_to_get_it_and_where_to_put_it(name: str, data: Path) -> None:
     with pytest.raises(InputError, match=rf"no suite {name} in {data}/{name}: put .*github\.com.*RUNGWISE_DATA"):
         load_suite(name)
+
+
+def test_without_a_data_folder_it_is_said_what_to_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RUNGWISE_DATA", raising=False)
+    (tmp_path / "shared" / "data" / "taskset").mkdir(parents=True)
+    (tmp_path / "shared" / "data" / "taskset" / "one.npz").touch()
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    assert not there_is("taskset"), "it is looked for nowhere else"
+    with pytest.raises(InputError, match=r"folder that RUNGWISE_DATA names, which is not set: put .*github\.com"):
+        load_suite("taskset")
+    assert there_is("digits-mlp"), "that is part of the package"
 
 
 def test_an_unknown_suite_is_answered_with_the_one_that_was_meant() -> None:

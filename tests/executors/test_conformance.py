@@ -5,6 +5,9 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
+import threading
 import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection, wait
@@ -45,7 +48,13 @@ class Toy:
     def work(self, job: Job, line: Connection, pausing: Callable[[], bool]) -> None:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)
+        threading.Thread(target=self.end_with, args=(os.getppid(),), daemon=True).start()
         run_job(job, self.function, self.folder, line.send, pausing)
+
+    def end_with(self, driver: int) -> None:
+        while os.getppid() == driver:
+            time.sleep(0.1)
+        os._exit(1)
 
     def poll(self, timeout: float) -> list[Said]:
         heard = []
@@ -128,6 +137,12 @@ class Talkative(Toy):
     def cancel(self, lease: int) -> None: ...
 
 
+class Outlives(Toy):
+    def end_with(self, driver: int) -> None:
+        time.sleep(20)  # long enough to be found out
+        os._exit(1)
+
+
 class Orphans(Toy):
     def close(self) -> None:
         self.jobs.clear()
@@ -142,6 +157,7 @@ class Orphans(Toy):
         (PausesForGood, "a job that is submitted after the pause runs to its end"),
         (Abandons, "the job was cancelled, but its worker trains on"),
         (Talkative, "the job was cancelled, but there was heard of it"),
+        (Outlives, "the driver was killed, but its worker trains on"),
         (Orphans, "the executor was closed, but its worker trains on"),
     ],
 )
@@ -205,6 +221,21 @@ def test_a_study_runs_in_an_executor_of_ones_own_while_workers_are_killed(tmp_pa
     assert study.best.refit_resource == 9 or study.best.resource == 9
     assert study.best.load() == 9
     assert made[0].jobs == {}, "closed"
+
+
+def test_a_study_of_an_executor_says_so_where_it_goes_on_with_local_workers(tmp_path: Path) -> None:
+    (tmp_path / "train.py").write_text("def train(trial):\n    for _ in trial:\n        trial.report(0.5)\n")
+    toy = Toy(dies_now_and_then, tmp_path / "s.db.trials")
+    for executor in (Toy, toy):
+        rw.tune(
+            dies_now_and_then, SPACE, mode="min", trials=3, scheduler=rw.ASHA(max_resource=1), executor=executor,
+            study=tmp_path / "s.db",
+        )  # fmt: skip
+    command = ["resume", "s.db", "--function", "train.py:train", "--trials", "4"]
+    code = f"import sys; sys.argv[1:] = {command}; from rungwise.cli import main; main()"
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("the jobs of this study ran in the executor Toy") == 1
 
 
 def slow_once(trial: rw.Trial) -> None:

@@ -34,8 +34,8 @@ def a_device(folder: Path) -> str:
 
 
 PATHS: dict[str, tuple[str | Callable[[Path], str], str]] = {
-    "no name": ("", "'' is no file's name; leave study= (path=) out to keep a study in memory"),
-    "in memory": (":memory:", "':memory:' is no file's name; leave study= (path=) out to keep a study in memory"),
+    "no name": ("", "'' is no file's name; leave path= out to keep a study in memory"),
+    "in memory": (":memory:", "':memory:' is no file's name; leave path= out to keep a study in memory"),
     "a URI": ("file:study.db?mode=memory", "a study is kept in a file, not at 'file:study.db?mode=memory'; name the file, such as 'study.db'"),
     "Optuna's": ("sqlite:///study.db", "not at 'sqlite:///study.db'; name the file, such as 'study.db'"),
     "a zero byte": ("a\0b.db", "the study's file 'a\\x00b.db' has a zero byte in its name"),

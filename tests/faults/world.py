@@ -36,7 +36,7 @@ from rungwise import checkpoints, database
 from rungwise.blame import IN_A_ROW, InARow, Verdict
 from rungwise.core import as_scheduler
 from rungwise.events import Completed, Fact, Failed, Job, Opened, Promote, Promoted, Raise, Raised, Start, Started
-from rungwise.executors import Broke, Message, Said
+from rungwise.executors import Broke, Message, Paused, Said
 from rungwise.log import StudyError
 from rungwise.loop import drive
 from rungwise.records import LONGEST_GAP
@@ -55,6 +55,8 @@ CHANCE = {  # of each fault, at each chance that it has
     "disk full": 0.01,
     "worker killed": 0.02,
     "worker hangs": 0.01,
+    "worker taken away": 0.01,  # by whoever owns the machine
+    "lease begun twice": 0.02,  # by an engine that does so behind one's back
     "message late": 0.1,
     "message twice": 0.05,
     "checkpoint torn": 0.3,  # when a worker is killed: in the middle of writing one
@@ -95,7 +97,7 @@ class Learner:
             self.told = zlib.crc32(msgspec.json.encode(fact), self.told)
 
     def settings(self) -> dict[str, Any]:
-        return {"name": "learner"}
+        return {}
 
 
 def score(trial: int, x: float, epoch: int) -> float:
@@ -117,7 +119,7 @@ class World:
         self.zombies: list[Process] = []  # they work on though their driver is dead or has given them up
         self.network: list[tuple[float, int, Said]] = []  # (due, order, message)
         self.order = count()
-        self.leases = count(1)
+        self.begun: set[int] = set()  # leases under which something trains or has trained
         # a trial of a configuration -> resources of its newest two checkpoints, 0 if damaged
         self.saved: dict[tuple[int, float], list[int]] = {}
         self.acknowledged: set[tuple[int, float, int]] = set()  # reports after which a save has returned
@@ -278,6 +280,11 @@ class World:
         newest = max(self.saved.get((trial.number, x), []), default=0)
         self.require(at >= newest, f"trial {trial.number} goes on from {at}, though {newest} was saved")
 
+    def lost(self, job: Job, end: Broke | Paused) -> None:
+        """What is said of a job whose worker says nothing more."""
+        self.interruptions += 1
+        self.network.append((self.now + 1, next(self.order), Said(job.lease, None, end)))
+
     def has_saved(self, trial: Trial, epoch: int) -> None:
         which = trial.number, trial.config["x"]
         kept = self.saved.setdefault(which, [])
@@ -340,6 +347,13 @@ class Process:
         place = checkpoints.trial_folder(world.folder / "study.db.trials", job.trial)
         trial = Trial(job, place, self.say, clock=lambda: world.now)
         try:
+            checkpoints.begin(place, job.lease, checkpoints.identity(job.study, job.config))
+        except checkpoints.Superseded:
+            world.lost(job, Broke(job.trial, "begun before"))
+            return
+        world.require(job.lease not in world.begun, f"the job of lease {job.lease} was begun twice, and trains twice")
+        world.begun.add(job.lease)
+        try:
             state = trial.load()
             if not self.zombie:
                 world.began(trial, state)
@@ -389,6 +403,21 @@ class Watched(InARow):
         self.row: set[int] = set()  # trials that broke off since a job ended well
         self.before: set[int] = set(broke_at)  # those that did before that
         self.itself: set[int] = set()  # those of which one broke off by its own fault
+        self.told: set[int] = set()  # those whose job, as it was given out last, has reported
+
+    def began(self, trial: int) -> None:
+        self.told.discard(trial)
+        super().began(trial)
+
+    def reported(self, trial: int) -> None:
+        self.told.add(trial)
+        super().reported(trial)
+
+    def paused(self, trial: int) -> Sequence[Verdict]:
+        verdicts = super().paused(trial)
+        holds = trial in self.told or not verdicts
+        self.world.require(holds, f"trial {trial} was taken away before it reported, and others were judged by that")
+        return verdicts
 
     def broke(self, trial: int, attempts: int, reason: str) -> Sequence[Verdict]:
         self.row.add(trial)
@@ -438,15 +467,21 @@ class Workers:
         whose = checkpoints.identity(job.study, job.config)
         checkpoints.hold(checkpoints.trial_folder(self.world.folder / "study.db.trials", job.trial), job.lease, whose)
         self.processes[job.lease] = Process(self.world, job)
+        if self.world.strikes("lease begun twice"):
+            twin = Process(self.world, job)
+            twin.due += self.world.rng.uniform(0, 3)
+            self.leave(twin)
 
-    def give_up(self, process: Process, reason: str) -> None:
-        """What an executor says of a worker that is dead or overdue."""
-        world = self.world
-        world.interruptions += 1
-        world.network.append(
-            (world.now + 1, next(world.order), Said(process.job.lease, None, Broke(process.job.trial, reason)))
-        )
+    def give_up(self, process: Process, end: Broke | Paused) -> None:
+        """What an executor says of a worker that is dead, overdue or taken away."""
+        self.world.lost(process.job, end)
         del self.processes[process.job.lease]
+
+    def leave(self, process: Process) -> None:
+        """Nobody waits for `process` any more: it works on, until it finds that out within 5 s."""
+        process.zombie, process.deadline = True, float("inf")
+        process.dies = self.world.now + self.world.rng.uniform(0, 5)
+        self.world.zombies.append(process)
 
     def poll(self, timeout: float) -> list[Said]:
         world = self.world
@@ -462,14 +497,15 @@ class Workers:
         world.now = max(world.now, min(moments))
         for process in list(self.processes.values()):
             if process.due > world.now and process.deadline <= world.now:
-                self.give_up(process, "overdue")
-                process.zombie, process.deadline = True, float("inf")
-                process.dies = world.now + world.rng.uniform(0, 5)
-                world.zombies.append(process)
+                self.give_up(process, Broke(process.job.trial, "overdue"))
+                self.leave(process)
             elif process.due <= world.now:
                 if world.strikes("worker killed"):
                     process.kill()
-                    self.give_up(process, "killed")
+                    self.give_up(process, Broke(process.job.trial, "killed"))
+                elif world.strikes("worker taken away"):
+                    process.kill()
+                    self.give_up(process, Paused(process.job.trial))
                 elif world.strikes("worker hangs"):
                     process.due = world.now + world.rng.uniform(0, 2 * LIMIT)
                 else:
@@ -482,16 +518,16 @@ class Workers:
                 world.zombies.remove(process)
             elif process.due <= world.now:
                 process.step()
+                if process.due == float("inf") and (twin := self.processes.pop(process.job.lease, None)) is not None:
+                    self.leave(twin)  # its job has ended, by what the one beside it has said
         due = [said for when, _, said in world.network if when <= world.now]
         world.network = [sent for sent in world.network if sent[0] > world.now]
         return due
 
     def abandon(self) -> None:
-        """The driver is dead: its workers find out within 5 s."""
+        """The driver is dead."""
         for process in self.processes.values():
-            process.zombie, process.deadline = True, float("inf")
-            process.dies = self.world.now + self.world.rng.uniform(0, 5)
-            self.world.zombies.append(process)
+            self.leave(process)
         self.processes.clear()
 
 

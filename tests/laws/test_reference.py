@@ -13,6 +13,7 @@ import reference
 import rungwise as rw
 from instances import Instance, instances
 from rungwise.bench.experiment import experiment, paper_methods
+from rungwise.bench.options import ExperimentOptions
 from rungwise.bench.task import Task
 from rungwise.core import Scheduler
 from rungwise.core.rungs import Ladder
@@ -63,9 +64,10 @@ def test_asha_decides_as_the_reference(instance: Instance) -> None:
 
 
 def curve_files() -> list[Path]:
-    """Real curves, where they are to be had: the folder that RUNGWISE_DATA names, or one beside the project."""
-    root = Path(os.environ.get("RUNGWISE_DATA", Path(__file__).parents[3] / "shared" / "data"))
-    return [path for folder in ("lcbench", "taskset") for path in sorted((root / folder).glob("[!c]*.npz"))]
+    """Real curves, where they are to be had: in the folder that RUNGWISE_DATA names."""
+    root = os.environ.get("RUNGWISE_DATA")
+    folders = [Path(root) / name for name in ("lcbench", "taskset")] if root else []
+    return [path for folder in folders for path in sorted(folder.glob("[!c]*.npz"))]
 
 
 def asha_and_pasha(ladder: Ladder) -> dict[str, Scheduler | None]:
@@ -84,7 +86,10 @@ def test_on_real_curves(path: Path) -> None:
     table = rw.CurveTable(scores, seconds, mode=mode)
     task = Task("any", path.stem, table, tuple({"row": row} for row in range(len(scores))))
     for drain in (True, False):
-        runs = {run.method: run for run in experiment([task], methods=asha_and_pasha, repeats=1, drain=drain)}
+        runs = {
+            run.method: run
+            for run in experiment([task], ExperimentOptions(repeats=1, drain=drain), methods=asha_and_pasha)
+        }
         for algorithm in ("asha", "pasha"):
             ours = rw.simulate(algorithm, table, rows=rows, drain=drain)
             theirs = reference.simulate(

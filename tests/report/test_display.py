@@ -26,7 +26,7 @@ from rungwise.report import live
 from rungwise.report.live import Display
 from rungwise.report.progress import Estimate, of_total
 from rungwise.report.stream import Stream
-from rungwise.report.tables import drawn, summary
+from rungwise.report.tables import drawn, enqueued, summary
 
 LONG = {
     "learning_rate_of_the_optimiser_of_the_second_network": rw.Float(1e-5, 1e-1, log=True),
@@ -132,6 +132,21 @@ def test_a_total_that_was_lowered_is_said_as_such() -> None:
     assert summary(study).startswith("5 trials (the total is 2 now), ")
 
 
+def test_the_totals_and_the_queue_are_told() -> None:
+    study = rw.Study({"x": rw.Float(0, 1)}, "asha")
+    study.extend(trials=4, resource=30, seconds=90)
+    job = study.ask()
+    study.report(job.trial, job.until, 0.5)
+    said = summary(study, ran=7.0)
+    assert said.startswith("1 of 4 trials, resource used 1 of 30, ran 7 s of 1 min 30 s, ceiling none, best")
+    for number in range(12):
+        study.enqueue({"x": number / 16})
+    assert ", 12 enqueued, best" in summary(study)
+    lines = enqueued(study)
+    assert lines[:2] == ['enqueued: {"x": 0.0}', 'enqueued: {"x": 0.0625}']
+    assert lines[10:] == ["and 2 more"]
+
+
 def test_off_a_terminal_the_last_line_is_true_and_the_result_is_said_once(tmp_path: Path, capfd) -> None:
     study = rw.tune(objectives.train, objectives.SPACE, mode="min", trials=9, study=tmp_path / "s.db", refit=3)
     said = capfd.readouterr()
@@ -147,7 +162,7 @@ def test_the_result_of_a_refit_and_of_a_study_in_memory(capfd) -> None:
     rw.tune(objectives.train, objectives.SPACE, mode="min", trials=9, refit=27)
     said = capfd.readouterr().err
     assert re.search(r"^refit: [\d.]+ at 27$", said, flags=re.MULTILINE)
-    assert 'kept in memory only; study="study.db"' in said
+    assert 'kept in memory only; path="study.db"' in said
 
 
 def test_a_rise_is_said_with_its_bracket_where_there_are_several() -> None:

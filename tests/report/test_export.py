@@ -61,6 +61,18 @@ def test_in_csv_an_absent_parameter_is_empty_and_none_is_null(study: rw.Study, t
     assert list(rows[0])[-len(SPACE) :] == [f"config.{name}" for name in SPACE]
 
 
+@pytest.mark.parametrize("mode", ["max", {"error": "min", "cost": "min"}])
+@pytest.mark.parametrize("reports", [False, True])
+def test_a_study_without_trials_has_all_its_columns(tmp_path: Path, reports: bool, mode: str | dict) -> None:
+    study = rw.Study({"x": rw.Float(0, 1)}, "asha", mode=mode)
+    before = exported(study, tmp_path / "before.csv", reports=reports).read_text()
+    job = study.ask()
+    study.report(job.trial, job.until, 0.5 if mode == "max" else {"error": 1, "cost": 2})
+    head = exported(study, tmp_path / "after.csv", reports=reports).read_text().splitlines()[0]
+    assert before.splitlines() == [head]
+    assert head.split(",") == list(study.rows(reports=reports)[0]), "those of the rows, in their order"
+
+
 @pytest.mark.needs("pandas", "pyarrow")
 @pytest.mark.parametrize("reports", [False, True])
 def test_in_parquet_mixed_values_are_json_text_and_an_absent_parameter_is_null(

@@ -16,7 +16,7 @@ from instances import events
 from rungwise.events import Created, Event, Promoted, Result, Started
 from rungwise.names import InputError
 from rungwise.parameters import Categorical, Float, Integer, Ordinal
-from rungwise.search import as_searcher
+from rungwise.search import as_searcher, settings_of
 from rungwise.search.gp import GPSearch
 from rungwise.space import Space
 
@@ -294,7 +294,7 @@ def test_only_so_many_observations_are_used_of_the_highest_rungs():
 def test_made_from_its_name_and_its_settings():
     searcher = as_searcher({"name": "gp", "initial": 4, "observations": 50, "prior_weight": 2.5}, MIXED)
     assert isinstance(searcher, GPSearch)
-    assert as_searcher(searcher.settings(), MIXED).settings() == searcher.settings()
+    assert as_searcher(settings_of(searcher), MIXED).settings() == searcher.settings()
     assert as_searcher("gp", MIXED).settings() == GPSearch(MIXED).settings()
 
 

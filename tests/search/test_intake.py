@@ -41,7 +41,7 @@ class Says:
             fact.config["x"] = "changed by the searcher"
 
     def settings(self) -> dict[str, Any]:
-        return {"name": "says"}
+        return {}
 
 
 class Holds(Says):

@@ -45,6 +45,9 @@ class Mine:
         self.done: dict[int, float] = {}
         self.gone: set[int] = set()
         self.asked = 0
+        self.fact = ""
+        if fault == "closed":
+            self.open_level = 9
 
     def ask(self, *, more: bool = True) -> Any:
         self.asked += 1
@@ -58,7 +61,7 @@ class Mine:
         return rw.ASHA().ask() if more or self.fault == "more" else Wait()
 
     def tell(self, fact: Any) -> None:
-        kind = type(fact).__name__
+        self.fact = kind = type(fact).__name__
         if kind == "Promoted" and self.fault != "forgets":
             self.gone.add(fact.trial)
         elif isinstance(fact, Result) and fact.trial not in self.gone:
@@ -73,7 +76,9 @@ class Mine:
             self.done = {trial: random.random() for trial in self.done}
 
     def may_promote(self, total: int) -> set[int]:
-        return set() if self.fault == "loses" else self.done.keys() - self.gone
+        loses = self.fault == "loses" or (self.fault == "loses without a total" and total > 1000)
+        loses = loses or (self.fault == "loses meanwhile" and self.fact == "Report")
+        return set() if loses else self.done.keys() - self.gone
 
     def settings(self) -> dict[str, Any]:
         if self.fault == "settings":
@@ -97,7 +102,10 @@ class Mine:
         ("changes", "it changes what it is told"),
         ("rises", "the ceiling moves from 3 to 9 without a rise"),
         ("chance", "told the same, one answers"),
-        ("loses", "which may_promote.60. had left out"),
+        ("loses", r"which may_promote\(60\) had left out"),
+        ("loses without a total", r"which may_promote\(1000000000\) had left out"),
+        ("loses meanwhile", r"which may_promote\(60\) had left out"),
+        ("closed", "its ceiling has never risen, so its open_level must be max_resource, 3, not 9"),
         ("settings", r"settings\(\) of Mine must have all that Mine\(…\) takes"),
         ("tuple", "must be plain JSON"),
         ("same", "must give a fresh one, not itself"),
@@ -109,7 +117,48 @@ def test_a_broken_scheduler_is_told_what_is_broken(fault: str, sentence: str) ->
         check_scheduler(lambda: Mine(fault=fault))
 
 
+class Rising:
+    """PASHA of somebody's, which says that another level is open."""
+
+    name, several_metrics = "rising", True
+
+    def __init__(self, *, max_resource: int | None = 27, wrong: str = "") -> None:
+        self.pasha, self.max_resource, self.wrong = rw.PASHA(max_resource=max_resource), max_resource, wrong
+        self.ask, self.tell, self.may_promote = self.pasha.ask, self.pasha.tell, self.pasha.may_promote
+
+    @property
+    def ceilings(self) -> list[tuple[int, int]]:
+        return [] if self.wrong.startswith("unsaid") else self.pasha.ceilings
+
+    @property
+    def open_level(self) -> int | None:
+        return {"all": self.max_resource, "none": None, "unsaid, low": 3}.get(self.wrong, self.pasha.open_level)
+
+    def settings(self) -> dict[str, Any]:
+        return {"max_resource": self.max_resource, "wrong": self.wrong}
+
+    def up_to(self, max_resource: int | None) -> Rising:
+        return Rising(max_resource=max_resource, wrong=self.wrong)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        ("all", r"open_level must be the highest of its ceilings, \[3\], not 27"),
+        ("none", r"open_level must be the highest of its ceilings, \[3\], not None"),
+        ("unsaid, low", "the ceiling rises to 9, and open_level is 3"),
+    ],
+)
+def test_an_open_level_that_is_wrong_is_found(wrong: str, sentence: str) -> None:
+    check_scheduler(Rising)
+    check_scheduler(lambda: Rising(wrong="unsaid"))
+    with pytest.raises(AssertionError, match=sentence):
+        check_scheduler(lambda: Rising(wrong=wrong))
+
+
 class Endless(Mine):
+    open_level = 9
+
     def ask(self, *, more: bool = True) -> Any:
         return Raise(9, 3, 1)
 
@@ -126,11 +175,6 @@ def test_one_that_has_no_end_is_found() -> None:
 @pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.needs(*needs(name))) for name in SEARCHERS])
 def test_our_searchers(name: str, where: str) -> None:
     check_searcher(lambda space: as_searcher(SEARCHERS[name], space), space_of(where), trials=FEW.get(name, 24))
-
-
-@pytest.mark.parametrize("name", ["random", "evolution", "grid"])
-def test_our_searchers_of_two_metrics(name: str) -> None:
-    check_searcher(lambda space: as_searcher(name, space), space_of("flat"), metrics=2)
 
 
 class Walk:
@@ -165,9 +209,11 @@ class Walk:
 
     def settings(self) -> dict[str, Any]:
         if self.fault == "settings":
-            return {"name": "walk", "step": self.step, "fault": "", "more": 1}
+            return {"step": self.step, "fault": "", "more": 1}
+        if self.fault == "named":
+            return {"name": "walk", "step": self.step, "fault": self.fault}
         step = 0.2 if self.fault == "forgets" and self.started else self.step
-        return {"name": "walk", "step": step, "fault": self.fault}
+        return {"step": step, "fault": self.fault}
 
 
 @pytest.mark.parametrize(
@@ -180,6 +226,7 @@ class Walk:
         ("bounds", "does not fit the space"),
         ("changes", "it changes what it is told"),
         ("settings", r"settings\(\) must be what makes one"),
+        ("named", r"settings\(\) of Walk must be what Walk\(space, …\) takes, without \"name\": 'walk'"),
         ("forgets", r"being told events changes its settings\(\)"),
     ],
 )
@@ -188,3 +235,28 @@ def test_a_broken_searcher_is_told_what_is_broken(fault: str, sentence: str) -> 
     check_searcher(Walk, space)
     with pytest.raises(AssertionError, match=sentence):
         check_searcher(lambda space: Walk(space, step=0.5, fault=fault), space)
+
+
+class Sums(Walk):
+    """Says that it is for several metrics, and is not."""
+
+    several_metrics = True
+
+    def tell(self, event: Any) -> None:
+        super().tell(event)
+        if isinstance(event, Result):
+            (_,) = event.losses
+
+
+def test_a_searcher_for_one_metric_says_so_and_one_for_several_is_told_tuples() -> None:
+    space, mode = {"x": rw.Float(0, 1)}, {"error": "min", "cost": "min"}
+    with pytest.raises(rw.InputError, match="the searcher Walk is for one metric, this study has error, cost"):
+        rw.Study(space, searcher=Walk(rw.Space(space)), mode=mode)
+    with pytest.raises(rw.InputError, match="the searcher Walk is for one metric"):
+        rw.Study(space, searcher=Walk(rw.Space(space)), mode=mode, initial=[{"x": 0.5}])
+    screened = rw.Screened(rw.Space(space), sum, Walk(rw.Space(space)))
+    with pytest.raises(rw.InputError, match="the searcher Walk is for one metric"):
+        rw.Study(space, searcher=screened, mode=mode)
+    rw.Study(space, searcher=Walk(rw.Space(space)), mode="min")
+    with pytest.raises(AssertionError, match=r"it has several_metrics = True, and tell\(Result.* raises ValueError"):
+        check_searcher(Sums, space)

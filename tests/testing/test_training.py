@@ -104,6 +104,36 @@ def begins_anew(trial: rw.Trial) -> None:
     trial.save(model)
 
 
+def discards(trial: rw.Trial) -> None:
+    model = Model()
+    trial.load()
+    for epoch in trial:
+        trial.report(model.epoch(trial.config["lr"], order_of(trial, epoch)))
+    trial.save(model)
+
+
+def warms_up(trial: rw.Trial) -> None:
+    model = trial.load() or Model()
+    for epoch in trial:
+        lr = trial.config["lr"] * (0.1 if epoch == trial.start + 1 else 1)
+        trial.report(model.epoch(lr, order_of(trial, epoch)))
+    trial.save(model)
+
+
+def neither_loads_nor_saves(trial: rw.Trial) -> None:
+    model = Model()
+    for epoch in trial:
+        trial.report(model.epoch(trial.config["lr"], order_of(trial, epoch)))
+
+
+def saves_every_second(trial: rw.Trial) -> None:
+    model = trial.load() or Model()
+    for epoch in trial:
+        trial.report(model.epoch(trial.config["lr"], order_of(trial, epoch)))
+        if epoch % 2 == 0:
+            trial.save(model)
+
+
 def never_saves(trial: rw.Trial) -> None:
     model = trial.load() or Model()
     for epoch in range(trial.start + 1, trial.until + 1):
@@ -150,6 +180,8 @@ def test_a_good_one() -> None:
         (global_order_seeded_once, 2, ["it goes on with other random numbers"]),
         (own_order_seeded_once, 2, ["what was saved is not all"]),
         (begins_anew, 2, ["trial.load() was never called"]),
+        (discards, 2, ["what trial.load() gives is not used"]),
+        (warms_up, 2, ["it depends on trial.start, where the job begins"]),
         (never_saves, 2, ["trial.save(state) was never called"]),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
@@ -168,12 +200,25 @@ def test_what_pausing_changes_and_why(function: Any, differs: int, reasons: list
     )
 
 
-def test_one_that_trains_from_the_start_each_time_changes_nothing_but_costs() -> None:
-    report = check_training(never_loads, SPACE)
+@pytest.mark.parametrize(
+    ("function", "why"), [(never_loads, "load() was never"), (neither_loads_nor_saves, "save(state) was never")]
+)
+def test_one_that_trains_from_the_start_each_time_scores_the_same_but_costs_all(function: Any, why: str) -> None:
+    report = check_training(function, SPACE)
     assert report.same
     assert report.again == 4
+    assert str(report).startswith("Pausing costs all the training before it ({'lr': ")
     assert "\n- after the pauses 4 units of resource were trained a second time" in str(report)
-    assert "\n- trial.load() was never called" in str(report)
+    assert f"\n- trial.{why} called" in str(report)
+    with pytest.raises(AssertionError, match="Pausing costs all the training before it"):
+        report.check()
+
+
+def test_one_that_saves_now_and_then_costs_some_and_is_good() -> None:
+    report = check_training(saves_every_second, SPACE, rungs=[3, 5])
+    report.check()
+    assert report.again == 2
+    assert str(report).startswith("Pausing changes nothing")
 
 
 def test_one_that_breaks() -> None:
@@ -212,7 +257,10 @@ def test_a_program(tmp_path: Path) -> None:
         return check_training(command, SPACE, until=3, rungs=[1])
 
     (tmp_path / "stretched.py").write_text(PROGRAM.replace("LOST", "").replace("1 / epoch", "epoch / until"))
+    (tmp_path / "anew.py").write_text(PROGRAM.replace("LOST", "").replace("os.path.exists(checkpoint)", "False"))
     checked("good.py").check()
+    with pytest.raises(AssertionError, match="the program trains from the start in each job"):
+        checked("anew.py").check()
     assert "runs over {until}, and so begins and ends in each job" in checked("stretched.py").reasons[0]
     assert checked("bad.py").reasons[0].startswith("what the program saves in {checkpoint} is not all")
 

@@ -9,9 +9,10 @@ import re
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import click
+import msgspec
 from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -27,6 +28,7 @@ from rungwise.bench.experiment import (
     paper_methods,
     search_methods,
 )
+from rungwise.bench.options import ExperimentOptions
 from rungwise.bench.statistics import LEVEL, Interval, Line, hindsight, summarise
 from rungwise.bench.suites import SUITES, load_suite, suite_folder, there_is
 from rungwise.bench.task import Task
@@ -51,7 +53,9 @@ def suites() -> None:
     table = Table("suite", "is", "what", box=box.SIMPLE)
     table.add_column("folder", overflow="fold")
     for name, suite in SUITES.items():
-        table.add_row(name, "there" if there_is(name) else "missing", suite.about, str(suite_folder(name)))
+        folder = suite_folder(name)
+        where = f"{name}/ in RUNGWISE_DATA, which is not set" if folder is None else str(folder)
+        table.add_row(name, "there" if there_is(name) else "missing", suite.about, where)
     Console().print(table)
 
 
@@ -59,18 +63,22 @@ def shared_options(command: F) -> F:
     """The options of all experiments."""
     for option in reversed([
         click.option("--suite", "names", multiple=True, required=True, help=f"{', '.join(SUITES)}, all; {SEVERAL}."),
-        click.option("--repeats", type=int, default=5, show_default=True, help="Seeds for each task."),
         click.option("--csv", "file", type=click.Path(path_type=Path), help="Write every run here, a row a run."),
-        click.option("--reduction-factor", type=float, default=3, show_default=True, help="η."),
-        click.option("--max-resource", type=int, help="R (default: the last resource of each table)."),
-        click.option("--trials", type=int, default=256, show_default=True, help="Configurations to start."),
-        click.option("--workers", type=int, default=4, show_default=True, help="Simulated workers."),
-        click.option("--drain", is_flag=True, help="Count what is still to train when the last one is started."),
         click.option("--markdown", is_flag=True, help="Print the tables in Markdown."),
-        click.option("--processes", type=int, default=os.cpu_count() or 1, help="Default: as many as processors."),
+        *map(_option, msgspec.structs.fields(ExperimentOptions)),
     ]):  # fmt: skip
         command = option(command)
     return command
+
+
+def _option(field: msgspec.structs.FieldInfo) -> Callable[[F], F]:
+    """The option of the command for a field of `ExperimentOptions`."""
+    kind, meta = get_args(field.type)
+    flag, text = f"--{field.name.replace('_', '-')}", meta.description
+    if kind is bool:
+        return click.option(flag, is_flag=True, help=text)
+    default = (os.cpu_count() or 1) if field.name == "processes" else field.default
+    return click.option(flag, type=float if kind is float else int, default=default, show_default=True, help=text)
 
 
 @bench.command()
@@ -101,7 +109,7 @@ def paper(
         raise InputError(f"--figures {figures} must be a folder")
     methods: Methods = partial(paper_methods, rankings=rankings or ("soft",))
     tasks = _tasks(names)
-    runs = _runs(tasks, _only(methods, wanted) if wanted else methods, file, **options)
+    runs = _runs(tasks, _only(methods, wanted) if wanted else methods, file, ExperimentOptions(**options))
     if not wanted:  # what was best in hindsight is known only where all ceilings were tried
         runs += hindsight(runs, tasks)
     _show(runs, tasks, by_task=by_task, markdown=markdown)
@@ -133,7 +141,8 @@ def search(
     """
     schedulers = tuple(dict.fromkeys(schedulers)) or ("pasha",)
     tasks = _tasks(names)
-    runs = _runs(tasks, partial(search_methods, searchers=searchers, schedulers=schedulers), file, **options)
+    methods = partial(search_methods, searchers=searchers, schedulers=schedulers)
+    runs = _runs(tasks, methods, file, ExperimentOptions(**options))
     _show(runs, tasks, by_task=False, markdown=markdown, against=schedulers[0])
 
 
@@ -151,7 +160,7 @@ def ablation(names: Sequence[str], file: Path | None, markdown: bool, **options:
     for suite, here in by_suite.items():
         unit = 100.0 if here[0].table.mode == "max" else 1.0
         part = None if file is None else file.with_name(f"{file.stem}-{suite}{file.suffix}")
-        runs = _runs(here, partial(ablation_methods, unit=unit), part, **options)
+        runs = _runs(here, partial(ablation_methods, unit=unit), part, ExperimentOptions(**options))
         lines[suite] = {line.method: line for line in summarise(runs)}
     table = Table(box=box.MARKDOWN if markdown else box.SIMPLE_HEAD)
     table.add_column("criterion")
@@ -172,7 +181,7 @@ def _tasks(names: Sequence[str]) -> list[Task]:
     return [task for name in chosen for task in load_suite(name)]
 
 
-def _runs(tasks: Sequence[Task], methods: Methods, file: Path | None, **options: Any) -> list[Run]:
+def _runs(tasks: Sequence[Task], methods: Methods, file: Path | None, options: ExperimentOptions) -> list[Run]:
     """All runs, with a progress bar; written to `file` in the end, kept beside it until then."""
     if file is not None and (file.is_dir() or not file.parent.is_dir()):
         raise InputError(f"--csv {file} must be a file in a folder that is there")
@@ -184,10 +193,10 @@ def _runs(tasks: Sequence[Task], methods: Methods, file: Path | None, **options:
         try:
             runs = experiment(
                 tasks,
+                options,
                 methods=methods,
                 journal=journal,
                 progress=lambda done, total: bar.update(shown, completed=done, total=total),
-                **options,
             )
         except KeyboardInterrupt:
             console.print("stopped" if file is None else "stopped; the same command goes on from here")

@@ -23,6 +23,7 @@ from typing import Any, final
 import msgspec
 import numpy as np
 
+from rungwise.bench.options import ExperimentOptions
 from rungwise.bench.rows import RowSearch
 from rungwise.bench.task import Task
 from rungwise.core import Scheduler
@@ -31,9 +32,9 @@ from rungwise.core.pasha import PASHA
 from rungwise.core.rungs import Ladder
 from rungwise.names import InputError, our_names
 from rungwise.simulate import simulate
-from rungwise.values import whole
 from rungwise.version import __version__
 
+DEFAULT = ExperimentOptions()
 BASELINES = (1, 2, 3, 5)  # epochs that every configuration is trained for by the heuristic of the paper
 
 
@@ -154,60 +155,44 @@ def search_methods(
 @our_names()
 def experiment(
     tasks: Sequence[Task],
+    options: ExperimentOptions = DEFAULT,
     *,
     methods: Methods = paper_methods,
-    repeats: int = 5,
-    reduction_factor: float = 3,
-    max_resource: int | None = None,
-    trials: int = 256,
-    workers: int = 4,
-    drain: bool = False,
-    processes: int = 1,
     journal: Path | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Run]:
-    """Run every method on every task under the seeds 0 … `repeats` - 1; the runs in this order.
+    """Run every method on every task under every seed, as `options` say; the runs in this order.
 
-    A task's ladder goes from its first resource to `max_resource` (default: its last). `trials` configurations are
-    started (fewer if the table has fewer rows), on `workers` simulated workers. It ends as in the paper when the last
-    one is started, or with `drain` when no more work can be given out, which is fairer. `methods` maps the ladder to
-    named schedulers, with searchers if they are `Searched`, None meaning the first configuration untrained; give your
-    own to compare it:
+    `methods` maps the ladder to named schedulers, with searchers if they are `Searched`, None meaning the first
+    configuration untrained; give your own to compare it:
 
     >>> from rungwise.curves import CurveTable
     >>> curves = np.random.default_rng(0).random((20, 9))
     >>> task = Task("mine", "noise", CurveTable(curves, mode="max"), tuple({"row": row} for row in range(20)))
     >>> def mine(ladder):
     ...     return paper_methods(ladder) | {"mine": PASHA(max_resource=ladder.max_resource, ranking="direct")}
-    >>> runs = experiment([task], methods=mine, repeats=1)
+    >>> runs = experiment([task], ExperimentOptions(repeats=1), methods=mine)
     >>> [run.method for run in runs][-1], runs[0].max_resource
     ('mine', 9)
 
-    Runs are the same for any number of `processes` (for more than one, guard the calling script with
-    `if __name__ == "__main__":`). With `journal`, a file, what is done is kept there, and the same call goes on
-    where it was broken off; a method's code is not compared, so delete the journal after changing it. `progress` is
-    called with what is done of how many.
+    For more than one of the `processes`, guard the calling script with `if __name__ == "__main__":`. With `journal`, a
+    file, what is done is kept there, and the same call goes on where it was broken off; a method's code is not
+    compared, so delete the journal after changing it. `progress` is called with what is done of how many.
 
-    Raises `InputError` for counts below 1, for no more trials than workers without `drain`, for a `max_resource` that
-    a table does not have, and for a journal that belongs to another experiment.
+    Raises `InputError` for a `max_resource` that a table does not have, and for a journal that belongs to another
+    experiment.
     """
-    for name, value in (("repeats", repeats), ("trials", trials), ("workers", workers), ("processes", processes)):
-        if whole(value, name) < 1:
-            raise InputError(f"{name} must be 1 or more, not {value!r}")
-    if not drain and trials <= workers:
-        raise InputError(
-            f"trials={trials} must be more than workers={workers}, or all are started at time 0; say drain"
-        )
     units: list[_Unit] = []
     for task in tasks:
-        first, last = int(task.table.resources[0]), int(task.table.resources[-1])
-        ladder = Ladder(first, reduction_factor, last if max_resource is None else max_resource)
-        units += [_Unit(task, seed, methods(ladder), trials, workers, drain) for seed in range(repeats)]
+        made = methods(options.ladder(int(task.table.resources[0]), int(task.table.resources[-1])))
+        units += [
+            _Unit(task, seed, made, options.trials, options.workers, options.drain) for seed in range(options.repeats)
+        ]
     done = {} if journal is None else _read_journal(journal, units)
     progress(len(done), len(units))
     missing = [place for place in range(len(units)) if place not in done]
     with contextlib.nullcontext() if journal is None else journal.open("ab") as file:
-        for place, runs in _run_all(units, missing, processes):
+        for place, runs in _run_all(units, missing, options.processes):
             done[place] = runs
             if file is not None:
                 file.write(msgspec.json.encode((place, runs)) + b"\n")

@@ -14,7 +14,7 @@ from rungwise.events import Config, Event, Started
 from rungwise.names import InputError
 from rungwise.nas.cells import NONE, OPERATIONS, SKIP, Cell
 from rungwise.parameters import Categorical, Float, Integer, Parameter
-from rungwise.search import as_searcher
+from rungwise.search import as_searcher, settings_of
 from rungwise.space import Rng, Space, Values
 
 
@@ -97,6 +97,8 @@ def _numbers(cell: Cell, text: str) -> list[int]:
 class RowSearch:
     """A searcher over `RowsOf` for `simulate`, which knows rows only: `{"row": 7}` stands for configuration 7."""
 
+    name = "rows"
+
     def __init__(self, configs: Sequence[Config], searcher: str | Mapping[str, Any]) -> None:
         self._space = RowsOf(configs)
         self._searcher = as_searcher(searcher if isinstance(searcher, str) else dict(searcher), self._space)
@@ -119,5 +121,5 @@ class RowSearch:
         self._searcher.tell(event)
 
     def settings(self) -> dict[str, Any]:
-        """What it is, to be read."""
-        return {"name": "rows", "searcher": self._searcher.settings()}
+        """Which searcher, to be read."""
+        return {"searcher": settings_of(self._searcher)}

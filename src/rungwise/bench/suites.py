@@ -1,9 +1,8 @@
 """Which learning curves are there? Suites of tasks, each task one `CurveTable` with what its rows stand for.
 
 Two suites are part of the package: `digits-mlp` and `fashion-cells`, made by the scripts in `benchmarks/tables`.
-The others are read from a data folder: the one that the environment variable `RUNGWISE_DATA` names, else
-`../shared/data` seen from the working directory; four of them as their authors publish them
-(`rungwise.bench.published`).
+The others are read from the data folder, which the environment variable `RUNGWISE_DATA` names; four of them as their
+authors publish them (`rungwise.bench.published`).
 """
 
 from __future__ import annotations
@@ -55,6 +54,11 @@ def load_suite(name: str) -> list[Task]:
     where to get them and where to put them.
     """
     folder = suite_folder(name)
+    if folder is None:
+        raise InputError(
+            f"the suite {name} is read from the folder that RUNGWISE_DATA names, which is not set: put "
+            f"{SUITES[name].source} into {name}/ in a folder of yours, and set the environment variable to that"
+        )
     if not there_is(name):
         raise InputError(
             f"there is no suite {name} in {folder}: put {SUITES[name].source} there, or name the folder that has "
@@ -65,14 +69,17 @@ def load_suite(name: str) -> list[Task]:
 
 def there_is(name: str) -> bool:
     """Whether the files of suite `name` are there."""
-    return any(suite_folder(name).glob(SUITES[name].files))
+    folder = suite_folder(name)
+    return folder is not None and any(folder.glob(SUITES[name].files))
 
 
-def suite_folder(name: str) -> Path:
-    """Where the files of suite `name` are, or should be."""
+def suite_folder(name: str) -> Path | None:
+    """Where the files of suite `name` are, or should be; None if that is not said."""
     if name not in SUITES:
         raise InputError(f"there is no suite {name!r}{suggestion(name, SUITES)}")
-    return Path(os.environ.get("RUNGWISE_DATA") or "../shared/data") / name if SUITES[name].source else TABLES
+    if not SUITES[name].source:
+        return TABLES
+    return Path(data) / name if (data := os.environ.get("RUNGWISE_DATA")) else None
 
 
 def read_arrays(path: Path, **dimensions: int) -> dict[str, NDArray[Any]]:

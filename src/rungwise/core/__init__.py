@@ -88,12 +88,7 @@ SchedulerName = Literal[
 ]  # fmt: skip
 """Our schedulers' names, for type checkers and editors."""
 
-__all__ = ["SCHEDULERS", "Scheduler", "SchedulerName", "as_scheduler", "ceilings", "takes_several_metrics"]
-
-
-def takes_several_metrics(scheduler: Scheduler) -> bool:
-    """Whether its losses may be tuples."""
-    return getattr(scheduler, "several_metrics", False) is True
+__all__ = ["SCHEDULERS", "Scheduler", "SchedulerName", "as_scheduler", "ceilings"]
 
 
 def ceilings(scheduler: Scheduler) -> list[tuple[int, int]]:

@@ -23,7 +23,9 @@ class ASHA:
     with the loss `inf` and is never promoted. Where there are several metrics, rungs are ordered by non-dominated
     sorting (`core.pareto`). Without `max_resource` there is always a next rung.
 
-    `ceiling` is the place of the highest rung that is open, None if all are; PASHA moves it.
+    `ceiling` is the place of the highest rung that is open, None if all are; PASHA moves it. `ladder` holds the levels,
+    `rungs` the results, `running` by trial the rung that it is on the way to; `several` says whether there are several
+    metrics.
 
     >>> asha = ASHA(max_resource=9)
     >>> asha.ask()

@@ -146,7 +146,8 @@ class SuccessiveHalving:
 
     Without `bracket_size` there are as many as it takes for one to come to `max_resource`. When a bracket is full
     the next one begins. If the study ends before the last one is full, it is halved as it is; from each rung at least
-    one goes on. Among equal losses the earlier completion comes first; failed trials never go on.
+    one goes on. Among equal losses the earlier completion comes first; failed trials never go on. `ladder` holds the
+    levels.
 
     >>> SuccessiveHalving(max_resource=9).bracket_size
     9
@@ -217,6 +218,7 @@ class Hyperband:
 
     Bracket s = s_max … 0 starts n_s = ⌈(s_max + 1)/(s + 1) · η^s⌉ trials at R · η^(−s), s_max = ⌊log_η(R/r)⌋; then it
     begins anew. Brackets overlap: when one is full the next one begins, so that no worker waits for the slowest trial.
+    `brackets` holds the size and the levels of each, `ladder` all levels.
 
     >>> Hyperband(max_resource=81).brackets
     [(81, [1, 3, 9, 27, 81]), (34, [3, 9, 27, 81]), (15, [9, 27, 81]), (8, [27, 81]), (5, [81])]

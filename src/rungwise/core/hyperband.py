@@ -30,7 +30,7 @@ class AsyncHyperband:
     trial joins the ladder that lacks most of its share of the trials, which is n_s of Hyperband (Li et al., JMLR 2018):
     ⌈B/(s + 1) · η^s⌉ of B brackets, s = B − 1 − i; among equals the one that begins lowest. No chance is involved.
     Promotions and rises come from the lowest ladder that has one. Without `brackets` there are as many as fit under
-    `max_resource`, 3 if there is none.
+    `max_resource`, 3 if there is none. `ladders` holds one for each bracket.
 
     >>> AsyncHyperband(ladder="pasha", max_resource=81).ask()
     Start(until=1)

@@ -29,7 +29,8 @@ class PASHA:
     `rw.ranking`, one with its arguments such as `rw.ranking("rbo", p=0.9)`, or a function of your own.
 
     The consistency check belongs to the completion of a job at the top rung: `ask` answers with a `Raise`
-    right after it, and the answer lapses with the next event. Ask after every event.
+    right after it, and the answer lapses with the next event. Ask after every event. `asha` is what it moves the
+    ceiling of.
 
     >>> pasha = PASHA(max_resource=81)
     >>> pasha.ask(), pasha.open_level

@@ -61,7 +61,7 @@ class StoppingASHA:
     stopped for good. Among equal losses the earlier completion comes first. A trial that failed, or whose last report
     is not finite, is stopped.
 
-    The best so far always goes on, so there is no end without a `max_resource`.
+    The best so far always goes on, so there is no end without a `max_resource`. `ladder` holds the levels.
 
     >>> StoppingASHA(max_resource=9).ask()
     Start(until=1)

@@ -48,20 +48,21 @@ def export(study: Study, path: Path, *, reports: bool) -> None:
     if path.is_file() and is_study_file(path):
         raise InputError(f"{path} is a study; name another file, or delete it first")
     with in_place_of(path) as part:
-        _write(study, part, path, study.rows(reports=reports))
+        _write(study, part, path, reports=reports)
 
 
-def _write(study: Study, path: Path, called: Path, rows: list[dict[str, Any]]) -> None:
-    """Write `rows` to `path`, which the user knows as `called`."""
+def _write(study: Study, path: Path, called: Path, *, reports: bool) -> None:
+    """Write the rows of `study` to `path`, which the user knows as `called`."""
+    rows, names = study.rows(reports=reports), columns(study.space, study.metrics.names, reports=reports)
     if called.suffix == ".parquet":
-        parquet(rows, study.space, path, called=called)
+        parquet(rows, names, study.space, path, called=called)
         return
     rows = [{key: value if key.startswith(CONFIG) else _finite(value) for key, value in row.items()} for row in rows]
     if called.suffix == ".json":
         text = json.dumps(rows, indent=1, ensure_ascii=False)
         path.write_text(text, encoding="utf-8", errors="backslashreplace")  # \ud800 is JSON for half a character
         return
-    names, as_json = columns(rows, study.space), mixed(study.space)
+    as_json = mixed(study.space)
     with path.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
         writer = csv.writer(file)
         writer.writerow(map(_harmless, names))

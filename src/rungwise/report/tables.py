@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 
 from rich.console import Console, RenderableType
 from rich.table import Table
@@ -10,7 +11,9 @@ from rich.table import Table
 from rungwise.explain import number
 from rungwise.report.progress import of_total
 from rungwise.study import Study
-from rungwise.words import counted
+from rungwise.words import counted, duration, shown_json
+
+QUEUE_SHOWN = 10
 
 
 def rungs_table(study: Study, *, held: bool = True, most: int | None = None) -> Table:
@@ -31,24 +34,38 @@ def rungs_table(study: Study, *, held: bool = True, most: int | None = None) -> 
     return table
 
 
-def summary(study: Study, *, held: bool = True) -> str:
-    """One line: trials, resource, ceiling, best; and what failed or, where nobody holds the study, waits."""
-    ceiling = study.state.open_level
+def summary(study: Study, *, held: bool = True, ran: float | None = None) -> str:
+    """One line: trials, resource, the seconds that it `ran`, ceiling, best; and what failed, is enqueued, or waits.
+
+    It waits where nobody holds the study.
+    """
+    ceiling, budget = study.state.open_level, study.budget
     parts = [
-        of_total(len(study.trials), study.budget.trials),
-        f"resource used {study.resource_used}",
-        f"ceiling {'none' if ceiling is None else ceiling}",
+        of_total(len(study.trials), budget.trials),
+        f"resource used {study.resource_used}" + ("" if budget.resource is None else f" of {budget.resource}"),
     ]
+    if ran is not None:
+        parts.append(f"ran {duration(ran)}" + ("" if budget.seconds is None else f" of {duration(budget.seconds)}"))
+    parts.append(f"ceiling {'none' if ceiling is None else ceiling}")
     if failed := failures(study):
         parts.append(f"{failed} failed")
     if not held and study.running:
         parts.append(f"{counted(len(study.running), 'job')} waiting to go on (no process holds the study)")
+    if study.state.queue:
+        parts.append(f"{len(study.state.queue)} enqueued")
     if study.metrics.names:
         parts.append(f"{counted(len(study.state.winners), 'trial')} on the Pareto front")
     elif study.has_best:
         best = study.best
         parts.append(f"best {number(best.score)} at {best.resource} (trial {best.number})")
     return ", ".join(parts)
+
+
+def enqueued(study: Study) -> list[str]:
+    """A line a configuration that is to be tried next, in their order; the first ten."""
+    queue = study.state.queue
+    lines = [f"enqueued: {shown_json(config)}" for config in itertools.islice(queue, QUEUE_SHOWN)]
+    return [*lines, f"and {len(queue) - QUEUE_SHOWN} more"] if len(queue) > QUEUE_SHOWN else lines
 
 
 def failures(study: Study) -> int:

@@ -6,14 +6,18 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 from rungwise.events import Config, Event
 from rungwise.names import InputError
-from rungwise.parts import OURS, Parts
+from rungwise.parts import Parts
 from rungwise.search.random import RandomSearch
 from rungwise.space import Rng, Space
 
 
 @runtime_checkable
 class Searcher(Protocol):
-    """What? The next configuration."""
+    """What? The next configuration.
+
+    One is made as `Class(space, **settings)`; ours have a `name`. It may have the attribute `several_metrics`: True if
+    its losses may be tuples, one a metric; without it a study of several metrics refuses it.
+    """
 
     def propose(self, rng: Rng) -> Config | None:
         """A configuration, None if there is none left; all chance comes from `numpy.random.default_rng(rng)`."""
@@ -24,7 +28,7 @@ class Searcher(Protocol):
         ...
 
     def settings(self) -> dict[str, Any]:
-        """Its name and arguments as plain JSON."""
+        """The arguments after `space` that make an equal one, as plain JSON; no "name", which a study's file adds."""
         ...
 
 
@@ -76,6 +80,15 @@ def as_searcher(searcher: Searcher | str | dict[str, Any], space: Space) -> Sear
 
 
 def settings_of(searcher: Searcher) -> dict[str, Any]:
-    """What a study's file holds of `searcher`: its settings, under the name by which it is made anew."""
+    """What a study's file holds of `searcher`: the name by which it is made anew, and its settings.
+
+    Raises `InputError` if these have a "name", which would come to its constructor.
+    """
     settings = searcher.settings()
-    return settings if type(searcher).__module__.startswith(OURS) else settings | {"name": SEARCHERS.name_of(searcher)}
+    if "name" in settings:
+        kind = type(searcher).__name__
+        raise InputError(
+            f'settings() of {kind} must be what {kind}(space, …) takes, without "name": {settings["name"]!r:.80}; a '
+            "study's file adds what it is called"
+        )
+    return {"name": SEARCHERS.name_of(searcher), **settings}

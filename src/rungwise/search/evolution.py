@@ -30,14 +30,17 @@ class EvolutionSearch:
     some hundred.) The best is the one that reached the highest rung, and among those that reached it the one with the
     least loss there; with several metrics one of those that no other dominates, drawn at random. The child is the
     parent with one parameter drawn anew, a cell with the operation on one edge changed, and with it those that exist
-    only now. Configurations that were started already or are not allowed are passed over.
+    only now. Configurations that were started already or are not allowed are passed over. `space` is where it searches.
 
     >>> from rungwise.parameters import Float
     >>> EvolutionSearch(Space({"x": Float(0, 1)})).settings()
-    {'name': 'evolution', 'population': 20, 'sample': 10}
+    {'population': 20, 'sample': 10}
 
     Raises `InputError` for a `population` below 2, and a `sample` below 1 or above it.
     """
+
+    name = "evolution"
+    several_metrics = True
 
     def __init__(self, space: Space, *, population: int = 20, sample: int | None = None) -> None:
         self.space = space
@@ -66,8 +69,8 @@ class EvolutionSearch:
         self._told.tell(event)
 
     def settings(self) -> dict[str, Any]:
-        """Its name and arguments as plain JSON."""
-        return {"name": "evolution", "population": self.population, "sample": self.sample}
+        """The arguments that make an equal one, as plain JSON."""
+        return {"population": self.population, "sample": self.sample}
 
 
 def mutated(space: Space, parent: Mapping[str, Any], rng: np.random.Generator) -> Config:

@@ -11,6 +11,7 @@ from typing import Any, final
 
 from rungwise.events import Config, Event, Promoted, Result, Started
 from rungwise.names import InputError
+from rungwise.parts import takes_several_metrics
 from rungwise.search import Searcher, as_searcher, settings_of
 from rungwise.search.told import Told, as_key, best
 from rungwise.space import Rng, Space
@@ -34,6 +35,8 @@ class First:
 
     Raises `InputError` for a point that is not in the space, naming it, and if no earlier configuration is.
     """
+
+    name = "first"
 
     def __init__(
         self,
@@ -69,10 +72,14 @@ class First:
             self._left.pop(as_key(event.config), None)
         self.searcher.tell(event)
 
+    @property
+    def several_metrics(self) -> bool:
+        """Whether the searcher that it wraps is for several."""
+        return takes_several_metrics(self.searcher)
+
     def settings(self) -> dict[str, Any]:
         """All that makes an equal one, as plain JSON: the earlier study is not needed again."""
         return {
-            "name": "first",
             "searcher": settings_of(self.searcher),
             "points": self._given,
             "earlier": self._earlier,

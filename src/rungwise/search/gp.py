@@ -68,6 +68,9 @@ class GPSearch:
     Raises `InputError` for `initial` or `observations` below 2, for a negative `prior_weight`, and without BoTorch.
     """
 
+    name = "gp"
+    several_metrics = True
+
     @our_names()
     def __init__(self, space: Space, *, initial: int = 8, observations: int = 250, prior_weight: float = 10.0) -> None:
         for name, value in (("initial", initial), ("observations", observations)):
@@ -90,9 +93,8 @@ class GPSearch:
         self._fit: tuple[object, Any] | None = None  # what it was fitted to, and the model
 
     def settings(self) -> dict[str, Any]:
-        """Its name and arguments as plain JSON."""
+        """The arguments that make an equal one, as plain JSON."""
         return {
-            "name": "gp",
             "initial": self.initial,
             "observations": self.observations,
             "prior_weight": self.prior_weight,

@@ -40,6 +40,9 @@ class GridSearch:
     Raises `InputError` for `points` below 1 or of unknown names, and for a grid of more than 100,000 combinations.
     """
 
+    name = "grid"
+    several_metrics = True
+
     def __init__(self, space: Space, *, points: int | Mapping[str, int] = 5) -> None:
         self.space = space
         if isinstance(points, Mapping):
@@ -86,8 +89,8 @@ class GridSearch:
                 self._left[as_key(last)] = place
 
     def settings(self) -> dict[str, Any]:
-        """Its name and `points` as plain JSON."""
-        return {"name": "grid", "points": self.points}
+        """Its `points` as plain JSON."""
+        return {"points": self.points}
 
 
 def _count(value: object, what: str) -> int:

@@ -25,7 +25,7 @@ def own(searcher: Searcher) -> Searcher:
         return copy.deepcopy(searcher)
     except Exception as error:  # whatever a searcher of the user's holds: generators, locks, open files
         raise InputError(
-            f"a study works with its own copy of the searcher, and {_shown(searcher)} cannot be copied ({error}); keep "
+            f"a study works with its own copy of the searcher, and {called(searcher)} cannot be copied ({error}); keep "
             "its state in lists and dicts, or give it a __deepcopy__"
         ) from None
 
@@ -44,15 +44,15 @@ def checked(proposed: object, searcher: Searcher, space: Space) -> Config:
     if space.surely_has(proposed):
         return copied(proposed)
     if not isinstance(proposed, Mapping):
-        raise InputError(f"{_shown(searcher)} must propose a dict of values or None, not {proposed!r:.80}")
+        raise InputError(f"{called(searcher)} must propose a dict of values or None, not {proposed!r:.80}")
     try:
         return space.check(proposed)
     except InputError as error:
         hint = "; was it made for another space?" if is_ours(searcher) else ""
-        raise InputError(f"{_shown(searcher)} proposed {proposed!r:.200}, which does not fit: {error}{hint}") from None
+        raise InputError(f"{called(searcher)} proposed {proposed!r:.200}, which does not fit: {error}{hint}") from None
 
 
-def _shown(searcher: Searcher) -> str:
+def called(searcher: Searcher) -> str:
     """Which one; where ours wrap another, that."""
     while type(searcher).__module__.startswith(OURS) and hasattr(searcher, "searcher"):
         searcher = searcher.searcher

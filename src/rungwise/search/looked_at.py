@@ -25,6 +25,7 @@ class LookedAt:
 
     def __init__(self, space: Space, settings: dict[str, Any]) -> None:
         self.space = space
+        self.name = settings.get("name")
         self._settings = settings
 
     def propose(self, rng: Rng) -> Config:
@@ -36,7 +37,7 @@ class LookedAt:
 
     def settings(self) -> dict[str, Any]:
         """Those of the searcher, as the file has them."""
-        return copy.deepcopy(self._settings)
+        return {key: copy.deepcopy(value) for key, value in self._settings.items() if key != "name"}
 
     @property
     def points(self) -> list[Config]:

@@ -44,6 +44,7 @@ from rungwise.values import plain, real
 
 TRIES = 5  # how often a sampler is asked for a configuration that is allowed and new, before chance takes over
 NEEDS = {"CmaEsSampler": ["cmaes"], "GPSampler": ["scipy", "torch"], "QMCSampler": ["scipy"]}
+ONE_METRIC = ("CmaEsSampler",)
 FRESH = (TPESampler, GPSampler, RandomSampler)
 """Samplers that know no more than the finished trials say. Others keep a memory, in themselves or as attributes of
 trials and study, which comes of being asked: when a study is opened again, they are asked again for each trial."""
@@ -59,10 +60,12 @@ class OptunaSearch:
 
     >>> from rungwise.parameters import Float
     >>> OptunaSearch(Space({"x": Float(0, 1)}), "TPESampler", arguments={"n_startup_trials": 20}).settings()
-    {'name': 'optuna', 'sampler': 'TPESampler', 'arguments': {'n_startup_trials': 20}}
+    {'sampler': 'TPESampler', 'arguments': {'n_startup_trials': 20}}
 
     Raises `InputError` for a sampler that there is not, that cannot be made of `arguments`, or that lacks a library.
     """
+
+    name = "optuna"
 
     def __init__(
         self,
@@ -128,9 +131,14 @@ class OptunaSearch:
                 self._asked = None
             self._news.append(event)
 
+    @property
+    def several_metrics(self) -> bool:
+        """Whether the sampler is for several; one that is not ours to know says so itself."""
+        return self._maker.name.rpartition(":")[2] not in ONE_METRIC
+
     def settings(self) -> dict[str, Any]:
-        """Its name, the sampler and its arguments as plain JSON; of an object only what it is."""
-        return {"name": "optuna", **self._maker.settings()}
+        """The sampler and its arguments as plain JSON; of an object only what it is."""
+        return self._maker.settings()
 
 
 def tpe(space: Space, *, gamma: float = 0.03, multivariate: bool = False, **arguments: Any) -> OptunaSearch:

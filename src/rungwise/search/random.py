@@ -19,6 +19,9 @@ class RandomSearch:
     {'width': 6}
     """
 
+    name = "random"
+    several_metrics = True
+
     def __init__(self, space: Space) -> None:
         self.space = space
 
@@ -30,5 +33,5 @@ class RandomSearch:
         """Learns nothing."""
 
     def settings(self) -> dict[str, Any]:
-        """Its name as plain JSON."""
-        return {"name": "random"}
+        """None: it has no arguments."""
+        return {}

@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike
 
 from rungwise.events import Config, Event, Started
 from rungwise.names import InputError
+from rungwise.parts import takes_several_metrics
 from rungwise.search import Searcher, as_searcher, settings_of
 from rungwise.search.told import as_key
 from rungwise.space import Rng, Space
@@ -59,7 +60,7 @@ class Screened:
 
     `proxy` is a function of a configuration, or its name as package.module:function; it must say the same of equal
     configurations each time. Every `control`-th trial is started unscreened (0: none), so that `helped` can say what
-    the proxy is good for. Among equals, the first proposal; nan is the lowest.
+    the proxy is good for. Among equals, the first proposal; nan is the lowest. `space` is where it searches.
 
     >>> from rungwise.parameters import Integer
     >>> def proxy(config):
@@ -71,6 +72,8 @@ class Screened:
     2, for a proxy without a name (a `functools.partial`); and, when it is first asked, for one that is given by name
     and cannot be imported, or that says no number.
     """
+
+    name = "screened"
 
     def __init__(
         self,
@@ -163,10 +166,14 @@ class Screened:
         )
         return Helped(resource, correlation, len(chosen), _mean(chosen), len(others), _mean(others))
 
+    @property
+    def several_metrics(self) -> bool:
+        """Whether the searcher that it wraps is for several."""
+        return takes_several_metrics(self.searcher)
+
     def settings(self) -> dict[str, Any]:
         """All that makes an equal one, as plain JSON; of the proxy its name."""
         return {
-            "name": "screened",
             "proxy": self._name,
             "searcher": settings_of(self.searcher),
             "best_of": self.best_of,

@@ -32,6 +32,9 @@ class SobolSearch:
     True
     """
 
+    name = "sobol"
+    several_metrics = True
+
     def __init__(self, space: Space) -> None:
         self.space = space
         self._told = Told()
@@ -56,8 +59,8 @@ class SobolSearch:
         self._told.tell(event)
 
     def settings(self) -> dict[str, Any]:
-        """Its name as plain JSON."""
-        return {"name": "sobol"}
+        """None: it has no arguments."""
+        return {}
 
 
 class _Points:

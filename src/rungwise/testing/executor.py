@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import math
+import multiprocessing
 import os
 import random
 import signal
@@ -44,7 +46,8 @@ def check_executor(
 ) -> None:
     """Put executors that `make(function, folder)` makes through all that `rungwise.executors.Executor` says.
 
-    Jobs kill the process that they run in. `resize(executor, capacity)` is to bring it to another capacity, in time;
+    Jobs kill the process that they run in, and a driver, which this process forks, is killed in the middle of one: what
+    it had begun may not train on. `resize(executor, capacity)` is to bring it to another capacity, in time;
     without it, a capacity that changes is not checked. `folder` is one that driver and workers see, if a temporary one
     of this machine is not. Raises `AssertionError` for what is not so, or takes longer than `patience` seconds.
     """
@@ -56,6 +59,7 @@ def check_executor(
         _fences,
         _runs_as_many_as_it_says,
         _runs_a_study_with_kills,
+        _ends_with_its_driver,
         _closes,
     ]
     if resize is not None:
@@ -65,7 +69,7 @@ def check_executor(
         with tempfile.TemporaryDirectory(dir=folder, prefix="rungwise-", ignore_cleanup_errors=True) as root:
             executor = make(_trains, Path(root))
             try:
-                check(_Checked(executor, Path(root), patience, resize))
+                check(_Checked(make, executor, Path(root), patience, resize))
             except AssertionError as error:
                 error.add_note(f"(found where it is checked that an executor{check.__name__.replace('_', ' ')})")
                 raise
@@ -111,9 +115,14 @@ class _Checked:
     """The executor that is checked, with `_trains`, and what was heard of it."""
 
     def __init__(
-        self, executor: Executor, root: Path, patience: float, resize: Callable[[Executor, int], object] | None
+        self,
+        make: Make,
+        executor: Executor,
+        root: Path,
+        patience: float,
+        resize: Callable[[Executor, int], object] | None,
     ) -> None:
-        self.executor, self.root, self.patience, self._resize = executor, root, patience, resize
+        self.make, self.executor, self.root, self.patience, self._resize = make, executor, root, patience, resize
         self.heard: list[Said] = []
 
     def submit(self, trial: int, lease: int, until: int, does: str = "", *, start: int = 0, together: int = 0) -> None:
@@ -331,6 +340,26 @@ class _BadLine:
         self._chance.shuffle(said)
         self._late = [said.pop() for _ in range(len(said) // 3)]
         return said
+
+
+def _ends_with_its_driver(it: _Checked) -> None:
+    driver = multiprocessing.get_context("fork").Process(target=_drives, args=(it.make, it.root))
+    driver.start()
+    try:
+        begun = _wait(lambda: len(it.epochs(0)) > 1, it.patience)
+        assert begun, f"after {it.patience:g} s a job that was submitted by a forked process has not begun"
+    finally:
+        driver.kill()
+        driver.join()
+    it.stops(0, "the driver was killed")
+
+
+def _drives(make: Make, root: Path) -> None:
+    """A driver, until it is killed."""
+    it = _Checked(make, make(_trains, root), root, math.inf, None)
+    it.submit(0, 1, LONG, "slow")
+    while True:
+        it.listen()
 
 
 def _closes(it: _Checked) -> None:

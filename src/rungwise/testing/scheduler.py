@@ -10,7 +10,7 @@ from typing import Any, final
 
 import numpy as np
 
-from rungwise.core import Scheduler, as_scheduler, takes_several_metrics
+from rungwise.core import Scheduler, as_scheduler, ceilings
 from rungwise.events import (
     Answer,
     Created,
@@ -26,11 +26,13 @@ from rungwise.events import (
     Wait,
 )
 from rungwise.names import InputError
+from rungwise.parts import takes_several_metrics
 
 TRIALS = 60  # of each history
 WORKERS = (1, 4, 13)
 MANY = 100_000  # events: a history that is longer has no end
 LEVEL = 81  # what those get that have no max_resource, where they need one
+TOTALS = (TRIALS, 10**9)  # of may_promote: what there will be, and where nobody has said
 REPORTS = 9  # at most, of a job: a level may be a million
 
 
@@ -42,7 +44,9 @@ def check_scheduler(make: Callable[[], Scheduler]) -> None:
 
     * `ask` is a query: asking twice changes nothing; with `more=False` no new trial is started.
     * Only a trial that is paused and has not failed is promoted, further than it was, and to no more than `open_level`;
-      and `may_promote` has said so. The ceiling moves by a `Raised` event alone, and never falls.
+      and `may_promote` has said so ever since it paused, whether it was told the total or a far greater one.
+    * `open_level` is the highest of its `ceilings`, and `max_resource` if no ceiling can rise. It moves by a `Raised`
+      event alone, to no less than that says, and never falls.
     * While nothing runs it does not wait if trials may be started; if none may be, it comes to an end.
     * Another one that is told the same events answers the same: at each event, and after a study is opened again.
     * Less is better: it is told losses, and those of high losses are not trained much further than those of low ones.
@@ -102,7 +106,7 @@ class _History:
         self._rng = np.random.default_rng([seed, workers])
         self._running: dict[int, tuple[int, int]] = {}  # trial -> from where, how far
         self._failed: set[int] = set()
-        self._lost: set[int] = set()  # paused trials of which may_promote has said that they are out of reach
+        self._lost: dict[int, int] = {}  # paused trial -> the total for which may_promote has left it out
 
     def played(self) -> _History:
         """Play it to its end."""
@@ -111,6 +115,12 @@ class _History:
         while self._give_out() or self._running:
             assert len(self.events) < MANY, f"no end after {MANY} events: with {TRIALS} trials it goes on for ever"
             self._work()
+        scheduler = self.scheduler
+        rises = bool(ceilings(scheduler)) or any(isinstance(event, Raised) for event in self.events)
+        assert rises or scheduler.open_level == scheduler.max_resource, (
+            f"its ceiling has never risen, so its open_level must be max_resource, {scheduler.max_resource}, "
+            f"not {scheduler.open_level}"
+        )
         return self
 
     def _give_out(self) -> bool:
@@ -138,7 +148,8 @@ class _History:
             assert trial in self.resource, f"it promotes trial {trial}, which was never started"
             assert trial not in self._running, f"it promotes trial {trial}, which is running"
             assert trial not in self._failed, f"it promotes trial {trial}, which has failed"
-            assert trial not in self._lost, f"it promotes trial {trial}, which may_promote({TRIALS}) had left out"
+            left_out = f"it promotes trial {trial}, which may_promote({self._lost.get(trial)}) had left out"
+            assert trial not in self._lost, left_out
             self._check_reach(trial, self.resource[trial], answer.until)
             self._running[trial] = self.resource[trial], answer.until
             self._tell(Promoted(trial, answer.until, answer.rank, answer.size))
@@ -178,9 +189,6 @@ class _History:
     def _end(self, result: Result) -> None:
         del self._running[result.trial]
         self._tell(result)
-        may = self.scheduler.may_promote(TRIALS)
-        assert isinstance(may, set), f"may_promote() must be a set of trials, not {may!r:.80}"
-        self._lost |= self.resource.keys() - self._running.keys() - may
 
     def _tell(self, event: Event) -> None:
         scheduler = self.scheduler
@@ -190,8 +198,17 @@ class _History:
         now = scheduler.open_level
         if isinstance(event, Raised):
             assert now is None or now >= (ceiling or 0), f"the ceiling falls from {ceiling} to {now} by a rise"
+            assert now is None or now >= event.until, f"the ceiling rises to {event.until}, and open_level is {now}"
         else:
             assert now == ceiling, f"the ceiling moves from {ceiling} to {now} without a rise, by {event}"
+        if open_levels := [level for level, _ in ceilings(scheduler)]:
+            highest = f"open_level must be the highest of its ceilings, {open_levels}, not {now}"
+            assert now == max(open_levels), highest
+        for total in TOTALS:
+            may = scheduler.may_promote(total)
+            assert isinstance(may, set), f"may_promote() must be a set of trials, not {may!r:.80}"
+            for trial in self.resource.keys() - self._running.keys() - may:
+                self._lost.setdefault(trial, total)
         answers = scheduler.ask(), scheduler.ask(more=False)
         assert (scheduler.ask(), scheduler.ask(more=False)) == answers, f"asking twice is answered twice, after {event}"
         for answer in answers:

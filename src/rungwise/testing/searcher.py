@@ -14,17 +14,15 @@ import numpy as np
 from rungwise.events import Config, Created, Event, Promoted, Report, Result, Started
 from rungwise.foreign import as_space
 from rungwise.names import InputError
-from rungwise.parts import OURS
-from rungwise.search import Searcher, as_searcher, settings_of
+from rungwise.parts import takes_several_metrics
+from rungwise.search import Searcher, settings_of
 from rungwise.search.intake import own
 from rungwise.space import Space
 
 COUNT = 24  # trials
 
 
-def check_searcher(
-    make: Callable[[Space], Searcher], space: Space | Mapping[str, Any], *, trials: int = COUNT, metrics: int = 1
-) -> None:
+def check_searcher(make: Callable[[Space], Searcher], space: Space | Mapping[str, Any], *, trials: int = COUNT) -> None:
     """Raise `AssertionError`, with a sentence, if the searchers `make(space)`, all alike, break a rule.
 
     It proposes `trials` configurations, is told how they went (some fail, some are not finite, some are promoted), and:
@@ -33,22 +31,32 @@ def check_searcher(
     * All chance comes from the seed that it is given: the same seed and events, the same proposal, whatever the
       global generators of `random` and numpy have come to. The seed is `[study's seed, trial]` or a generator.
     * What it proposes fits the space, or is None where there is nothing left.
-    * It changes neither the space nor a event that it is told.
-    * `settings` is plain JSON; one that is made of it, as `Class(space, **settings)`, and told the same events proposes
-      the same, at the end and from half way on: so a study goes on after a kill. A copy of it is independent.
+    * It changes neither the space nor an event that it is told.
+    * `settings` is plain JSON, without a "name"; one that is made of it, as `Class(space, **settings)`, and told the
+      same events proposes the same, at the end and from half way on: so a study goes on after a kill. A copy of it is
+      independent.
+    * If it has `several_metrics = True`, all that holds where losses are tuples too.
 
-    A class is a `make`: `check_searcher(MySearch, space)`. Fewer `trials` are for those that take their time; with
-    `metrics` losses are tuples.
+    A class is a `make`: `check_searcher(MySearch, space)`. Fewer `trials` are for those that take their time.
 
     >>> from rungwise import Float, RandomSearch
     >>> check_searcher(RandomSearch, {"x": Float(0, 1)})
     """
     space = as_space(space)
     before = copy.deepcopy(space.to_dict())
+    for metrics in (1, 2) if takes_several_metrics(make(space)) else (1,):
+        _check(make, space, trials, metrics)
+    assert space.to_dict() == before, "it changes the space"
+
+
+def _check(make: Callable[[Space], Searcher], space: Space, trials: int, metrics: int) -> None:
     searcher = make(space)
     settings = searcher.settings()
     assert json.loads(json.dumps(settings)) == settings, f"settings() must be plain JSON, not {settings!r}"
-    assert isinstance(settings.get("name"), str), f'settings() must have a "name", which {settings!r} has not'
+    try:
+        settings_of(searcher)
+    except InputError as error:
+        raise AssertionError(str(error)) from None
     copied = own(searcher)
     events, proposals = _run(searcher, space, trials, metrics)
     assert proposals, "it proposes nothing for the first trial"
@@ -58,17 +66,12 @@ def check_searcher(
     )
     assert _run(copied, space, trials, metrics)[1] == proposals, "a copy, made before it was told anything, differs"
     _check_again(searcher, space, events, trials)
-    assert space.to_dict() == before, "it changes the space"
 
 
 def _made_of(searcher: Searcher, space: Space) -> Searcher:
     """One made of the settings of `searcher`, as a study's file does it."""
-    settings = copy.deepcopy(settings_of(searcher))
-    if type(searcher).__module__.startswith(OURS):
-        return as_searcher(settings, space)
-    del settings["name"]
     try:
-        made: Searcher = type(searcher)(space, **settings)  # type: ignore[call-arg]
+        made: Searcher = type(searcher)(space, **copy.deepcopy(searcher.settings()))  # type: ignore[call-arg]
     except TypeError as error:
         raise AssertionError(
             f"settings() must be what makes one, {type(searcher).__name__}(space, …): {error}"
@@ -107,7 +110,12 @@ def _run(searcher: Searcher, space: Space, trials: int, metrics: int) -> tuple[l
 
     def tell(event: Event) -> None:
         before = copy.deepcopy(event)
-        searcher.tell(event)
+        try:
+            searcher.tell(event)
+        except Exception as error:
+            if metrics == 1:
+                raise
+            raise AssertionError(f"it has several_metrics = True, and tell({event}) raises {error!r}") from error
         assert event == before, f"it changes what it is told: {event}"
         events.append(event)
 

@@ -52,6 +52,17 @@ NEVER_SAVED = (
     "trial.save(state) was never called, so there is nothing to go on from: call it after the loop, or after each epoch"
 )
 NOTHING_LOADED = "trial.load() found nothing, since nothing was saved in the job before: call trial.save(state) there"
+DISCARDED = (
+    "what trial.load() gives is not used: with None in its place it scores the same; go on with it: "
+    "`if (state := trial.load()) is not None:`"
+)
+DEPENDS_ON_START = (
+    "it depends on trial.start, where the job begins: with 0 there, and all else as after the pause, nothing changes. "
+    "Most likely a warm-up begins in each job: let it depend on the epoch alone"
+)
+FROM_THE_START = (
+    "the program trains from the start in each job: let it save in {checkpoint}, and go on from what is there"
+)
 GENERATORS = (
     "it goes on with other random numbers: with the states of the global generators of random, numpy and torch carried "
     "over the pause, nothing changes. Begin each epoch from a seed: np.random.default_rng(trial.seed(epoch)), "
@@ -73,8 +84,9 @@ class TrainingReport(msgspec.Struct, frozen=True):
     """What pausing changed; `print` it, or `check()` it in a test.
 
     `whole` and `pieces` hold the scores by resource; None is one that was not finite. `differs` is the first resource
-    at which they differ by more than the tolerance, None if there is none. `reasons` are sentences, `again` the
-    resource that was trained a second time after a pause, `failure` says what broke off, if anything did.
+    at which they differ by more than the tolerance, None if there is none. `reasons` are sentences, of a difference or
+    of all training being done again after each pause; `again` is the resource that was, `failure` says what broke off,
+    if anything did.
     """
 
     config: Config
@@ -92,8 +104,8 @@ class TrainingReport(msgspec.Struct, frozen=True):
         return self.failure is None and self.differs is None
 
     def check(self) -> None:
-        """Raise `AssertionError` unless pausing changes nothing."""
-        if not self.same:
+        """Raise `AssertionError` unless pausing changes nothing, and does not cost all training before it."""
+        if not self.same or self.reasons:
             raise AssertionError(str(self))
 
     def __str__(self) -> str:
@@ -102,7 +114,8 @@ class TrainingReport(msgspec.Struct, frozen=True):
             return f"The training broke off ({where}): {self.failure}"
         if self.differs is None:
             common = len(self.whole.keys() & self.pieces.keys())
-            said = f"Pausing changes nothing ({where}): {counted(common, 'score')} alike."
+            does = "costs all the training before it" if self.reasons else "changes nothing"
+            said = f"Pausing {does} ({where}): {counted(common, 'score')} alike."
         else:
             at = self.differs
             after = [rung for rung in self.rungs if rung < at]
@@ -141,8 +154,9 @@ def check_training(
 
     Each job is done in a fresh process, with the checkpoint alone carried over, as after a pause. The configuration is
     the first that random search with this `seed` draws from `space`, or `config`. Scores may differ by `tolerance`.
-    Where they differ by more, up to five further trainings look for the reason: chance without a seed, a schedule
-    stretched over `trial.until`, a state that is not saved, or loaded, as a whole.
+    Where they differ by more, further trainings look for the reason: chance without a seed, a schedule stretched over
+    `trial.until`, what depends on `trial.start`, a state that is not saved, or loaded, as a whole. One that begins anew
+    in each job scores the same, and its `check()` fails too: pausing costs it all the training before.
 
         print(rungwise.testing.check_training(train, SPACE))
 
@@ -192,7 +206,7 @@ class _Check:
             return report
         pieces = self._train("pieces", self._stops)
         differs = self._differs(whole_run, pieces)
-        reasons = self._unloaded(pieces) if differs is None and pieces.again else []
+        reasons = self._begins_anew(whole_run, pieces) if differs is None and pieces.again else []
         if differs is not None:
             reasons = self._reasons(whole_run, pieces, differs)
         failure = pieces.failure
@@ -206,6 +220,9 @@ class _Check:
         """The first resource at which both report, and not the same."""
         common = sorted(one.scores.keys() & other.scores.keys())
         return next((at for at in common if not self._alike(one.scores[at], other.scores[at])), None)
+
+    def _alike_in_all(self, one: _Run, other: _Run) -> bool:
+        return other.failure is None and self._differs(one, other) is None
 
     def _alike(self, one: Score | None, other: Score | None) -> bool:
         if isinstance(one, dict) and isinstance(other, dict):
@@ -231,13 +248,24 @@ class _Check:
             return reasons or [NOT_ALL_SAVED_BY_PROGRAM]
         if unloaded := self._unloaded(pieces):
             return [*reasons, *unloaded]
-        if not reasons and self._differs(whole_run, self._train("carried", self._stops, carry=True)) is None:
+        if not reasons and self._alike_in_all(pieces, self._train("blank", self._stops, blank=True)):
+            return [DISCARDED]
+        if not reasons and self._alike_in_all(whole_run, self._train("from 0", self._stops, from_zero=True)):
+            return [DEPENDS_ON_START]
+        if not reasons and self._alike_in_all(whole_run, self._train("carried", self._stops, carry=True)):
             return [GENERATORS]
         return reasons or [NOT_ALL_SAVED]
 
     def _stretched(self, until: int) -> str:
         names = ("{until}", "{horizon}") if self._program else ("trial.until", "trial.horizon")
         return STRETCHED.format(until, self._stops[-1], *names)
+
+    def _begins_anew(self, whole_run: _Run, pieces: _Run) -> list[str]:
+        """Why all training before a pause is done again, if it is."""
+        if not self._program:
+            return self._unloaded(pieces)
+        before = sum(at <= stop for stop in self._stops[:-1] for at in whole_run.scores)
+        return [FROM_THE_START] if pieces.again >= before else []
 
     def _unloaded(self, pieces: _Run) -> list[str]:
         """Whether any job began without the state of the one before."""
@@ -248,12 +276,16 @@ class _Check:
             return [NEVER_SAVED]
         return [NOTHING_LOADED if any(NOTHING in noticed for noticed in later) else NEVER_LOADED]
 
-    def _train(self, name: str, stops: list[int], *, carry: bool = False) -> _Run:
-        """Train from 0 to each of `stops` in turn, a fresh process for each."""
+    def _train(
+        self, name: str, stops: list[int], *, carry: bool = False, blank: bool = False, from_zero: bool = False
+    ) -> _Run:
+        """Train from 0 to each of `stops` in turn, a fresh process for each; `from_zero` says that each begins at 0."""
         run = _Run()
-        function = self._function if self._program else _Watched(self._function, carry)
+        function = self._function if self._program else _Watched(self._function, carry, blank)
         for number, (start, until) in enumerate(pairwise([0, *stops])):
-            job = Job(0, self._config, start, until, lease=number, study=STUDY, horizon=self._stops[-1])
+            job = Job(
+                0, self._config, 0 if from_zero else start, until, lease=number, study=STUDY, horizon=self._stops[-1]
+            )
             self._do(job, function, self._folder / name, run)
             if run.failure is not None:
                 break
@@ -284,10 +316,13 @@ class _Check:
 
 @final
 class _Watched:
-    """The function in the worker, with an ear for what it does about its state; `carry`: global generators go along."""
+    """The function in the worker, with an ear for what it does about its state.
 
-    def __init__(self, function: Function, carry: bool) -> None:
-        self._function, self._carry = function, carry
+    `carry`: global generators go along; `blank`: it goes on from where it was, but is given None in place of its state.
+    """
+
+    def __init__(self, function: Function, carry: bool, blank: bool) -> None:
+        self._function, self._carry, self._blank = function, carry, blank
 
     def __call__(self, trial: Trial) -> object:
         def notice(text: str) -> None:
@@ -301,7 +336,7 @@ class _Watched:
             notice(NOTHING if state is None else LOADED)
             if self._carry and state is not None and generators.exists():
                 _set_generators(pickle.loads(generators.read_bytes()))  # noqa: S301  # written below
-            return state
+            return None if self._blank else state
 
         def saving(state: object) -> None:
             if self._carry:

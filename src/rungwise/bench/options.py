@@ -1,0 +1,54 @@
+"""How is an experiment run? All that it can be told of its size, as one value that checks itself.
+
+`experiment` takes it, and the command has an option for each field. Imports `core`, `names` and `values`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, final
+
+import msgspec
+from msgspec import Meta
+
+from rungwise.core.rungs import Ladder
+from rungwise.names import InputError
+from rungwise.values import flag, real, whole
+
+
+@final
+class ExperimentOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """A task's ladder goes from its first resource to `max_resource` (default: its last), by `reduction_factor`.
+
+    `trials` configurations are started (fewer if the table has fewer rows), on `workers` simulated workers, under the
+    seeds 0 … `repeats` - 1. A run ends as in the paper when the last one is started, or with `drain` when no more work
+    can be given out, which is fairer. The runs are the same for any number of `processes`.
+
+    >>> ExperimentOptions(repeats=2).trials
+    256
+
+    Raises `InputError` for counts below 1, and for no more trials than workers without `drain`.
+    """
+
+    repeats: Annotated[int, Meta(description="Seeds for each task.")] = 5
+    reduction_factor: Annotated[float, Meta(description="η.")] = 3
+    max_resource: Annotated[int | None, Meta(description="R (default: the last resource of each table).")] = None
+    trials: Annotated[int, Meta(description="Configurations to start.")] = 256
+    workers: Annotated[int, Meta(description="Simulated workers.")] = 4
+    drain: Annotated[bool, Meta(description="Count what is still to train when the last one is started.")] = False
+    processes: Annotated[int, Meta(description="Processes of this machine.")] = 1
+
+    def __post_init__(self) -> None:
+        for name in ("repeats", "trials", "workers", "processes"):
+            if whole(value := getattr(self, name), name) < 1:
+                raise InputError(f"{name} must be 1 or more, not {value!r}")
+        real(self.reduction_factor, "reduction_factor")
+        flag(self.drain, "drain")
+        if not self.drain and self.trials <= self.workers:
+            raise InputError(
+                f"trials={self.trials} must be more than workers={self.workers}, or all are started at time 0; "
+                "say drain"
+            )
+
+    def ladder(self, first: int, last: int) -> Ladder:
+        """The ladder of a task whose curves go from `first` to `last`."""
+        return Ladder(first, self.reduction_factor, last if self.max_resource is None else self.max_resource)
