@@ -15,7 +15,7 @@ SOURCE = Path(__file__).parent.parent / "src" / "rungwise"
 # The house, from the ground up: a module may import those of its own floor and of the floors below.
 FLOORS = [
     ["deletions"],
-    ["version", "kinds", "tail", "names", "words"],
+    ["version", "kinds", "tail", "names", "words", "reports"],
     ["values", "parts"],
     ["events"],
     ["metrics", "blame"],

@@ -1,12 +1,11 @@
 """What is known of a trial and of the best one, what may be spent, how long did it run? Plain values: `study` decides.
 
-Imports `events`, `metrics`, `names`, `values` and `checkpoints` only.
+Imports `events`, `metrics`, `names`, `values`, `reports` and `checkpoints` only.
 """
 
 from __future__ import annotations
 
 import math
-from array import array
 from bisect import bisect_right
 from collections.abc import Iterable
 from itertools import accumulate
@@ -19,29 +18,30 @@ from rungwise import checkpoints
 from rungwise.events import Config, Job, Score
 from rungwise.metrics import Metrics
 from rungwise.names import InputError
-from rungwise.values import copied, real, whole
+from rungwise.reports import Reports
+from rungwise.values import real, whole
+
+as_config = msgspec.json.Decoder(dict[str, Any]).decode
+as_json = msgspec.json.Encoder().encode
 
 
-class TrialRecord(msgspec.Struct):
-    """What is known of one trial.
-
-    `refit` is like `reports`, for jobs that trained the winner on.
-    """
+class TrialRecord(msgspec.Struct, gc=False, eq=False):
+    """What is known of one trial. Of a hundred thousand of them each byte counts: reports are columns elsewhere."""
 
     number: int
-    own_config: Config
-    """Its configuration, which nobody may change: `config` is for everybody."""
+    json: bytes
+    """Its configuration."""
+    all_reports: Reports
+    """Those of all trials of its study."""
     metrics: tuple[str, ...] = ()
     """The names of the metrics where there are several; scores are then dicts."""
-    refit: dict[int, float] = {}
+    refit_reports: dict[int, float] | None = None
     resource: int = 0
     """The highest resource reported, refits aside."""
     score: Any = None
     """What counts there: the last report, or the best so far. nan if it is not finite; None before the first."""
     peak: int = 0
     """The resource at which that was reported."""
-    seconds_used: float = 0.0
-    """The training time that it took to get there."""
     paused_at: int = 0
     """The rung that it completed last."""
     job: Job | None = None
@@ -54,33 +54,40 @@ class TrialRecord(msgspec.Struct):
     """Why it did so last."""
     failure: str | None = None
     refit_failure: str | None = None
-    curve: array[float] = msgspec.field(default_factory=lambda: array("d"))
-    """(resource, seconds, score …), one after the other, for each report: 24 bytes, where a dict needs some 200."""
 
     @property
     def config(self) -> Config:
         """The configuration: a copy, which may be changed."""
-        return copied(self.own_config)
+        return as_config(self.json)
 
     @property
     def reports(self) -> dict[int, Any]:
         """Resource -> the score there (nan where it was not finite)."""
-        columns = [self.curve[2 + metric :: self._width] for metric in range(self._width - 2)]
-        scores = (dict(zip(self.metrics, row, strict=True)) for row in zip(*columns, strict=True))
-        return dict(zip(self._resources, scores if self.metrics else columns[0], strict=True))
+        found, names = self.all_reports, self.metrics
+        resources, scores, width = found.resources, found.scores, found.width
+        if not names:
+            return {int(resources[place]): scores[place] for place in found.of(self.number)}
+        return {
+            int(resources[place]): dict(zip(names, scores[place * width : (place + 1) * width], strict=True))
+            for place in found.of(self.number)
+        }
 
     @property
     def seconds(self) -> dict[int, float]:
         """Resource -> the training time that it took to get there."""
-        return dict(zip(self._resources, self.curve[1 :: self._width], strict=True))
+        found = self.all_reports
+        return {int(found.resources[place]): found.seconds[place] for place in found.of(self.number)}
 
     @property
-    def _width(self) -> int:
-        return 2 + max(1, len(self.metrics))
+    def seconds_used(self) -> float:
+        """The training time that it took to get to `resource`."""
+        last = self.all_reports.last[self.number]
+        return self.all_reports.seconds[last] if last >= 0 else 0.0
 
     @property
-    def _resources(self) -> list[int]:
-        return [int(resource) for resource in self.curve[:: self._width]]
+    def refit(self) -> dict[int, float]:
+        """Like `reports`, for jobs that trained the winner on."""
+        return self.refit_reports or {}
 
     @property
     def state(self) -> str:
@@ -92,6 +99,14 @@ class TrialRecord(msgspec.Struct):
         """Whether its last job failed, be it a refit."""
         return self.failure is not None or self.refit_failure is not None
 
+    def __repr__(self) -> str:
+        return f"TrialRecord({', '.join(f'{name}={getattr(self, name)!r}' for name in _SHOWN)})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, TrialRecord) and all(getattr(self, name) == getattr(other, name) for name in _SHOWN)
+
+    __hash__ = None  # type: ignore[assignment]  # it changes
+
     def noted(self, job: Job) -> int:
         """The highest resource reported for `job`, or for those before it; a refit counts apart."""
         return max(self.refit, default=job.start) if job.refit else self.resource
@@ -99,16 +114,19 @@ class TrialRecord(msgspec.Struct):
     def add(self, resource: int, score: Score | None, seconds: float) -> None:
         """A report, `seconds` of training after the one before; it is what counts now."""
         self.resource = self.peak = resource
-        self.seconds_used += seconds
-        if self.metrics:
-            told = score if isinstance(score, dict) else {}
-            numbers = [math.nan if (number := told.get(name)) is None else number for name in self.metrics]
-            self.score = dict(zip(self.metrics, numbers, strict=True))
-        else:
+        if not self.metrics:
             assert not isinstance(score, dict)
             self.score = math.nan if score is None else score
-            numbers = [self.score]
-        self.curve.extend((resource, self.seconds_used, *numbers))
+            self.all_reports.add(self.number, resource, seconds, self.score)
+            return
+        told = score if isinstance(score, dict) else {}
+        numbers = [math.nan if (number := told.get(name)) is None else number for name in self.metrics]
+        self.score = dict(zip(self.metrics, numbers, strict=True))
+        self.all_reports.add(self.number, resource, seconds, *numbers)
+
+    def add_refit(self, resource: int, score: float) -> None:
+        """A report of a job that trains it on as the winner."""
+        self.refit_reports = {**self.refit, resource: score}
 
     def refitted(self, metrics: Metrics) -> tuple[int | None, float | None, int | None]:
         """How far a refit has come, what counts there, and, where the best counts, the resource of the best so far."""
@@ -118,6 +136,10 @@ class TrialRecord(msgspec.Struct):
             peak = peak if counted is before else resource
         end = max(self.refit, default=None)
         return end, None if end is None else counted, peak if metrics.best else None
+
+
+_HIDDEN = {"json", "all_reports", "refit_reports"}
+_SHOWN = (*(name for name in TrialRecord.__struct_fields__ if name not in _HIDDEN), "config", "reports", "seconds", "refit")
 
 
 def to_take_back(records: Iterable[TrialRecord], wanted: Iterable[int] | None) -> list[int]:

@@ -39,7 +39,8 @@ from rungwise.events import (
 from rungwise.log import StudyError
 from rungwise.metrics import Metrics
 from rungwise.names import InputError
-from rungwise.records import Best, Budget, OnFront, RunningTime, TrialRecord
+from rungwise.records import Best, Budget, OnFront, RunningTime, TrialRecord, as_json
+from rungwise.reports import Reports
 from rungwise.space import Space
 
 
@@ -65,6 +66,7 @@ class StudyState:
         self.folder = folder
         self.metrics = Metrics(created.mode, created.score)
         self.trials: list[TrialRecord] = []
+        self.reports = Reports(max(1, len(self.metrics.names)))
         self.budget = Budget()
         self.rises: list[Raised] = []
         self.failures: list[tuple[int, str]] = []
@@ -104,7 +106,8 @@ class StudyState:
         if kind is Completed or kind is Failed:
             return self._end(fact)  # type: ignore[arg-type]
         if isinstance(fact, Started):
-            record = TrialRecord(fact.trial, fact.config, self.metrics.names)
+            record = TrialRecord(fact.trial, as_json(fact.config), self.reports, self.metrics.names)
+            self.reports.begin()
             self.trials.append(record)
             if self.queue:
                 self.queue.popleft()
@@ -145,7 +148,7 @@ class StudyState:
 
     def _give_out(self, record: TrialRecord, start: int, until: int, fact: Fact, *, refit: bool = False) -> Fact:
         created = self.created
-        config, mode = record.own_config, self._mode
+        config, mode = record.config, self._mode
         horizon = self.horizon
         if horizon is not None or refit:
             horizon = max(horizon or 0, until)  # a ceiling may rise beyond what was given, and a refit go further
@@ -160,7 +163,7 @@ class StudyState:
     def _report(self, fact: Reported) -> Fact | None:
         record = self.trials[fact.trial]
         if record.job is not None and record.job.refit:
-            record.refit[fact.resource] = math.nan if fact.score is None else fact.loss
+            record.add_refit(fact.resource, math.nan if fact.score is None else fact.loss)
             return None
         self.resource_used += fact.resource - record.resource
         assert not isinstance(fact.score, tuple)
