@@ -32,6 +32,7 @@ FLOORS = [
     ["state"],
     ["observers"],
     ["replay"],
+    ["snapshot"],
     ["decider"],
     ["known"],
     ["study"],

@@ -101,17 +101,21 @@ class Decider:
         """A fact has become true."""
         if self.closed is not None:
             raise StudyError(self.closed)
-        self.log.append(fact)
-        if self.observers:
-            self.observers.noted(fact)
-        if (told := self.state.apply(fact)) is not None:
-            self.tell(told)
+        try:
+            self.log.append(fact)
+            if self.observers:
+                self.observers.noted(fact)
+            if (told := self.state.apply(fact)) is not None:
+                self.tell(told)
+        except BaseException:
+            self.state.whole = False
+            raise
 
     def _decide(self, fact: Fact) -> None:
         """Note what the scheduler has decided, once it has taken that itself: else no file could be opened again."""
         if self.closed is not None:
             raise StudyError(self.closed)
-        told = self.state.apply(fact)
+        told, self.state.whole = self.state.apply(fact), False  # until the log has it too
         assert told is not None
         try:
             self.tell(told)
@@ -120,6 +124,7 @@ class Decider:
             self.closed = f"the study ended when {self._scheduler_shown} raised {type(error).__name__}: open it again"
             raise
         self.log.append(fact)
+        self.state.whole = True
         if self.observers:
             self.observers.noted(fact)
 

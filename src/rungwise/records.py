@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import accumulate
 from pathlib import Path
 from typing import Any, final
 
 import msgspec
+import numpy as np
 
 from rungwise import checkpoints
 from rungwise.events import Config, Job, Score
@@ -139,7 +140,8 @@ class TrialRecord(msgspec.Struct, gc=False, eq=False):
 
 
 _HIDDEN = {"json", "all_reports", "refit_reports"}
-_SHOWN = (*(name for name in TrialRecord.__struct_fields__ if name not in _HIDDEN), "config", "reports", "seconds", "refit")
+_TOLD = [name for name in TrialRecord.__struct_fields__ if name not in _HIDDEN]
+_SHOWN = [*_TOLD, "config", "reports", "seconds", "refit"]
 
 
 def to_take_back(records: Iterable[TrialRecord], wanted: Iterable[int] | None) -> list[int]:
@@ -295,3 +297,8 @@ class RunningTime:
     def between(self, before: float, time: float) -> None:
         """Two facts of one session were noted at these times (Unix seconds); the clock may have been set meanwhile."""
         self.seconds += min(max(0.0, time - before), UNTOLD if self._tells else LONGEST_GAP)
+
+    def through(self, times: Sequence[float]) -> None:
+        """`between` each two of `times` that stand beside each other, to the last bit."""
+        gaps = np.clip(np.diff(times), 0.0, UNTOLD if self._tells else LONGEST_GAP)
+        self.seconds = float(np.cumsum(np.append(self.seconds, gaps))[-1])

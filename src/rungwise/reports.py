@@ -41,8 +41,8 @@ class Reports:
         """The next trial, which has reported nothing yet."""
         self.last.append(-1)
 
-    def add(self, trial: int, resource: int, seconds: float, *scores: float) -> None:
-        """`trial` has `scores` at `resource`, `seconds` of training after the report before."""
+    def add(self, trial: int, resource: int, seconds: float, score: float, *scores: float) -> None:
+        """`trial` has these scores at `resource`, `seconds` of training after the report before."""
         last, before, spent = self.last, self.before, self.seconds
         try:
             self.resources.append(resource)
@@ -53,7 +53,9 @@ class Reports:
         last[trial] = len(before)
         before.append(at)
         spent.append(spent[at] + seconds if at >= 0 else seconds)
-        self.scores.extend(scores)
+        self.scores.append(score)
+        if scores:
+            self.scores.extend(scores)
 
     def of(self, trial: int) -> list[int]:
         """The places of the reports of `trial`, in their order."""

@@ -81,6 +81,7 @@ class StudyState:
         self.how = self.how_before = created.run  # how it was run last, and before this session
         self.refit_to = self._refit_wanted()
         self.horizon = self._horizon()
+        self.whole = True  # whether it is what its facts say: not where an error, or Ctrl-C, came between
         self._noted: float | None = None  # when the last fact was noted
         self._best: dict[int, tuple[float, int]] = {}  # level -> best loss there and its trial
         self._fronts: dict[int, ParetoFront] = {}  # level -> where there are several metrics, the best there

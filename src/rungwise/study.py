@@ -6,11 +6,12 @@ May import everything below it.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rungwise import replay, same_study, turns
+from rungwise import replay, same_study, snapshot, turns
 from rungwise import trust as trusted
 from rungwise.core import Scheduler, as_scheduler
 from rungwise.decider import Decider
@@ -31,6 +32,8 @@ from rungwise.sqlite import SQLiteLog
 from rungwise.state import StudyState
 from rungwise.values import as_score, whole
 from rungwise.words import shown_lines
+
+logger = logging.getLogger("rungwise")
 
 
 @turns.in_turn(looks=("close", "begin", "forked"))
@@ -104,6 +107,7 @@ class Study(Known):
                 if self._folder is not None:
                     refuse_checkpoints(where, self._folder)
                 log.append(created)
+                self._keep_snapshots()
                 log.flush()
             else:
                 found = same_study.agreed(log.path, created, first[1])
@@ -115,6 +119,7 @@ class Study(Known):
                     searcher = as_searcher({**found.searcher, "searcher": searcher}, space)
                 self._set_up(found, space, scheduler, searcher)
                 self._deciding.follow(facts)
+                self._keep_snapshots()
                 self._deciding.opened(created.run)
         except BaseException:
             log.close()
@@ -143,15 +148,13 @@ class Study(Known):
                 raise StudyError(f"{path} holds no study yet")
             created = first[1]
             if not writable:
-                with replay.at(where, 1, by=created.version):
-                    study._state = StudyState(created, Space.from_dict(created.space, tried=False), study._folder)
-                for number, (time, fact) in enumerate(facts, start=2):
-                    replay.apply(where, study._state, number, fact, time)
+                study._look(created, log)
                 return study
             parts = replay.made_of(created, where, ask)
             with replay.at(where, 1, by=created.version):
                 study._set_up(created, *parts)
             study._deciding.follow(facts)
+            study._keep_snapshots()
             if names := trusted.runs(study.state.how):
                 ask(trusted.Named(where, created, names, study.state.how))
             study._deciding.opened()
@@ -171,6 +174,27 @@ class Study(Known):
     def _set_up(self, created: Created, space: Space, scheduler: Scheduler, searcher: Searcher) -> None:
         self._state = StudyState(created, space, self._folder)
         self._decides = Decider(self._state, self._log, scheduler, searcher)
+
+    def _look(self, created: Created, log: SQLiteLog) -> None:
+        """Fold the facts; of those that a snapshot holds, that it does."""
+        known, digest = 1, None
+        try:
+            if (saved := log.snapshot()) is not None:
+                known, digest, stand, pieces = saved
+                self._state = snapshot.restored(created, self._folder, stand, pieces)
+        except replay.UNFIT as error:
+            saved = None
+            logger.warning("%s has a snapshot that is left aside (%.300s): its facts are read", log.path, error)
+        if saved is None:
+            known, digest = 1, None
+            with replay.at(log.path, 1, by=created.version):
+                self._state = StudyState(created, Space.from_dict(created.space, tried=False), self._folder)
+        for number, (time, fact) in enumerate(log.read(known, digest), start=known + 1):
+            replay.apply(log.path, self._state, number, fact, time)
+
+    def _keep_snapshots(self) -> None:
+        if isinstance(self._log, SQLiteLog):
+            self._log.keep_snapshots(snapshot.Snapshots(self._state))
 
     # -- asking and telling -------------------------------------------------------------------------
 
