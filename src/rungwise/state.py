@@ -170,8 +170,8 @@ class StudyState:
         assert not isinstance(fact.score, tuple)
         before, peak, metrics = record.score, record.peak, self.metrics
         record.add(fact.resource, fact.score, fact.seconds)
-        if metrics.best and (counted := metrics.counted(before, record.score)) is not record.score:
-            record.score, record.peak = counted, peak
+        if metrics.best and metrics.counted(before, record.score) is before:
+            record.score, record.peak = before, peak
         loss = metrics.losses(record.score)
         if type(loss) is float and loss < self._lowest:
             self._lowest = loss
