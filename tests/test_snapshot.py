@@ -417,3 +417,33 @@ def test_a_study_with_a_snapshot_says_the_same_to_whoever_drives_it(path: Path) 
         assert driven.rungs() == looked.rungs()
         assert everything(looked.state)["_best"] == everything(driven.state)["_best"]
         assert looked.finished == driven.finished
+
+
+def test_who_looks_can_take_in_what_is_new(path: Path) -> None:
+    looked = rw.Study.open(path)
+    assert looked.refresh() == 0
+    with rw.Study.open(path, writable=True) as driven:
+        for seed in range(5):
+            before = len(list(driven.facts()))
+            if seed:
+                go_on(driven, random.Random(seed), 10)
+            new = len(list(driven.facts())) - before + (not seed)  # at first, that it was opened
+            assert looked.finished in (True, False)  # asks a scheduler that is then told anew
+            assert looked.refresh() == new
+            assert everything(looked.state) == everything(folded(path))
+            assert looked.finished == driven.finished
+            assert driven.refresh() == 0
+
+
+def test_what_is_new_in_another_file_is_refused(path: Path, tmp_path: Path) -> None:
+    looked = rw.Study.open(path)
+    with begin(tmp_path / "t.db", "pasha") as other:
+        while len(list(other.facts())) < len(list(looked.facts())):
+            go_on(other, random.Random(9), 50)
+    shutil.copy(tmp_path / "t.db", path)
+    with pytest.raises(rw.StudyError, match=r"is not what it was: fact \d+ is another"):
+        looked.refresh()
+    begin(tmp_path / "u.db", "pasha").close()
+    shutil.copy(tmp_path / "u.db", path)
+    with pytest.raises(rw.StudyError, match=r"is not what it was: it has no fact \d+ any more"):
+        looked.refresh()

@@ -50,7 +50,7 @@ class Chain:
         decode, encode = msgspec.json.Decoder(AnyFact).decode, msgspec.json.Encoder().encode
         size = 0
         try:
-            digest = self._digest_there()
+            self.digest = digest = self._digest_there()
             while rows := self._source.rows_after(self.count):
                 next_digest = digest_of(self._source.version)
                 for wanted, (number, time, text, noted) in enumerate(rows, self.count + 1):

@@ -145,7 +145,7 @@ class Snapshots:
         if kind is Reported:
             return
         if kind is Completed or kind is Failed:
-            del self._running[fact.trial]  # type: ignore[attr-defined]
+            self._running.pop(fact.trial, None)  # type: ignore[attr-defined]
             self._again.pop(fact.trial, None)  # type: ignore[attr-defined]
         elif isinstance(fact, Started | Promoted | Refitted | TakenBack):
             self._running[fact.trial] = None
@@ -406,4 +406,4 @@ def _restore_rest(state: StudyState, stand: _Stand) -> None:
         _require(front.trials == [trial for trial, _ in members], "a front is none")
     numbers = [loss for loss, _ in stand.best.values()] + [*stand.time[:2], stand.noted or 0.0, state._lowest]
     numbers += [loss for front in stand.fronts.values() for _, losses in front for loss in losses]
-    _require(not any(map(math.isnan, numbers)), "a number is none")
+    _require(not any(map(math.isnan, numbers)) and min(stand.time[:2]) >= 0, "a number is none that can be")

@@ -80,6 +80,7 @@ class SQLiteLog(turns.InTurn):
         self._written = 0  # bytes, or a little more, that are only in -wal
         self._read = False  # whether all that was there has been read
         self._encode = msgspec.json.Encoder().encode
+        self.ended = 0, 0  # how many facts there were when they were last read to their end, and their digest
         self._snapshots: Snapshots | None = None
         self._snapped = 0  # the facts that the last snapshot holds
         self._driving = writable
@@ -146,7 +147,9 @@ class SQLiteLog(turns.InTurn):
         """
         if not self._driving:
             with View(self.path, self.real) as view:
-                yield from Chain(self.path, view, after, digest)
+                chain = Chain(self.path, view, after, digest)
+                yield from chain
+            self.ended = chain.count, chain.digest
             return
         chain = Chain(self.path, self, after, digest)
         yield from chain

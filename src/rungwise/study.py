@@ -31,7 +31,7 @@ from rungwise.space import Space
 from rungwise.sqlite import SQLiteLog
 from rungwise.state import StudyState
 from rungwise.values import as_score, whole
-from rungwise.words import shown_lines
+from rungwise.words import shown, shown_lines
 
 logger = logging.getLogger("rungwise")
 
@@ -166,6 +166,9 @@ class Study(Known):
     def _begin(self, log: Log, path: Path | None) -> None:
         self._log = log
         self._decides: Decider | None = None
+        self._seen: tuple[int, int | None] | None = (
+            None  # where it is looked at: facts, their digest
+        )
         self._folder = None if path is None else trials_of(path)
         self.interrupted = False
         """Whether the last run of it was stopped by Ctrl-C."""
@@ -184,13 +187,44 @@ class Study(Known):
                 self._state = snapshot.restored(created, self._folder, stand, pieces)
         except replay.UNFIT as error:
             saved = None
-            logger.warning("%s has a snapshot that is left aside (%.300s): its facts are read", log.path, error)
+            why = shown(str(error)[:300])
+            logger.warning("%s has a snapshot that is left aside (%s): its facts are read", shown(str(log.path)), why)
         if saved is None:
             known, digest = 1, None
             with replay.at(log.path, 1, by=created.version):
                 self._state = StudyState(created, Space.from_dict(created.space, tried=False), self._folder)
-        for number, (time, fact) in enumerate(log.read(known, digest), start=known + 1):
-            replay.apply(log.path, self._state, number, fact, time)
+        self._read_on(log, known, digest)
+
+    def _read_on(self, log: SQLiteLog, known: int, digest: int | None) -> None:
+        """Fold the facts behind the first `known`, which have this digest."""
+        try:
+            for time, fact in log.read(known, digest):
+                replay.apply(log.path, self._state, known + 1, fact, time)
+                known, digest = known + 1, None
+            known, digest = log.ended
+        finally:
+            self._seen = known, digest
+
+    def refresh(self) -> int:
+        """Of a study that was opened to look at it: take in what was noted since; how many facts that was.
+
+        It takes as long as they do, a microsecond or four each. A study that you drive knows all that there is: 0.
+
+        >>> import rungwise as rw
+        >>> rw.Study({"x": rw.Float(0, 1)}).refresh()
+        0
+
+        Raises `StudyError` if the file is not the one that was opened any more.
+        """
+        if self._seen is None:
+            return 0
+        assert isinstance(self._log, SQLiteLog)
+        known, digest = self._seen
+        try:
+            self._read_on(self._log, known, digest)
+        finally:
+            self._decides = None  # who is told all facts anew, if anybody asks
+        return self._seen[0] - known
 
     def _keep_snapshots(self) -> None:
         if isinstance(self._log, SQLiteLog):
