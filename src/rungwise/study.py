@@ -166,9 +166,7 @@ class Study(Known):
     def _begin(self, log: Log, path: Path | None) -> None:
         self._log = log
         self._decides: Decider | None = None
-        self._seen: tuple[int, int | None] | None = (
-            None  # where it is looked at: facts, their digest
-        )
+        self._seen: tuple[int, int | None] | None = None  # where it is looked at: facts, their digest
         self._folder = None if path is None else trials_of(path)
         self.interrupted = False
         """Whether the last run of it was stopped by Ctrl-C."""

@@ -64,7 +64,7 @@ def test_a_job_without_a_report_does_not_take_the_score_of_the_one_before() -> N
         asha.tell(Completed(trial))
     asha.tell(Promoted(0, 2, 1, 2))
     asha.tell(Completed(0))
-    assert asha.rungs[1].entries[0][0] == math.inf
+    assert asha.rungs[1].entry(0)[0] == math.inf
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=60), st.integers(0, 30), st.sampled_from([2, 3]))
