@@ -114,7 +114,7 @@ def a_snapshot(
     given = Snapshots(rw.Study.open(path).state).pieces()
     assert given is not None
     stand, pieces = json.loads(given[1]), [given[2][0] if piece is None else piece]
-    stand["pieces"][0][3] = zlib.crc32(pieces[0]) if isinstance(pieces[0], bytes) else 0
+    stand["pieces"][0][2] = zlib.crc32(pieces[0]) if isinstance(pieces[0], bytes) else 0
     if content is None:
         content = json.dumps(stand | told).encode("utf-8", "surrogatepass")
     database = sqlite3.connect(path)

@@ -33,7 +33,7 @@ class TrialRecord(msgspec.Struct, gc=False, eq=False):
     json: bytes
     """Its configuration."""
     all_reports: Reports
-    """Those of all trials of its study."""
+    """Those of all trials of its study: of each the seconds of training since the one before, and its scores."""
     metrics: tuple[str, ...] = ()
     """The names of the metrics where there are several; scores are then dicts."""
     refit_reports: dict[int, float] | None = None
@@ -64,26 +64,22 @@ class TrialRecord(msgspec.Struct, gc=False, eq=False):
     @property
     def reports(self) -> dict[int, Any]:
         """Resource -> the score there (nan where it was not finite)."""
-        found, names = self.all_reports, self.metrics
-        resources, scores, width = found.resources, found.scores, found.width
+        rows, names = self.all_reports.of(self.number), self.metrics
         if not names:
-            return {int(resources[place]): scores[place] for place in found.of(self.number)}
-        return {
-            int(resources[place]): dict(zip(names, scores[place * width : (place + 1) * width], strict=True))
-            for place in found.of(self.number)
-        }
+            return {int(resource): score for resource, _, score in rows}
+        return {int(resource): dict(zip(names, scores, strict=True)) for resource, _, *scores in rows}
 
     @property
     def seconds(self) -> dict[int, float]:
         """Resource -> the training time that it took to get there."""
-        found = self.all_reports
-        return {int(found.resources[place]): found.seconds[place] for place in found.of(self.number)}
+        rows = self.all_reports.of(self.number)
+        spent = accumulate(row[1] for row in rows)
+        return {int(row[0]): seconds for row, seconds in zip(rows, spent, strict=True)}
 
     @property
     def seconds_used(self) -> float:
         """The training time that it took to get to `resource`."""
-        last = self.all_reports.last[self.number]
-        return self.all_reports.seconds[last] if last >= 0 else 0.0
+        return sum((row[1] for row in self.all_reports.of(self.number)), 0.0)
 
     @property
     def refit(self) -> dict[int, float]:
@@ -118,12 +114,12 @@ class TrialRecord(msgspec.Struct, gc=False, eq=False):
         if not self.metrics:
             assert not isinstance(score, dict)
             self.score = math.nan if score is None else score
-            self.all_reports.add(self.number, resource, seconds, self.score)
+            self.all_reports.add_two(self.number, resource, seconds, self.score)
             return
         told = score if isinstance(score, dict) else {}
         numbers = [math.nan if (number := told.get(name)) is None else number for name in self.metrics]
         self.score = dict(zip(self.metrics, numbers, strict=True))
-        self.all_reports.add(self.number, resource, seconds, *numbers)
+        self.all_reports.add_all(self.number, resource, (seconds, *numbers))
 
     def add_refit(self, resource: int, score: float) -> None:
         """A report of a job that trains it on as the winner."""

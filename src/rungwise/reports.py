@@ -1,67 +1,84 @@
-"""What has been reported? The learning curves of all trials of a study, as columns in the order of the reports.
+"""What has been reported? The learning curves of all trials of a study, packed in the order of the reports.
 
-A report takes 24 bytes here, where a list of its own for each trial would need some 200 more a trial. What is written
-stays as it is, so that a snapshot adds what is new. Imports nothing of ours.
+A list for each trial would take some 200 bytes a trial more. What is written stays as it is, so that a snapshot adds
+what is new. Imports nothing of ours.
 """
 
 from __future__ import annotations
 
 from array import array
-from typing import final
+from collections.abc import Sequence
+from itertools import repeat
+from struct import Struct
+from typing import Any, final
 
 
 @final
 class Reports:
-    """The reports of trials 0, 1, 2 …, each of which is begun before it reports.
+    """The reports of trials, each a resource and `width` numbers.
 
-    `scores` has `width` numbers a report, one after the other. `last` is the place of a trial's last report, `before`
-    that of the one before it; -1: there is none.
+    A row of `data` has these, eight bytes each, and the place of the trial's row before it. `last` is, by trial, the
+    place of its last row. -1: there is none.
 
     >>> reports = Reports(width=1)
-    >>> reports.begin(), reports.begin()
+    >>> reports.begin(0), reports.begin(1)
     (None, None)
     >>> for trial, resource, score in ((0, 1, 0.5), (1, 1, 0.4), (0, 2, 0.3)):
-    ...     reports.add(trial, resource, 1.0, score)
-    >>> [(reports.resources[place], reports.scores[place]) for place in reports.of(0)]
-    [(1, 0.5), (2, 0.3)]
+    ...     reports.add(trial, resource, score)
+    >>> reports.of(0)
+    [(1.0, 0.5), (2.0, 0.3)]
     """
 
     def __init__(self, width: int) -> None:
         self.width = width
-        self.resources: array[int] | array[float] = array("i")
-        self.seconds = array("d")
-        self.scores = array("d")
-        self.before = array("i")
-        self.last = array("i")  # by trial
+        row = Struct(f"<{1 + width}di")
+        self.size, self._pack, self._unpack = row.size, row.pack, row.unpack_from
+        self.data = bytearray()
+        self.last = array("i")
 
     def __len__(self) -> int:
-        return len(self.before)
+        return len(self.data) // self.size
 
-    def begin(self) -> None:
-        """The next trial, which has reported nothing yet."""
-        self.last.append(-1)
+    def begin(self, trial: int) -> None:
+        """`trial` has reported nothing yet."""
+        if trial == len(self.last):
+            self.last.append(-1)
+        else:
+            self.last.extend(repeat(-1, trial + 1 - len(self.last)))
 
-    def add(self, trial: int, resource: int, seconds: float, score: float, *scores: float) -> None:
-        """`trial` has these scores at `resource`, `seconds` of training after the report before."""
-        last, before, spent = self.last, self.before, self.seconds
-        try:
-            self.resources.append(resource)
-        except OverflowError:  # beyond 2**31: as exact as a number of that size can be
-            self.resources = array("d", self.resources)
-            self.resources.append(resource)
-        at = last[trial]
-        last[trial] = len(before)
-        before.append(at)
-        spent.append(spent[at] + seconds if at >= 0 else seconds)
-        self.scores.append(score)
-        if scores:
-            self.scores.extend(scores)
+    # Each way to add writes its row at once, so that no Ctrl-C comes between. To pass numbers on as one bundle of any
+    # size would take half as long again: hence three.
 
-    def of(self, trial: int) -> list[int]:
-        """The places of the reports of `trial`, in their order."""
-        places, place, before = [], self.last[trial], self.before
+    def add(self, trial: int, resource: int, number: float) -> None:
+        """`trial`, which has begun, reports one number at `resource`."""
+        data, last = self.data, self.last
+        place = len(data) // self.size
+        data += self._pack(resource, number, last[trial])
+        last[trial] = place
+
+    def add_two(self, trial: int, resource: int, first: float, second: float) -> None:
+        """The same of two."""
+        data, last = self.data, self.last
+        place = len(data) // self.size
+        data += self._pack(resource, first, second, last[trial])
+        last[trial] = place
+
+    def add_all(self, trial: int, resource: int, numbers: Sequence[float]) -> None:
+        """The same of so many."""
+        data, last = self.data, self.last
+        place = len(data) // self.size
+        data += self._pack(resource, *numbers, last[trial])
+        last[trial] = place
+
+    def at(self, place: int) -> tuple[Any, ...]:
+        """The row at `place`: resource, numbers, and the place of the row before it."""
+        return self._unpack(self.data, place * self.size)
+
+    def of(self, trial: int) -> list[tuple[float, ...]]:
+        """The resource and the numbers of each report of `trial`, in their order."""
+        rows, place = [], self.last[trial]
         while place >= 0:
-            places.append(place)
-            place = before[place]
-        places.reverse()
-        return places
+            *row, place = self._unpack(self.data, place * self.size)
+            rows.append(tuple(row))
+        rows.reverse()
+        return rows

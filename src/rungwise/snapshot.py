@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import copy
 import math
-import sys
 import zlib
 from array import array
 from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, final
+from typing import Annotated, Any, final
 
 import msgspec
 import numpy as np
@@ -73,11 +72,10 @@ class _Rare(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
 
 
 class _Piece(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
-    """How many trials and reports a piece adds, how their resources are written, and its CRC-32."""
+    """How many trials and reports a piece adds, and its CRC-32."""
 
     trials: Count
     reports: Count
-    resources: Literal["i", "d"]
     digest: Count
 
 
@@ -85,10 +83,9 @@ class _Stand(msgspec.Struct, forbid_unknown_fields=True):
     """How the study stood, but for configurations and reports."""
 
     format: int
-    byteorder: str
     pieces: list[_Piece]
     last: list[int]
-    """Where in the columns of the reports the last one of each trial is, -1 if it has none."""
+    """The place of the last report of each trial, -1 if it has none."""
     paused_at: list[Count]
     peaks: list[Count]
     """Where the best report counts."""
@@ -179,27 +176,15 @@ class Snapshots:
         self._pieces.clear()
 
     def _added(self) -> list[bytes]:
-        trials, columns = self._state.trials, self._state.reports
-        first, start = (sum(each) for each in zip(*((p.trials, p.reports) for p in self._pieces), (0, 0), strict=False))
-        step, width = PIECE // (8 * columns.width + 24), columns.width
-        pieces = []
-        while first < len(trials) or start < len(columns):
-            end, records = min(start + step, len(columns)), trials[first : first + step]
-            content = b"".join(
-                (
-                    columns.resources[start:end],
-                    columns.before[start:end],
-                    columns.seconds[start:end],
-                    columns.scores[start * width : end * width],
-                    b"[",
-                    b",".join([record.json for record in records]),
-                    b"]",
-                )
-            )
+        trials, reports = self._state.trials, self._state.reports
+        first, start = sum(piece.trials for piece in self._pieces), sum(piece.reports for piece in self._pieces)
+        step, pieces = max(1, PIECE // reports.size), []
+        while first < len(trials) or start < len(reports):
+            rows, records = reports.data[start * reports.size :][: step * reports.size], trials[first : first + step]
+            content = b"".join((rows, b"[", b",".join([record.json for record in records]), b"]"))
             pieces.append(content)
-            kind: Any = columns.resources.typecode
-            self._pieces.append(_Piece(len(records), end - start, kind, zlib.crc32(content)))
-            first, start = first + len(records), end
+            self._pieces.append(_Piece(len(records), len(rows) // reports.size, zlib.crc32(content)))
+            first, start = first + len(records), start + len(rows) // reports.size
         return pieces
 
     def _stand(self) -> _Stand:
@@ -207,7 +192,6 @@ class Snapshots:
         state, time = self._state, self._time
         return _Stand(
             format=FORMAT,
-            byteorder=sys.byteorder,
             pieces=self._pieces,
             last=state.reports.last.tolist(),
             paused_at=[record.paused_at for record in state.trials],
@@ -270,7 +254,7 @@ def restored(created: Created, folder: Path | None, content: bytes, pieces: Sequ
         stand = msgspec.json.decode(content, type=_Stand)
     except msgspec.MsgspecError as error:
         raise ValueError(str(error)) from None
-    _require((stand.format, stand.byteorder) == (FORMAT, sys.byteorder), "it was written by another version or machine")
+    _require(stand.format == FORMAT, "it was written by another version")
     state = StudyState(created, Space.from_dict(created.space, tried=False), folder)
     configs = _restore_reports(state, stand, pieces)
     _restore_trials(state, stand, configs)
@@ -284,65 +268,53 @@ def _require(condition: object, what: str) -> None:
 
 
 def _restore_reports(state: StudyState, stand: _Stand, pieces: Sequence[bytes]) -> list[bytes]:
-    """Fill the columns; the configurations as JSON."""
-    columns, configs = state.reports, list[bytes]()
+    """Fill in the reports; the configurations as JSON."""
+    reports, configs = state.reports, list[bytes]()
     _require(len(pieces) == len(stand.pieces), "it lacks pieces")
     for piece, content in zip(stand.pieces, pieces, strict=True):
         _require(zlib.crc32(content) == piece.digest, "a piece is not what was written")
-        resources = array(piece.resources)
-        at, view = 0, memoryview(content)
-        if piece.resources != columns.resources.typecode:
-            columns.resources = array("d", columns.resources)
-        for column, each in (
-            (resources, 1),
-            (columns.before, 1),
-            (columns.seconds, 1),
-            (columns.scores, columns.width),
-        ):
-            end = at + each * piece.reports * column.itemsize
-            _require(end <= len(content), "a piece is too short")
-            column.frombytes(view[at:end])
-            at = end
-        columns.resources.extend(resources)
+        end, view = piece.reports * reports.size, memoryview(content)
+        _require(end <= len(content), "a piece is too short")
+        reports.data += view[:end]
         try:
-            found = msgspec.json.decode(view[at:], type=list[msgspec.Raw])
+            found = msgspec.json.decode(view[end:], type=list[msgspec.Raw])
         except msgspec.MsgspecError as error:
             raise ValueError(str(error)) from None
         _require(len(found) == piece.trials, "a piece has other trials")
         configs += map(bytes, found)
-    columns.last.extend(stand.last)
+    reports.last.extend(stand.last)
     _require(len(configs) == len(stand.last) == len(stand.paused_at), "it lacks trials")
-    _check(columns)
+    _check(reports)
     return configs
 
 
-def _check(columns: Reports) -> None:
+def _check(reports: Reports) -> None:
     """Whether each report is of one trial, further than that before it, and its numbers are such."""
-    resources, before, last = (np.asarray(column) for column in (columns.resources, columns.before, columns.last))
-    places = np.arange(len(before))
-    _require(np.all(before >= -1) and np.all(before < places), "a report comes before the one before it")
-    _require(np.all(last >= -1) and np.all(last < len(before)), "a trial has a report that there is not")
-    owners = sum(np.bincount(named[named >= 0], minlength=len(before)) for named in (before, last))
+    row = np.dtype([("resource", "<f8"), ("numbers", "<f8", (reports.width,)), ("before", "<i4")])
+    rows, last = np.frombuffer(bytes(reports.data), row), np.asarray(reports.last)
+    before, resources, numbers = rows["before"], rows["resource"], rows["numbers"]
+    _require(np.all(before >= -1) and np.all(before < np.arange(len(rows))), "a report comes before the one before it")
+    _require(np.all(last >= -1) and np.all(last < len(rows)), "a trial has a report that there is not")
+    owners = sum(np.bincount(named[named >= 0], minlength=len(rows)) for named in (before, last))
     _require(np.all(owners == 1), "a report is not of one trial")
     later = before >= 0
     _require(np.all(resources >= 1) and np.all(resources <= 2**53), "a report is at no resource")
     _require(np.all(resources[later] > resources[before[later]]), "a report is not beyond the one before it")
-    _require(np.all(np.isfinite(np.asarray(columns.seconds))), "a report took no time that can be told")
-    _require(not np.any(np.isinf(np.asarray(columns.scores))), "a score is infinite")
+    _require(np.all(np.isfinite(numbers[:, 0])), "a report took no time that can be told")
+    _require(not np.any(np.isinf(numbers)), "a score is infinite")
 
 
 def _restore_trials(state: StudyState, stand: _Stand, configs: list[bytes]) -> None:
-    columns, names, space, trials = state.reports, state.metrics.names, state.space, state.trials
-    resources, scores, width = columns.resources, columns.scores, columns.width
+    reports, names, space, trials = state.reports, state.metrics.names, state.space, state.trials
     for number, (json, last, paused_at) in enumerate(zip(configs, stand.last, stand.paused_at, strict=True)):
-        record = TrialRecord(number, json, columns, names, paused_at=paused_at)
+        record = TrialRecord(number, json, reports, names, paused_at=paused_at)
         config = as_config(json)
         if not space.surely_has(config) and (wrong := space.misfit(config)) is not None:
             raise ValueError(wrong)
         if last >= 0:
-            record.resource = record.peak = int(resources[last])
-            told = scores[last * width : (last + 1) * width]
-            record.score = dict(zip(names, told, strict=True)) if names else told[0]
+            resource, _, *scores, _ = reports.at(last)
+            record.resource = record.peak = int(resource)
+            record.score = dict(zip(names, scores, strict=True)) if names else scores[0]
         trials.append(record)
     if state.metrics.best:
         _require(len(stand.peaks) == len(trials), "it lacks peaks")
@@ -401,7 +373,7 @@ def _restore_rest(state: StudyState, stand: _Stand) -> None:
     for level, members in stand.fronts.items():
         front = state._fronts[level] = ParetoFront()
         for trial, losses in members:
-            _require(len(losses) == state.reports.width, "a front has other metrics")
+            _require(len(losses) == len(state.metrics.names), "a front has other metrics")
             front.add(trial, losses)
         _require(front.trials == [trial for trial, _ in members], "a front is none")
     numbers = [loss for loss, _ in stand.best.values()] + [*stand.time[:2], stand.noted or 0.0, state._lowest]

@@ -66,7 +66,7 @@ class StudyState:
         self.folder = folder
         self.metrics = Metrics(created.mode, created.score)
         self.trials: list[TrialRecord] = []
-        self.reports = Reports(max(1, len(self.metrics.names)))
+        self.reports = Reports(width=1 + max(1, len(self.metrics.names)))
         self.budget = Budget()
         self.rises: list[Raised] = []
         self.failures: list[tuple[int, str]] = []
@@ -108,7 +108,7 @@ class StudyState:
             return self._end(fact)  # type: ignore[arg-type]
         if isinstance(fact, Started):
             record = TrialRecord(fact.trial, as_json(fact.config), self.reports, self.metrics.names)
-            self.reports.begin()
+            self.reports.begin(fact.trial)
             self.trials.append(record)
             if self.queue:
                 self.queue.popleft()

@@ -131,28 +131,33 @@ class Rung:
 
     def add(self, trial: int, loss: float) -> None:
         """`trial` completes this rung with `loss`; infinite if it failed."""
-        losses, order, place = self._losses, self._order, len(self._trials)
+        losses, order, places = self._losses, self._order, self._places
+        place = len(losses)
         at = bisect_right(order, loss, key=losses.__getitem__)  # among equals the earlier completion is first
         losses.append(loss)
         self._trials.append(trial)
         order.insert(at, place)  # moves up to n numbers: 3 µs at n = 100,000, and no tree to maintain
-        self._gone.insert(at, loss == math.inf)
-        if loss < math.inf and at < self._first:
-            self._first = at
-        self._note(trial, place)
+        if loss < math.inf:
+            self._gone.insert(at, 0)
+            if at < self._first:
+                self._first = at
+        else:
+            self._gone.append(1)
+        if trial - self._from == len(places) != 0:
+            places.append(place)
+        else:
+            self._note(trial, place)
 
     def _note(self, trial: int, place: int) -> None:
         places = self._places
         if not places:
             self._from = trial
-        if (at := trial - self._from) == len(places):
-            places.append(place)
-            return
-        if at < 0:
+        at = trial - self._from
+        if at >= len(places):
+            places.extend([-1] * (at + 1 - len(places)))
+        elif at < 0:
             self._places = places = array("i", [-1]) * -at + places
             self._from, at = trial, 0
-        elif at > len(places):
-            places.extend(array("i", [-1]) * (at + 1 - len(places)))
         places[at] = place
 
     def entry(self, trial: int) -> Entry:
@@ -180,22 +185,18 @@ class Rung:
 
     def best(self) -> Entry | None:
         """The best trial paused here; None if there is none."""
-        if (first := self._best()) is None:
-            return None
-        place = self._order[first]
-        return self._losses[place], place, self._trials[place]
-
-    def _best(self) -> int | None:
-        """Its rank."""
         first = self._gone.find(0, self._first)
-        self._first = len(self._gone) if first < 0 else first
-        return None if first < 0 else first
+        if first < 0:
+            return None
+        self._first, place = first, self._order[first]
+        return self._losses[place], place, self._trials[place]
 
     def candidate(self, reduction_factor: float) -> tuple[int, int] | None:
         """The best paused trial and its rank from 0, if among the first ⌊n/η⌋ (ASHA, Algorithm 2, l. 14)."""
-        rank = self._best()
-        if rank is None or rank >= math.floor(len(self._order) / reduction_factor):
+        rank = self._gone.find(0, self._first)
+        if not 0 <= rank < math.floor(len(self._order) / reduction_factor):
             return None
+        self._first = rank
         return self._trials[self._order[rank]], rank
 
     def finite(self) -> int:
