@@ -34,8 +34,6 @@ class TrialRecord(msgspec.Struct, gc=False, eq=False):
     """Its configuration."""
     all_reports: Reports
     """Those of all trials of its study: of each the seconds of training since the one before, and its scores."""
-    metrics: tuple[str, ...] = ()
-    """The names of the metrics where there are several; scores are then dicts."""
     refit_reports: dict[int, float] | None = None
     resource: int = 0
     """The highest resource reported, refits aside."""
@@ -55,6 +53,11 @@ class TrialRecord(msgspec.Struct, gc=False, eq=False):
     """Why it did so last."""
     failure: str | None = None
     refit_failure: str | None = None
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The names of the metrics where there are several; scores are then dicts."""
+        return self.all_reports.names
 
     @property
     def config(self) -> Config:
@@ -111,15 +114,16 @@ class TrialRecord(msgspec.Struct, gc=False, eq=False):
     def add(self, resource: int, score: Score | None, seconds: float) -> None:
         """A report, `seconds` of training after the one before; it is what counts now."""
         self.resource = self.peak = resource
-        if not self.metrics:
+        reports = self.all_reports
+        if not reports.names:
             assert not isinstance(score, dict)
             self.score = math.nan if score is None else score
-            self.all_reports.add_two(self.number, resource, seconds, self.score)
+            reports.add_two(self.number, resource, seconds, self.score)
             return
         told = score if isinstance(score, dict) else {}
-        numbers = [math.nan if (number := told.get(name)) is None else number for name in self.metrics]
-        self.score = dict(zip(self.metrics, numbers, strict=True))
-        self.all_reports.add_all(self.number, resource, (seconds, *numbers))
+        numbers = [math.nan if (number := told.get(name)) is None else number for name in reports.names]
+        self.score = dict(zip(reports.names, numbers, strict=True))
+        reports.add_all(self.number, resource, (seconds, *numbers))
 
     def add_refit(self, resource: int, score: float) -> None:
         """A report of a job that trains it on as the winner."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Sequence
-from itertools import repeat
 from struct import Struct
 from typing import Any, final
 
@@ -18,19 +17,19 @@ class Reports:
     """The reports of trials, each a resource and `width` numbers.
 
     A row of `data` has these, eight bytes each, and the place of the trial's row before it. `last` is, by trial, the
-    place of its last row. -1: there is none.
+    place of its last row; whoever begins a trial appends to it. -1: there is none. `names` are those of the metrics
+    where there are several.
 
     >>> reports = Reports(width=1)
-    >>> reports.begin(0), reports.begin(1)
-    (None, None)
+    >>> reports.last.extend([-1, -1])  # trials 0 and 1
     >>> for trial, resource, score in ((0, 1, 0.5), (1, 1, 0.4), (0, 2, 0.3)):
     ...     reports.add(trial, resource, score)
     >>> reports.of(0)
     [(1.0, 0.5), (2.0, 0.3)]
     """
 
-    def __init__(self, width: int) -> None:
-        self.width = width
+    def __init__(self, width: int, names: tuple[str, ...] = ()) -> None:
+        self.width, self.names = width, names
         row = Struct(f"<{1 + width}di")
         self.size, self._pack, self._unpack = row.size, row.pack, row.unpack_from
         self.data = bytearray()
@@ -38,13 +37,6 @@ class Reports:
 
     def __len__(self) -> int:
         return len(self.data) // self.size
-
-    def begin(self, trial: int) -> None:
-        """`trial` has reported nothing yet."""
-        if trial == len(self.last):
-            self.last.append(-1)
-        else:
-            self.last.extend(repeat(-1, trial + 1 - len(self.last)))
 
     # Each way to add writes its row at once, so that no Ctrl-C comes between. To pass numbers on as one bundle of any
     # size would take half as long again: hence three.

@@ -307,7 +307,7 @@ def _check(reports: Reports) -> None:
 def _restore_trials(state: StudyState, stand: _Stand, configs: list[bytes]) -> None:
     reports, names, space, trials = state.reports, state.metrics.names, state.space, state.trials
     for number, (json, last, paused_at) in enumerate(zip(configs, stand.last, stand.paused_at, strict=True)):
-        record = TrialRecord(number, json, reports, names, paused_at=paused_at)
+        record = TrialRecord(number, json, reports, paused_at=paused_at)
         config = as_config(json)
         if not space.surely_has(config) and (wrong := space.misfit(config)) is not None:
             raise ValueError(wrong)

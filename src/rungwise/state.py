@@ -66,7 +66,8 @@ class StudyState:
         self.folder = folder
         self.metrics = Metrics(created.mode, created.score)
         self.trials: list[TrialRecord] = []
-        self.reports = Reports(width=1 + max(1, len(self.metrics.names)))
+        names = self.metrics.names
+        self.reports = Reports(1 + max(1, len(names)), names)
         self.budget = Budget()
         self.rises: list[Raised] = []
         self.failures: list[tuple[int, str]] = []
@@ -107,8 +108,8 @@ class StudyState:
         if kind is Completed or kind is Failed:
             return self._end(fact)  # type: ignore[arg-type]
         if isinstance(fact, Started):
-            record = TrialRecord(fact.trial, as_json(fact.config), self.reports, self.metrics.names)
-            self.reports.begin(fact.trial)
+            record = TrialRecord(fact.trial, as_json(fact.config), self.reports)
+            self.reports.last.append(-1)
             self.trials.append(record)
             if self.queue:
                 self.queue.popleft()

@@ -72,8 +72,8 @@ class Noise:
     def report(self, trial: int, resource: int, loss: float) -> None:
         """`trial` reported `loss` at `resource`; not finite counts as no score."""
         curves = self._curves
-        if trial >= len(curves.last):
-            curves.begin(trial)
+        while trial >= len(curves.last):
+            curves.last.append(-1)
         curves.add(trial, resource, loss)
         if resource > self._low and resource <= self._high:
             slot = self._slots.get(trial)
