@@ -69,8 +69,8 @@ class TrialRecord(msgspec.Struct, gc=False, eq=False):
         """Resource -> the score there (nan where it was not finite)."""
         rows, names = self.all_reports.of(self.number), self.metrics
         if not names:
-            return {int(resource): score for resource, _, score in rows}
-        return {int(resource): dict(zip(names, scores, strict=True)) for resource, _, *scores in rows}
+            return {int(row[0]): row[2] for row in rows}
+        return {int(row[0]): dict(zip(names, row[2:-1], strict=True)) for row in rows}
 
     @property
     def seconds(self) -> dict[int, float]:

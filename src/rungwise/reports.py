@@ -25,7 +25,7 @@ class Reports:
     >>> for trial, resource, score in ((0, 1, 0.5), (1, 1, 0.4), (0, 2, 0.3)):
     ...     reports.add(trial, resource, score)
     >>> reports.of(0)
-    [(1.0, 0.5), (2.0, 0.3)]
+    [(1.0, 0.5, -1), (2.0, 0.3, 0)]
     """
 
     def __init__(self, width: int, names: tuple[str, ...] = ()) -> None:
@@ -66,11 +66,13 @@ class Reports:
         """The row at `place`: resource, numbers, and the place of the row before it."""
         return self._unpack(self.data, place * self.size)
 
-    def of(self, trial: int) -> list[tuple[float, ...]]:
-        """The resource and the numbers of each report of `trial`, in their order."""
+    def of(self, trial: int) -> list[tuple[Any, ...]]:
+        """The rows of `trial`, in their order."""
         rows, place = [], self.last[trial]
+        unpack, data, size = self._unpack, self.data, self.size
         while place >= 0:
-            *row, place = self._unpack(self.data, place * self.size)
-            rows.append(tuple(row))
+            row = unpack(data, place * size)
+            rows.append(row)
+            place = row[-1]
         rows.reverse()
         return rows

@@ -83,7 +83,7 @@ class Noise:
                 slot = self._slots[trial] = len(self._slots)
                 self._filled.append(0)
                 self._on_the_way[slot] = None
-                for earlier, known in curves.of(trial):
+                for earlier, known, _ in curves.of(trial):
                     self._write(slot, int(earlier), known)
 
     def arrive(self, trial: int) -> None:
