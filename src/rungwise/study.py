@@ -7,7 +7,7 @@ May import everything below it.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from rungwise import replay, same_study, snapshot, turns
 from rungwise import trust as trusted
 from rungwise.core import Scheduler, as_scheduler
 from rungwise.decider import Decider
-from rungwise.events import Completed, Created, Enqueued, Extended, Failed, Job, Refitted, Reported
+from rungwise.events import Completed, Created, Enqueued, Extended, Fact, Failed, Job, Refitted, Reported
 from rungwise.foreign import as_space
 from rungwise.known import Known
 from rungwise.log import Log, MemoryLog, StudyError
@@ -148,7 +148,7 @@ class Study(Known):
                 raise StudyError(f"{path} holds no study yet")
             created = first[1]
             if not writable:
-                study._look(created, log)
+                study._look(log, created, facts)
                 return study
             parts = replay.made_of(created, where, ask)
             with replay.at(where, 1, by=created.version):
@@ -176,29 +176,30 @@ class Study(Known):
         self._state = StudyState(created, space, self._folder)
         self._decides = Decider(self._state, self._log, scheduler, searcher)
 
-    def _look(self, created: Created, log: SQLiteLog) -> None:
-        """Fold the facts; of those that a snapshot holds, that it does."""
-        known, digest = 1, None
+    def _look(self, log: SQLiteLog, created: Created, facts: Iterator[tuple[float, Fact]]) -> None:
+        """Fold the `facts` behind the first; of those that a snapshot holds, that it does."""
+        saved = None
         try:
             if (saved := log.snapshot()) is not None:
                 known, digest, stand, pieces = saved
                 self._state = snapshot.restored(created, self._folder, stand, pieces)
         except replay.UNFIT as error:
-            saved = None
-            why = shown(str(error)[:300])
+            saved, why = None, shown(str(error)[:300])
             logger.warning("%s has a snapshot that is left aside (%s): its facts are read", shown(str(log.path)), why)
-        if saved is None:
-            known, digest = 1, None
-            with replay.at(log.path, 1, by=created.version):
-                self._state = StudyState(created, Space.from_dict(created.space, tried=False), self._folder)
-        self._read_on(log, known, digest)
+        if saved is not None:
+            self._read_on(log, known, log.read(known, digest))
+            return
+        with replay.at(log.path, 1, by=created.version):
+            self._state = StudyState(created, Space.from_dict(created.space, tried=False), self._folder)
+        self._read_on(log, 1, facts)
 
-    def _read_on(self, log: SQLiteLog, known: int, digest: int | None) -> None:
-        """Fold the facts behind the first `known`, which have this digest."""
+    def _read_on(self, log: SQLiteLog, known: int, facts: Iterator[tuple[float, Fact]]) -> None:
+        """Fold `facts`, which come behind the first `known`."""
+        digest = None
         try:
-            for time, fact in log.read(known, digest):
+            for time, fact in facts:
                 replay.apply(log.path, self._state, known + 1, fact, time)
-                known, digest = known + 1, None
+                known += 1
             known, digest = log.ended
         finally:
             self._seen = known, digest
@@ -219,7 +220,7 @@ class Study(Known):
         assert isinstance(self._log, SQLiteLog)
         known, digest = self._seen
         try:
-            self._read_on(self._log, known, digest)
+            self._read_on(self._log, known, self._log.read(known, digest))
         finally:
             self._decides = None  # who is told all facts anew, if anybody asks
         return self._seen[0] - known
