@@ -1,11 +1,13 @@
 """What Rungwise itself costs. `make bench` prints every figure with the machine and the versions.
 
-python benchmarks/bench.py [deciding] [study] [experiment] [jobs] [load] [large] [suggest] [import] [size]  (all)
+python benchmarks/bench.py [deciding] [study] [experiment] [jobs] [load] [large] [memory]
+    [suggest] [import] [size]  (all)
 """
 
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import platform
 import sqlite3
@@ -368,6 +370,9 @@ def large(trials: int = 100_000) -> None:
             (facts,) = database.execute("SELECT count(*) FROM facts").fetchone()
         del study
         began = time.perf_counter()
+        looked = rw.Study.open(path)
+        opening_to_look = time.perf_counter() - began
+        began = time.perf_counter()
         opened = rw.Study.open(path, writable=True)
         opening = time.perf_counter() - began
         began = time.perf_counter()
@@ -377,13 +382,49 @@ def large(trials: int = 100_000) -> None:
         began = time.perf_counter()
         drive(opened, Flood())
         going_on = time.perf_counter() - began
+        began = time.perf_counter()
+        new = looked.refresh()
+        shown = [looked.rungs(), looked.best, summary(looked)]
+        refreshing = time.perf_counter() - began
         opened.close()
         size = path.stat().st_size
     print(
-        f"a study of {trials:,} trials, {facts:,} facts, {size / 2**20:.0f} MB: written in {written:.0f} s, opened in "
-        f"{opening:.1f} s, looked at ({len(looks)} ways) in {looking:.2f} s, 1,000 more trials in {going_on:.1f} s; "
-        f"{memory():.0f} MB of memory ({before:.0f} before it was opened)"
+        f"a study of {trials:,} trials, {facts:,} facts, {size / 2**20:.0f} MB: written in {written:.0f} s, opened to "
+        f"look at it in {opening_to_look:.2f} s and to go on in {opening:.1f} s, looked at ({len(looks)} ways) in "
+        f"{looking:.2f} s, 1,000 more trials in {going_on:.1f} s; these {new:,} facts are read, and what is new shown "
+        f"({len(shown)} ways), by whoever looked before in {refreshing:.3f} s; {memory():.0f} MB of memory "
+        f"({before:.0f} before it was opened)"
     )
+
+
+def memory_of_trials(trials: int = 100_000) -> None:
+    """What a study in memory takes, all of it: state, log, scheduler, searcher."""
+    space = {
+        "lr": rw.Float(1e-5, 1e-1, log=True),
+        "decay": rw.Float(1e-6, 1e-2, log=True),
+        "units": rw.Integer(16, 512),
+        "optimizer": rw.Categorical(["sgd", "adam"]),
+    }
+    quality, slope = np.random.default_rng(0).uniform((0.5, 0.1), (1.0, 0.5), (trials, 2)).T
+    noise = np.random.default_rng(1).normal(0, 0.005, trials + 81)
+    print()
+    for name in ("ASHA", "PASHA"):
+        for least in (1, 5):
+            study = rw.Study(space, getattr(rw, name)(min_resource=least, max_resource=81), mode="max")
+            study.extend(trials=trials)
+            gc.collect()
+            before, reports = memory(), 0
+            while (job := study.ask()) is not None:
+                for resource in range(job.start + 1, job.until + 1):
+                    score = quality[job.trial] - slope[job.trial] * resource**-0.5 + noise[job.trial + resource - 1]
+                    reports += study.report(job.trial, resource, float(score))
+            gc.collect()
+            each = (memory() - before) * 2**20 / trials
+            print(
+                f"{name} with a whole Study in memory, {trials:,} trials of {len(space)} parameters, "
+                f"{reports / trials:.1f} reports each: {each:.0f} bytes a trial"
+            )
+            del study
 
 
 def suggest() -> None:
@@ -469,7 +510,7 @@ def main() -> None:
         return
     parts: dict[str, Callable[[], None]] = {
         "deciding": deciding, "study": whole_study, "experiment": experiment, "jobs": jobs, "load": load,
-        "large": large, "suggest": suggest, "import": imports, "size": size,
+        "large": large, "memory": memory_of_trials, "suggest": suggest, "import": imports, "size": size,
     }  # fmt: skip
     unknown = [name for name in sys.argv[1:] if name not in parts]
     if unknown:

@@ -7,14 +7,18 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import sqlite3
 import sys
+import zlib
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from rungwise.database import APPLICATION_ID, INSERT, SCHEMA, SCHEMA_VERSION, digest_of
+import rungwise as rw
+from rungwise.database import APPLICATION_ID, INSERT, SCHEMA, SCHEMA_VERSION, SNAPSHOT, digest_at, digest_of
+from rungwise.snapshot import Snapshots
 
 HUGE = 2**53
 ENDLESS = "WITH RECURSIVE r(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM r)"
@@ -102,8 +106,64 @@ def a_pipe_beside(path: Path, ending: str) -> None:
         Path(f"{path}-wal").write_bytes(b"junk" * 2000)
 
 
+def a_snapshot(
+    path: Path, schema: str = SNAPSHOT, content: bytes | None = None, piece: Any = None, **told: Any
+) -> None:
+    """A study in order, whose snapshot says something else, with digests that fit; or is something else altogether."""
+    write(path, [CREATED, *TRIAL])
+    given = Snapshots(rw.Study.open(path).state).pieces()
+    assert given is not None
+    stand, pieces = json.loads(given[1]), [given[2][0] if piece is None else piece]
+    stand["pieces"][0][2] = zlib.crc32(pieces[0]) if isinstance(pieces[0], bytes) else 0
+    if content is None:
+        content = json.dumps(stand | told).encode("utf-8", "surrogatepass")
+    database = sqlite3.connect(path)
+    database.executescript(schema)
+    if "TABLE" in schema:
+        count = len(TRIAL) + 1
+        digest = zlib.crc32(content, digest_at(database, count) or 0)
+        rows = [(0, count, digest, content), *((place, count, 0, each) for place, each in enumerate(pieces, 1))]
+        database.executemany("INSERT INTO snapshot (piece, facts, digest, content) VALUES (?, ?, ?, ?)", rows)
+    database.commit()
+    database.close()
+
+
+SNAPSHOTS: dict[str, dict[str, Any]] = {
+    "in order": {},
+    "junk": {"content": b"junk"},
+    "a pickle": {"content": pickle.dumps(print)},
+    "a pickle as a piece": {"piece": pickle.dumps(print)},
+    "an endless view": {
+        "schema": f"CREATE VIEW snapshot AS {ENDLESS} SELECT n AS piece, 1 AS facts, 1 AS digest, x'00' AS content FROM r"
+    },
+    "columns that compute": {
+        "schema": SNAPSHOT.replace("content BLOB NOT NULL", "content BLOB, more AS (hex(content))")
+    },
+    "a trigger": {"schema": f"{SNAPSHOT}; CREATE TRIGGER t BEFORE INSERT ON snapshot BEGIN SELECT 1; END"},
+    "a piece of zeros": {"piece": bytes(2**26)},
+    "a piece that is text": {"piece": "text"},
+    "a piece that is a number": {"piece": HUGE},
+    "code in how": {"how": {"function": "evilmod:S", "command": ["touch", "owned"]}},
+    "deep": {"content": b'{"how":' + b'{"a":' * 100_000},
+    "a deep configuration": {"queue": [json.loads('{"a":' * 400 + "1" + "}" * 400)]},
+    "escapes": {"failures": [[0, ESCAPES]], "rare": [[0, 1, None, ESCAPES, ESCAPES, ESCAPES, []]]},
+    "escapes as a name": {ESCAPES: 1},
+    "huge numbers": {"resource_used": HUGE, "paused_at": [HUGE], "completed": {str(HUGE): HUGE}, "horizon": HUGE},
+    "numbers beyond": {"resource_used": 10**400},
+    "a job without end": {"running": [[0, 0, HUGE, False, HUGE]], "again": [0]},
+    "seconds without end": {"time": [1e308, 1e308, True], "noted": 1e308},
+    "no time": {"time": [-1e308, 0, True], "noted": -1e308},
+    "the best of another": {"best": {"9": [1e308, 0]}},
+    "a best that has no number": {"best": {"9": ["nan", 0]}},
+    "nobody is best": {"best": {}, "completed": {}},
+    "a refit": {"rare": [[0, 0, None, None, None, None, [[HUGE, None]]]], "refit_to": HUGE},
+    "a report of itself": {"last": [0, 0]},
+    "other types": {name: [ESCAPES] for name in ("running", "rises", "queue", "budget", "how", "sessions")},
+}
+
 FILES: dict[str, Callable[[Path], object]] = {
     **{f"schema: {name}": make for name, make in SCHEMAS.items()},
+    **{f"snapshot: {name}": partial(a_snapshot, **how) for name, how in SNAPSHOTS.items()},
     **{f"beside: a pipe {end[1:]}": partial(a_pipe_beside, ending=end) for end in ("-wal", "-shm", "-journal")},
 }
 

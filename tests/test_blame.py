@@ -71,7 +71,7 @@ def study_of(trials: int, **arguments) -> rw.Study:
 
 def run(study: rw.Study, machine: Machine, *, retries: int = 2, patience: float = 120.0) -> InARow:
     broke_at = {record.number: record.broke_at for record in study.trials if record.broke_at is not None}
-    worked = any(record.curve for record in study.trials)
+    worked = any(record.resource for record in study.trials)
     judge = InARow(
         retries,
         patience,

@@ -59,7 +59,7 @@ def running(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
 
 def rungs(folder: Path) -> list[object]:
     try:
-        return [record for record in seen(folder).trials if record.curve]
+        return [record for record in seen(folder).trials if record.resource]
     except rw.StudyError:  # it has just begun
         return []
 

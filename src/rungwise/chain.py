@@ -38,19 +38,19 @@ class Source(Protocol):
 class Chain:
     """The facts in `source` but for the first `after`; `count` and `digest` are those of what was read so far.
 
-    A fact that is not what was written, or that cannot be, is a `StudyError`.
+    A fact that is not what was written, or that cannot be, is a `StudyError`; so is another `digest` of those left out.
     """
 
-    def __init__(self, path: Path, source: Source, after: int = 0) -> None:
+    def __init__(self, path: Path, source: Source, after: int = 0, digest: int | None = None) -> None:
         self._path, self._source = path, source
         self._rescue = f"what is whole can be saved with: rungwise salvage {path} NEW_FILE"
-        self.count, self.digest = after, 0
+        self.count, self.digest, self._known = after, 0, digest
 
     def __iter__(self) -> Iterator[tuple[float, Fact]]:
         decode, encode = msgspec.json.Decoder(AnyFact).decode, msgspec.json.Encoder().encode
         size = 0
         try:
-            digest = self._digest_there()
+            self.digest = digest = self._digest_there()
             while rows := self._source.rows_after(self.count):
                 next_digest = digest_of(self._source.version)
                 for wanted, (number, time, text, noted) in enumerate(rows, self.count + 1):
@@ -112,6 +112,8 @@ class Chain:
         rows = self._source.rows_after(self.count - 1)
         if not rows or rows[0][0] != self.count or not isinstance(rows[0][3], int):
             raise StudyError(f"{self._path} is not what it was: it has no fact {self.count} any more")
+        if self._known not in (None, rows[0][3]):
+            raise StudyError(f"{self._path} is not what it was: fact {self.count} is another")
         return rows[0][3]
 
     def _damaged(self, why: str) -> NoReturn:

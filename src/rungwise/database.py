@@ -26,6 +26,12 @@ SCHEMA = f"""
 PRAGMA application_id = {APPLICATION_ID};
 PRAGMA user_version = {SCHEMA_VERSION};
 """
+SNAPSHOT = """CREATE TABLE snapshot (
+    piece   INTEGER PRIMARY KEY, -- 0: how the study stood; from 1 on: its reports and configurations
+    facts   INTEGER NOT NULL, -- noted when it was written
+    digest  INTEGER NOT NULL, -- CRC-32 of the content, in piece 0 as if it came behind these facts
+    content BLOB NOT NULL
+)"""
 INSERT = "INSERT INTO facts (id, time, fact, digest) VALUES (?, ?, ?, ?)"
 SELECT = "SELECT id, time, fact, digest FROM facts WHERE id > ? ORDER BY id LIMIT 1000"
 
@@ -112,6 +118,67 @@ def size(connection: sqlite3.Connection) -> int:
     """The bytes of a database, those in its write-ahead log too."""
     (pages,), (bytes_,) = (connection.execute(f"PRAGMA {what}").fetchone() for what in ("page_count", "page_size"))
     return int(pages * bytes_)
+
+
+Snapshot = tuple[int, int, bytes, list[bytes]]
+"""After how many facts a study stood so, the digest of the last of them, how it stood, and the other pieces."""
+
+
+def snapshot(connection: sqlite3.Connection) -> Snapshot | None:
+    """The snapshot in a database; None if there is none. `ValueError` if it is not of the facts that are there."""
+    if (found := _snapshot_table(connection)) is None:
+        return None
+    if not found:
+        raise ValueError("its table is another")
+    left, rows = size(connection), list[tuple[int, int, int, bytes]]()
+    for row in connection.execute("SELECT piece, facts, digest, content FROM snapshot ORDER BY piece"):
+        piece, _, _, content = row
+        if piece != len(rows) or type(content) is not bytes:
+            raise ValueError("it lacks a piece")
+        if (left := left - len(content)) < 0:  # many rows may share one place in a file that was made for that
+            raise ValueError("it says more than it can hold")
+        rows.append(row)
+    if not rows:
+        return None
+    _, facts, digest, content = rows[0]
+    noted = digest_at(connection, facts)
+    if noted is None or zlib.crc32(content, noted) != digest:
+        raise ValueError(f"it is not of the {facts!r:.40} facts that it names, or not what was written")
+    return facts, noted, content, [row[3] for row in rows[1:]]
+
+
+def facts_in_snapshot(connection: sqlite3.Connection) -> int | None:
+    """How many facts the snapshot in a database holds, 0 if there is none; None if there can be none."""
+    if (found := _snapshot_table(connection)) is None:
+        return 0
+    if not found:
+        return None
+    row = connection.execute("SELECT facts FROM snapshot WHERE piece = 0").fetchone()
+    return row[0] if row is not None and digest_at(connection, row[0]) is not None else 0
+
+
+def keep_snapshot(connection: sqlite3.Connection, facts: int, digest: int, known: int, pieces: list[bytes]) -> None:
+    """Write a snapshot: piece 0, and those behind the `known` ones, which stay."""
+    connection.execute(SNAPSHOT.replace("TABLE", "TABLE IF NOT EXISTS", 1))
+    connection.execute("DELETE FROM snapshot WHERE piece = 0 OR piece > ?", (known,))
+    stand, *added = pieces
+    connection.execute("INSERT INTO snapshot VALUES (0, ?, ?, ?)", (facts, zlib.crc32(stand, digest), stand))
+    for piece, content in enumerate(added, known + 1):
+        connection.execute("INSERT INTO snapshot VALUES (?, ?, ?, ?)", (piece, facts, zlib.crc32(content), content))
+
+
+def digest_at(connection: sqlite3.Connection, fact: object) -> int | None:
+    """The digest that `fact` carries; None if it is not there."""
+    row = connection.execute("SELECT digest FROM facts WHERE id = ?", (fact,)).fetchone() if type(fact) is int else None
+    return row[0] if row is not None and type(row[0]) is int else None
+
+
+def _snapshot_table(connection: sqlite3.Connection) -> bool | None:
+    """Whether the table of snapshots is ours; None if there is none."""
+    found = connection.execute(
+        "SELECT type, sql FROM sqlite_master WHERE 'snapshot' IN (lower(name), lower(tbl_name)) LIMIT 2"
+    ).fetchall()
+    return found == [("table", SNAPSHOT)] if found else None
 
 
 def leave_open(connection: sqlite3.Connection) -> None:

@@ -15,6 +15,7 @@ from typing import Any, final
 import msgspec
 
 from rungwise import replay
+from rungwise.answer_check import checked_answer, shown_scheduler
 from rungwise.core import SCHEDULERS, Scheduler
 from rungwise.events import (
     Answer,
@@ -104,25 +105,32 @@ class Decider:
         """A fact has become true."""
         if self.closed is not None:
             raise StudyError(self.closed)
-        self.log.append(fact)
-        if self.observers.watching:
-            self.observers.noted(fact)
-        if (told := self.state.apply(fact)) is not None:
-            self.tell(told)
+        try:
+            self.log.append(fact)
+            if self.observers.watching:
+                self.observers.noted(fact)
+            if (told := self.state.apply(fact)) is not None:
+                self.tell(told)
+        except BaseException:
+            self.state.whole = False
+            raise
 
     def _decide(self, fact: Fact) -> None:
         """Note what the scheduler has decided, once it has taken that itself: else no file could be opened again."""
         if self.closed is not None:
             raise StudyError(self.closed)
-        told = self.state.apply(fact)
+        told, self.state.whole = self.state.apply(fact), False  # until the log has it too
         assert told is not None
         try:
             self.tell(told)
         except Exception as error:
             self.flush()
-            self.closed = f"the study ended when {self._scheduler_shown} raised {type(error).__name__}: open it again"
+            self.closed = (
+                f"the study ended when {shown_scheduler(self.scheduler)} raised {type(error).__name__}: open it again"
+            )
             raise
         self.log.append(fact)
+        self.state.whole = True
         if self.observers.watching:
             self.observers.noted(fact)
 
@@ -270,31 +278,8 @@ class Decider:
     def _next(self) -> Answer:
         if self._answer is None:
             answer = self.scheduler.ask()
-            self._answer = answer if self._scheduler_ours else self._checked(answer)
+            self._answer = answer if self._scheduler_ours else checked_answer(answer, self.scheduler, self.state.trials)
         return self._answer
-
-    def _checked(self, answer: Answer) -> Answer:
-        """`answer`, or an `InputError` that names the scheduler: it may be somebody's own."""
-        wrong = None
-        if isinstance(answer, Start | Promote | Raise) and (type(answer.until) is not int or answer.until < 1):
-            wrong = "goes to no resource"
-        elif isinstance(answer, Promote):
-            trials = self.state.trials
-            if type(answer.trial) is not int or not 0 <= answer.trial < len(trials):
-                wrong = "is of a trial that there is not"
-            elif (job := trials[answer.trial].job) is not None and not job.refit:
-                wrong = "is of a trial that is running"
-            elif answer.until <= trials[answer.trial].paused_at:
-                wrong = f"goes no further than {trials[answer.trial].paused_at}, where the trial is"
-        elif not isinstance(answer, Start | Raise | Wait):
-            wrong = "is neither Start, Promote, Raise nor Wait"
-        if wrong is not None:
-            raise InputError(f"{self._scheduler_shown} answered {answer!r:.200}, which {wrong}")
-        return answer
-
-    @property
-    def _scheduler_shown(self) -> str:
-        return f"the scheduler {type(self.scheduler).__qualname__}"
 
     def _decided(self) -> tuple[Answer, Config | None]:
         """What is next, and the configuration if it is a new trial, which there may not be."""
@@ -313,7 +298,7 @@ class Decider:
         if config is not None:
             return answer, config
         answer = self.scheduler.ask(more=False)
-        return answer if self._scheduler_ours else self._checked(answer), None
+        return answer if self._scheduler_ours else checked_answer(answer, self.scheduler, self.state.trials), None
 
 
 def handed(job: Job) -> Job:

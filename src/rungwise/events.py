@@ -217,7 +217,7 @@ class Started(Fact, frozen=True):
     until: int
 
 
-class Promoted(Fact, frozen=True):
+class Promoted(Fact, frozen=True, gc=False):
     """A paused trial was given out again, because it was number `rank` of `size` in its rung."""
 
     trial: int
@@ -240,7 +240,7 @@ class Raised(Fact, frozen=True):
     bracket: int = 0
 
 
-class Reported(Fact, frozen=True):
+class Reported(Fact, frozen=True, gc=False):
     """`trial` scored `score` at `resource`; None is a score that was not finite.
 
     `seconds` is how long the training since the report before took.
@@ -252,7 +252,7 @@ class Reported(Fact, frozen=True):
     seconds: float = 0.0
 
 
-class Completed(Fact, frozen=True):
+class Completed(Fact, frozen=True, gc=False):
     """The running job of `trial` came to its end. Its rung's score is the last report."""
 
     trial: int

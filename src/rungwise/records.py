@@ -1,56 +1,58 @@
 """What is known of a trial and of the best one, what may be spent, how long did it run? Plain values: `study` decides.
 
-Imports `events`, `metrics`, `names`, `values` and `checkpoints` only.
+Imports `events`, `metrics`, `names`, `values`, `reports` and `checkpoints` only.
 """
 
 from __future__ import annotations
 
 import math
-from array import array
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import accumulate
 from pathlib import Path
 from typing import Any, final
 
 import msgspec
+import numpy as np
 
 from rungwise import checkpoints
 from rungwise.events import Config, Job, Score
 from rungwise.metrics import Metrics
 from rungwise.names import InputError
-from rungwise.values import copied, real, whole
+from rungwise.reports import Reports
+from rungwise.values import real, whole
+
+as_config = msgspec.json.Decoder(dict[str, Any]).decode
+as_json = msgspec.json.Encoder().encode
 
 
-class TrialRecord(msgspec.Struct):
+class TrialRecord(msgspec.Struct, gc=False, eq=False):
     """What is known of the trial `number`.
 
-    * `config`, and `own_config`, the same, which nobody may change; `metrics`, the names where there are several;
+    * `config`, its configuration, of which `json` is the storage; `metrics`, the names where there are several;
     * `job`, the one that is under way, None if there is none; `horizon`, how far the trial may ever be trained, as that
       was known when it was started;
     * `attempts`, how often that job broke off, `broke_off`, why it did so last, and `broke_at`, how many jobs had come
       to their end by then (`blame.TOLD` if a run was given up with it);
     * `resource`, the highest one reported, `score`, what counts there (nan if it is not finite, None before the first
       report), `peak`, the resource at which that was reported, `seconds_used`, the training time that it took; all
-      reports are in `reports` and `seconds`, of which `curve` is the storage;
+      reports are in `reports` and `seconds`, of which `all_reports`, those of all trials, is the storage;
     * `paused_at`, the rung that it completed last; `failure`, why it failed, None if it has not;
-    * `refit`, like `reports`, for jobs that trained the winner on, and `refit_failure`.
+    * `refit`, like `reports`, for jobs that trained the winner on (stored in `refit_reports`), and `refit_failure`.
     """
 
     number: int
-    own_config: Config
-    """Its configuration, which nobody may change: `config` is for everybody."""
-    metrics: tuple[str, ...] = ()
-    """The names of the metrics where there are several; scores are then dicts."""
-    refit: dict[int, float] = {}
+    json: bytes
+    """Its configuration."""
+    all_reports: Reports
+    """Those of all trials of its study: of each the seconds of training since the one before, and its scores."""
+    refit_reports: dict[int, float] | None = None
     resource: int = 0
     """The highest resource reported, refits aside."""
     score: Any = None
     """What counts there: the last report, or the best so far. nan if it is not finite; None before the first."""
     peak: int = 0
     """The resource at which that was reported."""
-    seconds_used: float = 0.0
-    """The training time that it took to get there."""
     paused_at: int = 0
     """The rung that it completed last."""
     horizon: int | None = None
@@ -65,33 +67,41 @@ class TrialRecord(msgspec.Struct):
     """Why it did so last."""
     failure: str | None = None
     refit_failure: str | None = None
-    curve: array[float] = msgspec.field(default_factory=lambda: array("d"))
-    """(resource, seconds, score …), one after the other, for each report: 24 bytes, where a dict needs some 200."""
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The names of the metrics where there are several; scores are then dicts."""
+        return self.all_reports.names
 
     @property
     def config(self) -> Config:
         """The configuration: a copy, which may be changed."""
-        return copied(self.own_config)
+        return as_config(self.json)
 
     @property
     def reports(self) -> dict[int, Any]:
         """Resource -> the score there (nan where it was not finite)."""
-        columns = [self.curve[2 + metric :: self._width] for metric in range(self._width - 2)]
-        scores = (dict(zip(self.metrics, row, strict=True)) for row in zip(*columns, strict=True))
-        return dict(zip(self._resources, scores if self.metrics else columns[0], strict=True))
+        rows, names = self.all_reports.of(self.number), self.metrics
+        if not names:
+            return {int(row[0]): row[2] for row in rows}
+        return {int(row[0]): dict(zip(names, row[2:-1], strict=True)) for row in rows}
 
     @property
     def seconds(self) -> dict[int, float]:
         """Resource -> the training time that it took to get there."""
-        return dict(zip(self._resources, self.curve[1 :: self._width], strict=True))
+        rows = self.all_reports.of(self.number)
+        spent = accumulate(row[1] for row in rows)
+        return {int(row[0]): seconds for row, seconds in zip(rows, spent, strict=True)}
 
     @property
-    def _width(self) -> int:
-        return 2 + max(1, len(self.metrics))
+    def seconds_used(self) -> float:
+        """The training time that it took to get to `resource`."""
+        return sum((row[1] for row in self.all_reports.of(self.number)), 0.0)
 
     @property
-    def _resources(self) -> list[int]:
-        return [int(resource) for resource in self.curve[:: self._width]]
+    def refit(self) -> dict[int, float]:
+        """Like `reports`, for jobs that trained the winner on."""
+        return self.refit_reports or {}
 
     @property
     def state(self) -> str:
@@ -103,6 +113,14 @@ class TrialRecord(msgspec.Struct):
         """Whether its last job failed, be it a refit."""
         return self.failure is not None or self.refit_failure is not None
 
+    def __repr__(self) -> str:
+        return f"TrialRecord({', '.join(f'{name}={getattr(self, name)!r}' for name in _SHOWN)})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, TrialRecord) and all(getattr(self, name) == getattr(other, name) for name in _SHOWN)
+
+    __hash__ = None  # type: ignore[assignment]  # it changes
+
     def noted(self, job: Job) -> int:
         """The highest resource reported for `job`, or for those before it; a refit counts apart."""
         return max(self.refit, default=job.start) if job.refit else self.resource
@@ -110,14 +128,18 @@ class TrialRecord(msgspec.Struct):
     def add(self, resource: int, score: Score | None, seconds: float) -> None:
         """A report, `seconds` of training after the one before; it is what counts now."""
         self.resource = self.peak = resource
-        self.seconds_used += seconds
+        reports = self.all_reports
         if not isinstance(score, dict):
             self.score = math.nan if score is None else score
-            self.curve.extend((resource, self.seconds_used, self.score))
+            reports.add_two(self.number, resource, seconds, self.score)
             return
-        numbers = [math.nan if (number := score.get(name)) is None else number for name in self.metrics]
-        self.score = dict(zip(self.metrics, numbers, strict=True))
-        self.curve.extend((resource, self.seconds_used, *numbers))
+        numbers = [math.nan if (number := score.get(name)) is None else number for name in reports.names]
+        self.score = dict(zip(reports.names, numbers, strict=True))
+        reports.add_all(self.number, resource, (seconds, *numbers))
+
+    def add_refit(self, resource: int, score: float) -> None:
+        """A report of a job that trains it on as the winner."""
+        self.refit_reports = {**self.refit, resource: score}
 
     def refitted(self, metrics: Metrics) -> tuple[int | None, float | None, int | None]:
         """How far a refit has come, what counts there, and, where the best counts, the resource of the best so far."""
@@ -127,6 +149,11 @@ class TrialRecord(msgspec.Struct):
             peak = peak if counted is before else resource
         end = max(self.refit, default=None)
         return end, None if end is None else counted, peak if metrics.best else None
+
+
+_HIDDEN = {"json", "all_reports", "refit_reports"}
+_TOLD = [name for name in TrialRecord.__struct_fields__ if name not in _HIDDEN]
+_SHOWN = [*_TOLD, "config", "reports", "seconds", "refit"]
 
 
 def to_take_back(records: Iterable[TrialRecord], wanted: Iterable[int] | None) -> list[int]:
@@ -287,3 +314,8 @@ class RunningTime:
     def between(self, before: float, time: float) -> None:
         """Two facts of one session were noted at these times (Unix seconds); the clock may have been set meanwhile."""
         self.seconds += min(max(0.0, time - before), UNTOLD if self._tells else LONGEST_GAP)
+
+    def through(self, times: Sequence[float]) -> None:
+        """`between` each two of `times` that stand beside each other, to the last bit."""
+        gaps = np.clip(np.diff(times), 0.0, UNTOLD if self._tells else LONGEST_GAP)
+        self.seconds = float(np.cumsum(np.append(self.seconds, gaps))[-1])

@@ -300,7 +300,7 @@ def taken_back(trials: Sequence[int]) -> str:
 
 
 def _judge(study: Study, options: RunOptions) -> InARow:
-    worked = any(record.curve or record.refit for record in study.trials)
+    worked = any(record.resource or record.refit for record in study.trials)
     broke_at = {record.number: record.broke_at for record in study.trials if record.broke_at is not None}
     return InARow(
         options.retries,
@@ -418,7 +418,7 @@ class _Session:
         """Say so if the function is not what it was."""
         before = self.study.state.how_before.get("source")
         now = source.digest(function)
-        if before and now and before != now and any(record.curve for record in self.study.trials):
+        if before and now and before != now and any(record.resource for record in self.study.trials):
             self.display.say(
                 "warning: the source of the function has changed since this study was begun: what it found before is "
                 "the old one's, and is not trained again; if it can no longer be compared, begin another study file"

@@ -42,7 +42,8 @@ from rungwise.events import (
 from rungwise.log import StudyError
 from rungwise.metrics import Metrics
 from rungwise.names import InputError
-from rungwise.records import Best, Budget, OnFront, RunningTime, TrialRecord
+from rungwise.records import Best, Budget, OnFront, RunningTime, TrialRecord, as_json
+from rungwise.reports import Reports
 from rungwise.space import Space
 
 
@@ -68,6 +69,8 @@ class StudyState:
         self.folder = folder
         self.metrics = Metrics(created.mode, created.score)
         self.trials: list[TrialRecord] = []
+        names = self.metrics.names
+        self.reports = Reports(1 + max(1, len(names)), names)
         self.budget = Budget()
         self.rises: list[Raised] = []
         self.failures: list[tuple[int, str]] = []
@@ -82,6 +85,7 @@ class StudyState:
         self.how = self.how_before = created.run  # how it was run last, and before this session
         self.refit_to = self._refit_wanted()
         self.horizon = self._horizon()
+        self.whole = True  # whether it is what its facts say: not where an error, or Ctrl-C, came between
         self._noted: float | None = None  # when the last fact was noted
         self._best: dict[int, Result] = {}  # level -> the best result there; where there is one metric
         self._fronts: dict[int, ParetoFront] = {}  # level -> where there are several metrics, the best there
@@ -107,7 +111,8 @@ class StudyState:
         if kind is Completed or kind is Failed:
             return self._end(fact)  # type: ignore[arg-type]
         if isinstance(fact, Started):
-            record = TrialRecord(fact.trial, fact.config, self.metrics.names, horizon=self.horizon)
+            record = TrialRecord(fact.trial, as_json(fact.config), self.reports, horizon=self.horizon)
+            self.reports.last.append(-1)
             self.trials.append(record)
             if self.queue:
                 self.queue.popleft()
@@ -149,7 +154,7 @@ class StudyState:
 
     def _give_out(self, record: TrialRecord, start: int, until: int, *, refit: bool = False) -> None:
         created = self.created
-        config, mode = record.own_config, self._mode
+        config, mode = record.config, self._mode
         horizon = record.horizon if (record.horizon or 0) >= until else self.horizon
         if horizon is not None or refit:
             horizon = max(horizon or 0, until)  # a ceiling may rise beyond what was given, and a refit go further
@@ -164,13 +169,13 @@ class StudyState:
         record, metrics = self.trials[fact.trial], self.metrics
         if record.job is not None and record.job.refit:
             assert not isinstance(fact.score, dict)
-            record.refit[fact.resource] = math.nan if fact.score is None else fact.score
+            record.add_refit(fact.resource, math.nan if fact.score is None else fact.score)
             return None
         self.resource_used += fact.resource - record.resource
         before, peak = record.score, record.peak
         record.add(fact.resource, fact.score, fact.seconds)
-        if metrics.best and (counted := metrics.counted(before, record.score)) is not record.score:
-            record.score, record.peak = counted, peak
+        if metrics.best and metrics.counted(before, record.score) is before:
+            record.score, record.peak = before, peak
         losses = metrics.losses(record.score)
         if losses[0] < self._lowest:
             self._lowest = losses[0]

@@ -68,6 +68,10 @@ class View:
         """The bytes that the file has, what is not yet in its main part too."""
         return self._looked(database.size)
 
+    def snapshot(self) -> database.Snapshot | None:
+        """The snapshot in the file; None if there is none. `ValueError` if it is not of its facts."""
+        return self._looked(database.snapshot)
+
     def _looked(self, look: Callable[[sqlite3.Connection], T]) -> T:
         """What `look` finds, tried again while the file changes under it."""
         for left in reversed(range(TRIES)):

@@ -393,7 +393,7 @@ class Watched(InARow):
     """The judge of one driver, watched by one who knows whose fault it was."""
 
     def __init__(self, world: World, study: Study) -> None:
-        worked = any(record.curve for record in study.trials)
+        worked = any(record.resource for record in study.trials)
         broke_at = {record.number: record.broke_at for record in study.trials if record.broke_at is not None}
         clock = partial(getattr, world, "now")
         super().__init__(

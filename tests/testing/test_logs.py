@@ -10,7 +10,7 @@ from typing import Any, get_args
 import msgspec
 import pytest
 
-from rungwise.events import AnyFact
+from rungwise.events import AnyFact, Completed, Promoted, Reported, Started
 from rungwise.log import MemoryLog
 from rungwise.sqlite import SQLiteLog
 from rungwise.testing import check_log
@@ -21,6 +21,34 @@ def test_our_logs(tmp_path: Path) -> None:
     check_log(MemoryLog)
     path = tmp_path / "s.db"
     check_log(lambda: SQLiteLog(path, writable=True), reader=lambda: SQLiteLog(path, writable=False))
+
+
+@pytest.mark.parametrize("recent", [0, 3])
+def test_a_log_in_memory_is_packed_and_read_as_it_came(recent: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rungwise.log.RECENT", recent)
+    check_log(MemoryLog)
+    odd = [
+        Started(0, {"x": 2**70, "y": [1, {"a": None}], "z": -0.0}, 1),
+        Started(2**40, {}, 2**70),
+        Reported(0, 2**31, 0.5, 0.25),
+        Reported(0, 2**31 - 1, 0.5, 0.25),
+        Reported(0, 1, None, 0.25),
+        Reported(0, 1, 1, 0),  # type: ignore[arg-type]
+        Reported(0, 1, {"a": 0.5, "b": None}, 0.25),
+        Promoted(0, 3, 1, 4),
+        Completed(0),
+    ]
+    facts = [fact for _ in range(3) for fact in odd + FACTS]
+    log = MemoryLog()
+    reading = log.read(2)
+    for number, fact in enumerate(facts):
+        log.append(fact)
+        if number % 5 == 0:
+            log.flush()
+        if number >= 2:
+            assert repr(next(reading)) == repr((0.0, fact)), "also while it is packed"
+    for after in range(len(facts) + 1):
+        assert repr([fact for _, fact in log.read(after)]) == repr(facts[after:])
 
 
 def test_there_is_one_of_each_fact() -> None:

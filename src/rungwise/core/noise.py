@@ -20,10 +20,11 @@ whatever the others may be.
 from __future__ import annotations
 
 import math
-from array import array
 
 import numpy as np
 from numpy.typing import NDArray
+
+from rungwise.reports import Reports
 
 LIMIT = 1024
 """How many trials, the first to report in a window, are compared with each other."""
@@ -49,7 +50,7 @@ class Noise:
     """
 
     def __init__(self, low: int, high: int) -> None:
-        self._curves: dict[int, array[float]] = {}  # trial -> resource, loss, resource, loss, … (16 bytes a report)
+        self._curves = Reports(width=1)  # all losses, also those below the window
         self._carried = 0.0
         self._enter(low, high)
 
@@ -70,10 +71,10 @@ class Noise:
 
     def report(self, trial: int, resource: int, loss: float) -> None:
         """`trial` reported `loss` at `resource`; not finite counts as no score."""
-        curve = self._curves.get(trial)
-        if curve is None:
-            curve = self._curves[trial] = array("d")
-        curve.extend((resource, loss))
+        curves = self._curves
+        while trial >= len(curves.last):
+            curves.last.append(-1)
+        curves.add(trial, resource, loss)
         if self._low < resource <= self._high:
             slot = self._slots.get(trial)
             if slot is not None:
@@ -82,7 +83,7 @@ class Noise:
                 slot = self._slots[trial] = len(self._slots)
                 self._filled.append(0)
                 self._on_the_way[slot] = None
-                for earlier, known in zip(curve[0::2], curve[1::2], strict=True):
+                for earlier, known, _ in curves.of(trial):
                     self._write(slot, int(earlier), known)
 
     def arrive(self, trial: int) -> None:

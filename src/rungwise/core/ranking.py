@@ -61,7 +61,7 @@ class TwoRungs:
         self._orders: tuple[list[Entry], list[Entry]] = ([], [])  # T and P, as entries of their own rungs
         self._losses = (_Column(), _Column())  # p(T[i]) and p(P[i])
         self._scratch = np.empty(0)
-        for _, _, trial in sorted(top.order, key=lambda entry: entry[1]):
+        for trial in top.trials:
             self.add(trial)
 
     def __len__(self) -> int:
@@ -69,7 +69,7 @@ class TwoRungs:
 
     def add(self, trial: int) -> None:
         """`trial` has completed the top rung."""
-        now, before = self.top.entries[trial], self.below.entries[trial]
+        now, before = self.top.entry(trial), self.below.entry(trial)
         p = min(before[0], LARGEST_FLOAT)
         places = []
         for order, losses, entry in zip(self._orders, self._losses, (now, before), strict=True):
@@ -95,9 +95,9 @@ class TwoRungs:
 
     def top_losses(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """The losses at the top rung in the order T, and in the order P."""
-        entries = self.top.entries
-        now, before = (np.array([entries[trial][0] for _, _, trial in order]) for order in self._orders)
-        return now, before
+        now, before = self._orders
+        at_top = {trial: loss for loss, _, trial in now}
+        return np.array([loss for loss, _, _ in now]), np.array([at_top[trial] for _, _, trial in before])
 
     def gaps(self) -> NDArray[np.float64]:
         """|p(T[i]) − p(P[i])|; valid until the next call."""
@@ -120,7 +120,7 @@ class TwoRungs:
         found = []
         for place in worst.tolist():
             pair = self._orders[0][place][2], self._orders[1][place][2]
-            below, top = ([rung.entries[trial][0] for trial in pair] for rung in (self.below, self.top))
+            below, top = ([rung.entry(trial)[0] for trial in pair] for rung in (self.below, self.top))
             found.append(Broken(place, *pair, (below[0], below[1]), (top[0], top[1])))
         return tuple(found)
 
