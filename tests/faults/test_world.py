@@ -15,6 +15,7 @@ import pytest
 from faults import world
 from faults.world import CHANCE, InvariantBroken, folder, live
 from rungwise import blame, checkpoints, database, records, turns
+from rungwise.checkpoints import Checkpoints
 from rungwise.executors import Message, Said
 from rungwise.hold import Hold
 from rungwise.inbox import Inbox
@@ -91,16 +92,14 @@ def test_it_finds_that_a_stale_lease_is_honoured(monkeypatch: pytest.MonkeyPatch
 
 
 def test_it_finds_that_a_stale_holder_may_write(monkeypatch: pytest.MonkeyPatch) -> None:
-    save = checkpoints.save
+    save = Checkpoints.save
 
-    def unfenced(place: Path, head: checkpoints.Head, state: object, lease: int) -> None:
-        holder = place / checkpoints.HOLDER
-        before = holder.read_text()
-        holder.write_text(str(lease))
-        save(place, head, state, lease)
-        holder.write_text(before)
+    def unfenced(self: Checkpoints, head: checkpoints.Head, state: object) -> None:
+        mine, self.lease = self.lease, max(self.lease, self.there().lease)
+        save(self, head, state)
+        self.lease = mine
 
-    monkeypatch.setattr(checkpoints, "save", unfenced)
+    monkeypatch.setattr(Checkpoints, "save", unfenced)
     assert "was saved" in found_by()
 
 
