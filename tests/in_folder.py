@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rungwise.checkpoints import NOBODY, Found, Head, Identity
 from rungwise.folders import claim, inside
+from rungwise.heads import NOBODY, Found, Head, Identity
 from rungwise.pieces import There
 
 

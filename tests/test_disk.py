@@ -10,9 +10,10 @@ import objectives
 import rungwise as rw
 from in_folder import find, hold, newest, save, states
 from rungwise import deletions, disk
-from rungwise.checkpoints import LARGE, Head, identity
+from rungwise.checkpoints import LARGE
 from rungwise.disk import Disk
 from rungwise.folders import inside, trial_folder
+from rungwise.heads import Head, identity
 from rungwise.storage import Storage
 
 SPACE = {"x": rw.Float(0, 1)}

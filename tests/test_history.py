@@ -16,9 +16,10 @@ import pytest
 from msgspec.structs import astuple
 
 from in_folder import hold, newest, save, there
-from rungwise import checkpoints
-from rungwise.checkpoints import Identity, Superseded
+from rungwise import heads
+from rungwise.checkpoints import Superseded
 from rungwise.events import Job, Reported
+from rungwise.heads import Identity
 from rungwise.history import IN_HEAD
 from rungwise.local_store import LocalStore
 from rungwise.pieces import name_of, reports_of
@@ -157,12 +158,12 @@ def test_training_from_the_start_begins_a_file_of_its_own(tmp_path: Path) -> Non
 
 
 def test_a_worker_that_was_given_up_puts_no_reports_away(tmp_path: Path) -> None:
-    hold(tmp_path, 7, checkpoints.identity("s", {"x": 1}))
+    hold(tmp_path, 7, heads.identity("s", {"x": 1}))
     trial, _ = a_trial(tmp_path, lease=7)
     go_on(trial, 600)
     for resource in range(601, 602 + IN_HEAD):
         trial.report(0.5, resource)
-    hold(tmp_path, 8, checkpoints.identity("s", {"x": 1}))
+    hold(tmp_path, 8, heads.identity("s", {"x": 1}))
     content = sorted(path.name for path in tmp_path.iterdir())
     with pytest.raises(Superseded):
         trial.save("too late")
@@ -172,7 +173,7 @@ def test_a_worker_that_was_given_up_puts_no_reports_away(tmp_path: Path) -> None
 def test_a_checkpoint_with_all_reports_in_its_head_is_read(tmp_path: Path) -> None:
     """As it was written in the first days."""
     reports = [(resource, 0.5, 0.1) for resource in range(1, 1001)]
-    save(tmp_path, checkpoints.Head(1000, reports, study="s"), "state", 0)
+    save(tmp_path, heads.Head(1000, reports, study="s"), "state", 0)
     trial, told = a_trial(tmp_path)
     trial._kept.owner = Identity("s")
     assert trial.load() == "state"
@@ -185,12 +186,12 @@ def test_a_checkpoint_with_its_reports_in_the_file_of_older_versions_is_read_and
 ) -> None:
     lines = b"".join(b"[%d,0.5,0.1]\n" % resource for resource in range(1, 201))
     (tmp_path / "checkpoint.reports").write_bytes(lines + b"[201," if whole else lines[:-1])
-    owner, journal = checkpoints.identity("s", {"x": 1}), (len(lines), zlib.crc32(lines))
+    owner, journal = heads.identity("s", {"x": 1}), (len(lines), zlib.crc32(lines))
     (tmp_path / "holder").write_text(f'{{"lease":7,"study":"s","configuration":"{owner.configuration}"}}')
     for name, at in (("checkpoint.before", 200), ("checkpoint", 201), ("checkpoint.best", 150)):
         reports = [(resource, 0.5, 0.1) for resource in range(201, at + 1)]
-        head = checkpoints.Head(at, reports, *journal, *astuple(owner), score=0.5)
-        (tmp_path / name).write_bytes(b"".join(checkpoints.written(head, pickle.dumps(at))))
+        head = heads.Head(at, reports, *journal, *astuple(owner), score=0.5)
+        (tmp_path / name).write_bytes(b"".join(heads.written(head, pickle.dumps(at))))
     with pytest.raises(Superseded):
         hold(tmp_path, 6, owner)
     hold(tmp_path, 8, owner)
@@ -213,11 +214,11 @@ import os, sys
 from pathlib import Path
 from rungwise.events import Job
 from rungwise.trial import Trial
-from rungwise import checkpoints, folders
+from rungwise import folders, heads
 
 os.fsync = lambda fd: None
 folder, lease, diary = Path(sys.argv[1]), int(sys.argv[2]), open(sys.argv[3], "ab", buffering=0)
-folders.claim(folder, lease, checkpoints.identity("s", {"x": 1}))
+folders.claim(folder, lease, heads.identity("s", {"x": 1}))
 said = []
 trial = Trial(Job(3, {"x": 1}, 0, 10**6, lease=lease, study="s"), folder, said.append)
 at = trial.load() or 0

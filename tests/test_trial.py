@@ -7,9 +7,10 @@ import pytest
 
 import rungwise as rw
 from in_folder import find, hold, newest, save, states
-from rungwise.checkpoints import Found, Head, Superseded
+from rungwise.checkpoints import Superseded
 from rungwise.events import Job, Reported
 from rungwise.executors import Noticed
+from rungwise.heads import Found, Head
 from rungwise.pieces import name_of
 from rungwise.trial import PauseRequested, Trial
 

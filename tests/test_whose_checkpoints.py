@@ -10,10 +10,11 @@ import pytest
 import rungwise as rw
 from in_folder import begin, find, hold, newest, save, states
 from rungwise import deletions, folders
-from rungwise.checkpoints import Head, Identity, Superseded, identity
+from rungwise.checkpoints import Superseded
 from rungwise.events import Job
 from rungwise.executors import Noticed
 from rungwise.folders import owner
+from rungwise.heads import Head, Identity, identity
 from rungwise.pieces import says_who_holds
 from rungwise.storage import JOBS, leases
 from rungwise.trial import Trial

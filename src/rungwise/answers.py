@@ -9,8 +9,9 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from rungwise.checkpoints import Checkpoints, identity
+from rungwise.checkpoints import Checkpoints
 from rungwise.events import Config
+from rungwise.heads import identity
 from rungwise.storage import Storage
 from rungwise.store import as_store, in_words
 

@@ -8,111 +8,27 @@ What a job saves carries its lease in its name, and the greater lease is the new
 that has been given up, but lives, never takes the place of one that came after it. It is refused as soon as it looks,
 and one that begins late, or a second time, is refused too.
 
-A checkpoint is a digest, the length of the head, the head (JSON: the resource of the state, whose it is, and the
-reports that led to it), and the user's state as cloudpickle wrote it. It is the user's own: loading one runs what it
-says, so load only checkpoints of studies that you trust. May import `store`, `pieces` and `events`.
+May import `heads`, `store` and `pieces`.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-import zlib
-from collections.abc import Mapping, Sequence
-from typing import Any, final
+from collections.abc import Sequence
+from typing import final
 
 import cloudpickle
 import msgspec
 
-from rungwise.events import Score
+from rungwise.heads import NOBODY, Found, Head, Identity, Reports, checksum, read, written
 from rungwise.pieces import OLD_HOLDER, OLD_REPORTS, Order, Piece, There, job_of, name_of, reports_of
 from rungwise.store import Bytes, Store
 
 LARGE = 1 << 20  # bytes from which on two copies of a paused trial's state would be felt
 TRIES = 3  # to read what another deletes at the same moment
-_DIGEST = 16
 
 
 class Superseded(BaseException):
     """The job was given out or begun again, elsewhere; not an `Exception`, so not caught by chance."""
-
-
-class Identity(msgspec.Struct, frozen=True):
-    """Whose a checkpoint or a folder is: the id of the study, and a digest of the trial's configuration.
-
-    Both are empty in what was written before there were ids; that is of the studies that have none.
-    """
-
-    study: str = ""
-    configuration: str = ""
-
-    def owns(self, other: Identity) -> bool:
-        """Whether what `other` names may be taken for this one's own."""
-        if self.study != other.study:
-            return False
-        return self.configuration == other.configuration or not (self.study or other.configuration)
-
-
-NOBODY = Identity()
-
-
-def identity(study: str, config: Mapping[str, Any]) -> Identity:
-    """The identity of the trial of `config` in the study with the id `study`.
-
-    >>> identity("ab", {"x": 1, "y": 2}) == identity("ab", {"y": 2, "x": 1}) != identity("ab", {"x": 1, "y": 2.0})
-    True
-    """
-    canonical = json.dumps(config, sort_keys=True).encode()
-    return Identity(study, hashlib.blake2b(canonical, digest_size=8).hexdigest())
-
-
-class Reports(msgspec.Struct, frozen=True, array_like=True):
-    """A piece with `count` reports in it, and its checksum."""
-
-    name: str
-    count: int
-    checksum: int
-
-
-class Head(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a checkpoint says of itself: the state is that after `resource`; the reports led to it.
-
-    The reports, (resource, score, seconds), are those of the whole trial, so that those which a driver did not live to
-    note can be sent again: first those in the pieces `earlier` (`rungwise.history`), then `reports`. `study` and
-    `configuration` say whose it is. `score` is the one at `resource`, where it is the best so far. Before there were
-    `earlier` pieces, the first `journal` bytes, with `checksum`, of one file had those that came first.
-    """
-
-    resource: int
-    reports: list[tuple[int, Score | None, float]]
-    journal: int = 0
-    checksum: int = 0
-    study: str = ""
-    configuration: str = ""
-    score: float | None = None
-    earlier: list[Reports] = []
-
-    @property
-    def needs(self) -> frozenset[str]:
-        """The names of the pieces in which the earlier reports are."""
-        return frozenset([OLD_REPORTS] if self.journal else [piece.name for piece in self.earlier])
-
-
-class Found(msgspec.Struct, frozen=True):
-    """The newest checkpoint that is whole and one's own, if there is one: its head and the pickled state.
-
-    `damaged` names newer ones that are not what was written, `foreign` those that are of another trial.
-    """
-
-    head: Head | None
-    pickled: Bytes
-    damaged: tuple[str, ...] = ()
-    foreign: tuple[str, ...] = ()
-
-    @property
-    def state(self) -> Any:
-        """The user's state; None if there is none. It runs what was saved."""
-        return None if self.head is None else cloudpickle.loads(self.pickled)
 
 
 @final
@@ -134,16 +50,16 @@ class Checkpoints:
 
     # -- who holds the trial ------------------------------------------------------------------------
 
-    def hold(self) -> None:
-        """From here on only this job may save; what another left half done goes.
+    def hold(self, there: There | None = None) -> None:
+        """From here on only this job may save; what another left half done goes. `there` is what is there, if known.
 
         Raises `Superseded` if a job of a later lease holds the trial.
         """
-        self._hold(self.there())
+        self._hold(self.there() if there is None else there)
 
-    def begin(self) -> None:
+    def begin(self, there: There | None = None) -> None:
         """The first act of a job: it holds the trial, and nobody begins it a second time, or `Superseded`."""
-        there = self.there()
+        there = self.there() if there is None else there
         self._check(there)
         if there.lease != self.lease:
             self._hold(there)
@@ -301,32 +217,3 @@ class Checkpoints:
             return bytes(self.store.load(self._at(name)))
         except OSError:
             return None
-
-
-def written(head: Head, pickled: Bytes) -> list[Bytes]:
-    """A checkpoint, in pieces that come one after the other: states can be large."""
-    encoded = msgspec.json.encode(head)
-    front = len(encoded).to_bytes(8, "big") + encoded
-    return [_digest(front, pickled), front, pickled]
-
-
-def read(data: Bytes) -> Found | None:
-    """What `written` wrote; None if it is anything else."""
-    data = memoryview(data)
-    body = data[_DIGEST:]
-    if len(body) < 8 or _digest(body) != data[:_DIGEST]:
-        return None
-    end = 8 + int.from_bytes(body[:8], "big")
-    return Found(msgspec.json.decode(body[8:end], type=Head), body[end:])
-
-
-def checksum(lines: bytes) -> int:
-    """Of reports."""
-    return zlib.crc32(lines)
-
-
-def _digest(*pieces: Bytes) -> bytes:
-    digest = hashlib.blake2b(digest_size=_DIGEST)
-    for piece in pieces:
-        digest.update(piece)
-    return digest.digest()

@@ -20,9 +20,10 @@ from pathlib import Path
 from typing import final
 
 from rungwise import deletions
-from rungwise.checkpoints import LARGE, identity
+from rungwise.checkpoints import LARGE
 from rungwise.deletions import Deleted
 from rungwise.folders import owner, put_aside, trial_folder, trial_of
+from rungwise.heads import identity
 from rungwise.pieces import says_who_holds
 from rungwise.storage import Storage
 from rungwise.study import Study

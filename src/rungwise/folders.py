@@ -16,7 +16,8 @@ from pathlib import Path
 import msgspec
 
 from rungwise import deletions
-from rungwise.checkpoints import NOBODY, Checkpoints, Identity, Superseded
+from rungwise.checkpoints import Checkpoints, Superseded
+from rungwise.heads import NOBODY, Identity
 from rungwise.local_store import LocalStore
 from rungwise.pieces import OLD_HOLDER, PART, There, job_of, says_who_holds
 
@@ -54,11 +55,12 @@ def claim(folder: Path, lease: int, wanted: Identity) -> None:
     What is there of another configuration or study is put aside first, and said; what was put aside before, and is of
     this very configuration, is taken back. Raises `Superseded` if the job of a later lease of the same study holds it.
     """
-    kept = inside(folder, wanted, lease)
+    kept, there = inside(folder, wanted, lease), There({})
     try:
         folder.mkdir(parents=True)
     except FileExistsError:
-        holder = _holder(kept, there := kept.there())
+        there = kept.there()
+        holder = _holder(kept, there)
         if holder is not None and holder.study == wanted.study and holder.lease > lease:
             raise Superseded from None
         whose = _owner(folder, holder, there, wanted)
@@ -68,12 +70,15 @@ def claim(folder: Path, lease: int, wanted: Identity) -> None:
     if not owned and (_left(folder) or _size(f"{folder}.log")):
         put_aside(folder)
         folder.mkdir()
+        there = There({})
     elif not owned:  # nothing but who held it
         for name in filter(says_who_holds, os.listdir(folder)):
             os.unlink(folder / name)
+        there = There({})
     if os.path.exists(f"{folder}.{ANOTHER}-1") and not _left(folder):
         _take_back(folder, wanted)
-    kept.hold()
+        there = kept.there()
+    kept.hold(there)
 
 
 def _take_back(folder: Path, wanted: Identity) -> None:

@@ -14,8 +14,9 @@ from typing import final
 
 import msgspec
 
-from rungwise.checkpoints import Checkpoints, Head, Reports
+from rungwise.checkpoints import Checkpoints
 from rungwise.events import Score
+from rungwise.heads import Head, Reports
 
 IN_HEAD = 64
 Report = tuple[int, Score | None, float]

@@ -12,7 +12,7 @@ from rungwise.log import StudyError
 from rungwise.names import InputError
 from rungwise.options import RunOptions
 from rungwise.storage import SESSIONS, Storage
-from rungwise.store import STORES, as_store, in_words, noted
+from rungwise.store import STORES, Store, as_store, in_words, noted
 from rungwise.study import Study
 
 
@@ -48,7 +48,7 @@ def storage_of(study: Study, options: RunOptions) -> Storage:
             f"the checkpoints of {study.path} were kept in {in_words(now)}, and there is nothing of this study: mount "
             "it or put it back, or say where they are now (checkpoints=…, --checkpoints)"
         )
-    study.state.store = storage.apart
+    study.state.store = options.checkpoints if isinstance(options.checkpoints, Store) else None
     return storage
 
 

@@ -40,11 +40,12 @@ class LocalStore:
             fd = _opened(path, os.O_EXCL)
         except FileExistsError:
             return False
-        with open(fd, "wb") as file:
-            file.write(data)
+        try:
+            os.write(fd, data)
             if durable:
-                file.flush()
                 os.fsync(fd)
+        finally:
+            os.close(fd)
         if durable:
             _sync_folder(os.path.dirname(path))
         return True
@@ -74,10 +75,12 @@ class LocalStore:
             return file.read()
 
     def discard(self, names: Sequence[str]) -> None:
-        """See `Store`; folders in which nothing is left go too."""
+        """See `Store`; the folder of a trial in which nothing is left goes too, if it is no one else's."""
         for name in names:
-            with contextlib.suppress(FileNotFoundError):
+            try:
                 os.unlink(f"{self.path}/{name}")
+            except FileNotFoundError:
+                continue
         for folder in {name.rpartition("/")[0] for name in names}:
             if whose(folder.rpartition("/")[2]) is not None:
                 with contextlib.suppress(OSError):  # there is something in it
@@ -92,11 +95,13 @@ class LocalStore:
             return found
         with entries:
             for entry in entries:
-                if is_ours(entry.name):
-                    with contextlib.suppress(FileNotFoundError):  # it has gone this moment
-                        found[f"{under}/{entry.name}"] = entry.stat(follow_symlinks=False).st_size
-                elif whose(entry.name) is not None or entry.name == "sessions":
-                    found |= self.list(f"{under}/{entry.name}") if entry.is_dir(follow_symlinks=False) else {}
+                if is_ours(name := entry.name):
+                    try:
+                        found[f"{under}/{name}"] = entry.stat(follow_symlinks=False).st_size
+                    except FileNotFoundError:  # it has gone this moment
+                        continue
+                elif whose(name) is not None or name == "sessions":
+                    found |= self.list(f"{under}/{name}") if entry.is_dir(follow_symlinks=False) else {}
         return found
 
     def settings(self) -> dict[str, Any]:

@@ -22,11 +22,12 @@ import msgspec
 SESSION = "session."
 OLD_REPORTS, OLD_HOLDER = "checkpoint.reports", "holder"
 OLD = {"checkpoint": (-1, 1), "checkpoint.before": (-1, 0), "checkpoint.best": (-1, -1)}
+_OLD = {*OLD, OLD_REPORTS, OLD_HOLDER}
 PART = ".part"
-_STATE = re.compile(r"checkpoint\.([0-9a-f]{16})\.(\d{6,})(\.best)?(\.damaged|\.foreign)?")
-_REPORTS = re.compile(r"reports\.([0-9a-f]{16})\.(\d{6,})")
-_JOB = re.compile(r"job\.([0-9a-f]{16})(\.begun)?")
-_SESSION = re.compile(r"session\.\d+")
+_PIECE = re.compile(
+    r"(checkpoint|reports)\.([0-9a-f]{16})\.(\d{6,})(\.best)?(\.damaged|\.foreign)?(\.part)?"
+    r"|job\.([0-9a-f]{16})(?:\.begun)?|session\.\d+"
+)
 _TRIAL = re.compile(r"(\d{6,})-([0-9a-f]{16})")
 
 Order = tuple[int, int]
@@ -74,15 +75,12 @@ def whose(place: str) -> tuple[int, str] | None:
 
 def says_who_holds(name: str) -> bool:
     """Whether the file `name` in a trial's folder tells of leases alone."""
-    return _JOB.fullmatch(name) is not None or name == OLD_HOLDER or name.startswith(f"{OLD_HOLDER}.")
+    return name.startswith(("job.", OLD_HOLDER)) and (is_ours(name) or name.startswith(f"{OLD_HOLDER}."))
 
 
 def is_ours(name: str) -> bool:
     """Whether a file of this name, in a folder where others keep theirs too, is a piece, or the half of one."""
-    whole = name.removesuffix(PART)
-    if whole in OLD or whole in (OLD_REPORTS, OLD_HOLDER):
-        return True
-    return any(pattern.fullmatch(whole) for pattern in (_STATE, _REPORTS, _JOB, _SESSION))
+    return _PIECE.fullmatch(name) is not None or name in _OLD
 
 
 @final
@@ -103,33 +101,34 @@ class There:
         self.jobs: dict[int, list[str]] = {}  # lease -> its marks
         self.halves: list[str] = []
         self.holder = OLD_HOLDER in listed
-        orders: set[Order] = set()
+        self._orders: list[Order] = []
         aside: set[str] = set()
-        for name in sorted(listed):
-            if (found := _STATE.fullmatch(name)) is not None:
-                order = int(found[1], 16), int(found[2])
-                orders.add(order)
-                if found[4] is None:
-                    self.states.append(Piece(order, name, found[3] is not None, listed[name]))
-                else:
-                    aside.add(name.removesuffix(found[4]))
-                    self.damaged += [name] if found[4] == ".damaged" else []
-            elif (found := _JOB.fullmatch(name)) is not None:
-                self.jobs.setdefault(int(found[1], 16), []).append(name)
-            elif (found := _REPORTS.fullmatch(name)) is not None:
-                orders.add((int(found[1], 16), int(found[2])))
-                self.reports.append(name)
-            elif name in OLD:
-                self.states.append(Piece(OLD[name], name, name == "checkpoint.best", listed[name]))
-            elif name == OLD_REPORTS:
-                self.reports.append(name)
-            elif name.endswith(PART) and is_ours(name):
+        for name, size in listed.items():
+            if (found := _PIECE.fullmatch(name)) is None:
+                if name in OLD:
+                    self.states.append(Piece(OLD[name], name, name == "checkpoint.best", size))
+                elif name == OLD_REPORTS:
+                    self.reports.append(name)
+                continue
+            kind, lease, number, best, mark, part, job = found.groups()
+            if job is not None:
+                self.jobs.setdefault(int(job, 16), []).append(name)
+            elif part is not None:
                 self.halves.append(name)
-        if len(self.states) > 1:
-            self.states.sort()
+            elif kind is not None:
+                order = int(lease, 16), int(number)
+                self._orders.append(order)
+                if kind == "reports":
+                    self.reports.append(name)
+                elif mark is None:
+                    self.states.append(Piece(order, name, best is not None, size))
+                else:
+                    aside.add(name.removesuffix(mark))
+                    self.damaged += [name] if mark == ".damaged" else []
+        self.states.sort()
         if aside:
             self.states = [piece for piece in self.states if piece.name not in aside]
-        self._orders = orders
+            self.damaged.sort()
 
     @property
     def lease(self) -> int:
@@ -143,4 +142,4 @@ class There:
 
     def next(self, lease: int) -> Order:
         """The order of what is saved next under `lease`."""
-        return lease, 1 + max((number for held, number in self._orders if held == lease), default=0)
+        return lease, 1 + max([number for held, number in self._orders if held == lease], default=0)

@@ -11,9 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import final
 
-from rungwise.checkpoints import Checkpoints, Identity, identity
+from rungwise.checkpoints import Checkpoints
 from rungwise.events import Job
 from rungwise.folders import claim, trial_folder
+from rungwise.heads import Identity, identity
 from rungwise.local_store import LocalStore
 from rungwise.pieces import SESSION, place_of, whose
 from rungwise.store import Store
@@ -79,10 +80,11 @@ class Storage:
 
         Raises `Superseded` if it was begun before, or the job of a later lease holds the trial.
         """
-        kept, folder = self.of(job), self.folder_of(job.trial)
-        if self.apart is not None or not os.path.exists(folder) or kept.there().lease != job.lease:
+        kept, there = self.of(job), None
+        if self.apart is not None or (there := kept.there()).lease != job.lease:
             self.hold(job)
-        kept.begin()
+            there = None
+        kept.begin(there)
         return kept
 
     def kept_apart(self, study: str) -> dict[tuple[int, str], int]:

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any, Concatenate, NoReturn, ParamSpec, TypeVar, cast, final
 
 from rungwise.best_state import BestState
-from rungwise.checkpoints import Checkpoints, Head, identity
+from rungwise.checkpoints import Checkpoints
 from rungwise.events import Config, Job, Reported
 from rungwise.executors import Noticed
+from rungwise.heads import Head, identity
 from rungwise.history import History
 from rungwise.local_store import LocalStore
 from rungwise.names import InputError

@@ -14,14 +14,14 @@ from rungwise.pieces import There
 LIVES = """
 import json, os, signal, sys
 from pathlib import Path
-from rungwise import checkpoints, folders, history
+from rungwise import checkpoints, folders, heads, history
 from rungwise.events import Job
 from rungwise.trial import Trial
 
 checkpoints.LARGE, history.IN_HEAD = int(sys.argv[2]), 2
 
 def live(folder, lease, at_call, out):
-    folders.claim(folder, lease, checkpoints.identity("s", {"x": 1}))
+    folders.claim(folder, lease, heads.identity("s", {"x": 1}))
     said, calls = [], 0
     trial = Trial(Job(3, {"x": 1}, 0, 9, lease=lease, study="s"), folder, said.append)
     state = trial.load()

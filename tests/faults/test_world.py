@@ -14,7 +14,7 @@ import pytest
 
 from faults import world
 from faults.world import CHANCE, InvariantBroken, folder, live
-from rungwise import blame, checkpoints, database, records, turns
+from rungwise import blame, database, heads, records, turns
 from rungwise.checkpoints import Checkpoints
 from rungwise.executors import Message, Said
 from rungwise.hold import Hold
@@ -94,7 +94,7 @@ def test_it_finds_that_a_stale_lease_is_honoured(monkeypatch: pytest.MonkeyPatch
 def test_it_finds_that_a_stale_holder_may_write(monkeypatch: pytest.MonkeyPatch) -> None:
     save = Checkpoints.save
 
-    def unfenced(self: Checkpoints, head: checkpoints.Head, state: object) -> None:
+    def unfenced(self: Checkpoints, head: heads.Head, state: object) -> None:
         mine, self.lease = self.lease, max(self.lease, self.there().lease)
         save(self, head, state)
         self.lease = mine
@@ -104,7 +104,7 @@ def test_it_finds_that_a_stale_holder_may_write(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_it_finds_that_a_checkpoint_of_another_configuration_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checkpoints.Identity, "owns", lambda self, other: True)
+    monkeypatch.setattr(heads.Identity, "owns", lambda self, other: True)
     assert "goes on from the checkpoint of x" in found_by()
 
 
