@@ -135,7 +135,6 @@ def test_only_run_and_what_it_is_made_of_read_the_clock() -> None:
         "executors/local",
         "report/live",
         "sqlite",
-        "testing/elsewhere",
         "testing/executor",
         "view",
         "whole",

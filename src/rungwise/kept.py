@@ -11,7 +11,7 @@ from typing import Any
 from rungwise.log import StudyError
 from rungwise.names import InputError
 from rungwise.options import RunOptions
-from rungwise.storage import SESSIONS, Storage
+from rungwise.storage import SESSIONS, Storage, study_place
 from rungwise.store import STORES, Store, as_store, in_words, noted
 from rungwise.study import Study
 
@@ -38,12 +38,11 @@ def storage_of(study: Study, options: RunOptions) -> Storage:
     if given is None:
         return Storage(study.folder)
     storage = Storage(study.folder, as_store(given))
-    if not study.id:
-        raise InputError("a study from before there were ids keeps its checkpoints beside it; leave checkpoints= out")
+    place = study_place(study.id)
     if (now := noted(given)) != before:
         _refuse_to_leave(study, before)
         study.decider.opened(study.state.how | {"checkpoints": now})
-    elif study.path is not None and not storage.store.list(f"{study.id}/{SESSIONS}"):
+    elif study.path is not None and not storage.store.list(f"{place}/{SESSIONS}"):
         raise StudyError(
             f"the checkpoints of {study.path} were kept in {in_words(now)}, and there is nothing of this study: mount "
             "it or put it back, or say where they are now (checkpoints=…, --checkpoints)"
@@ -59,7 +58,7 @@ def _refuse_to_leave(study: Study, before: Any) -> None:
     if before is None:
         left, where = any(study.folder.glob("[0-9]*/checkpoint*")), str(study.folder)
     else:
-        left, where = bool(as_store(before).list(study.id)), f"{in_words(before)}/{study.id}"
+        left, where = bool(as_store(before).list(study_place(study.id))), f"{in_words(before)}/{study.id}"
         how = ", or move that folder to the new place first" if isinstance(before, str) else ""
     if left:
         raise InputError(

@@ -16,6 +16,7 @@ from rungwise.events import Job
 from rungwise.folders import claim, trial_folder
 from rungwise.heads import Identity, identity
 from rungwise.local_store import LocalStore
+from rungwise.names import InputError
 from rungwise.pieces import SESSION, place_of, whose
 from rungwise.store import Store
 
@@ -58,7 +59,7 @@ class Storage:
         """The checkpoints of `trial`, for a job of `lease`."""
         place = f"{trial:06d}"
         if self.apart is not None:
-            place = f"{owner.study}/{place_of(trial, owner.configuration)}"
+            place = f"{study_place(owner.study)}/{place_of(trial, owner.configuration)}"
         return Checkpoints(self.store, place, owner, lease)
 
     def of(self, job: Job) -> Checkpoints:
@@ -91,10 +92,22 @@ class Storage:
         """(Trial, digest of its configuration) -> bytes, of what the store apart has of the study with this id."""
         held: dict[tuple[int, str], int] = {}
         if self.apart is not None:
-            for name, size in self.apart.list(study).items():
+            for name, size in self.apart.list(study_place(study)).items():
                 if (place := whose(name.split("/")[1])) is not None:
                     held[place] = held.get(place, 0) + size
         return held
+
+
+def study_place(study: str) -> str:
+    """What the study with the id `study` is called in a store: the id, which is no path whoever wrote the file.
+
+    Raises `InputError` for an id that is none of ours.
+    """
+    if not (study.isascii() and study.isalnum()):
+        raise InputError(
+            f"the checkpoints of a study with the id {study!r} can only be beside it; leave checkpoints= out"
+        )
+    return study
 
 
 def as_storage(given: Storage | Path | str) -> Storage:
@@ -112,8 +125,8 @@ def leases(storage: Storage | Path, study: str = "", sessions: int = 0) -> Itera
     storage.folder.mkdir(parents=True, exist_ok=True)
     names, place = os.listdir(storage.folder), ""
     if storage.apart is not None:
-        place = f"{study}/{SESSIONS}/"
-        names += [name.removeprefix(place) for name in storage.apart.list(f"{study}/{SESSIONS}")]
+        place = f"{study_place(study)}/{SESSIONS}/"
+        names += [name.removeprefix(place) for name in storage.apart.list(place[:-1])]
     taken = [name.removeprefix(SESSION) for name in names if name.startswith(SESSION)]
     session = 1 + max([sessions, *map(int, filter(str.isdecimal, taken))])
     while not storage.store.hold(f"{place}{SESSION}{session}", b"", durable=True):

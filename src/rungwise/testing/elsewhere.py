@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 
 import cloudpickle
@@ -49,25 +48,14 @@ def run_elsewhere(kept: Checkpoints, code: str, *, kill_when: Callable[[], bool]
     return process.returncode, lines[-1].decode().strip() if lines else ""
 
 
-def appears(store: Store, place: str) -> Callable[[], bool]:
-    """Whether another checkpoint is listed than when this was asked first; half written it must not be."""
+def appears(store: Store, place: str, *, halves: bool) -> Callable[[], bool]:
+    """Whether another name is listed than when this was asked first; with `halves`, of what is half written too."""
     seen = set[str]()
 
     def another() -> bool:
-        names = {name for name in store.list(place) if not name.endswith(PART)}
+        names = {name for name in store.list(place) if halves or not name.endswith(PART)}
         new = bool(seen and names - seen)
         seen.update(names)
         return new
 
     return another
-
-
-def passes(seconds: float) -> Callable[[], bool]:
-    """Whether so much time has passed since this was asked first: it is anywhere in a save then."""
-    end: list[float] = []
-
-    def over() -> bool:
-        end[:] = end or [time.monotonic() + seconds]
-        return time.monotonic() > end[0]
-
-    return over

@@ -17,7 +17,7 @@ from rungwise.history import IN_HEAD
 from rungwise.pieces import job_of, name_of, place_of, reports_of
 from rungwise.storage import JOBS, Storage, leases
 from rungwise.store import STORES, Bytes, Store, as_store, noted
-from rungwise.testing.elsewhere import run_elsewhere
+from rungwise.testing.elsewhere import appears, run_elsewhere
 from rungwise.trial import Trial
 
 KILLS = 8
@@ -311,9 +311,8 @@ def _is_whole_or_not_there_when_killed(it: _Checked) -> None:
     for lease in range(JOBS, JOBS + KILLS):
         kept = it.kept(lease)
         kept.begin()
-        _, told = run_elsewhere(
-            kept, saves, kill_when=_passes(0.003 * (lease - JOBS)) if lease % 2 else _appears(it, kept)
-        )
+        moment = appears(it.make(), kept.place, halves=lease % 2 == 1)
+        _, told = run_elsewhere(kept, saves, kill_when=moment)
         found, acknowledged = it.kept(lease).find(), int(told)
         assert not found.damaged, "a process was killed while it saved, and half of what it saved is under its name"
         assert found.head is not None, "a process was killed while it saved, and nothing is left"
