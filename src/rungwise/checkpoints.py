@@ -55,27 +55,21 @@ class Checkpoints:
 
         Raises `Superseded` if a job of a later lease holds the trial.
         """
-        self._hold(self.there() if there is None else there)
-
-    def begin(self, there: There | None = None) -> None:
-        """The first act of a job: it holds the trial, and nobody begins it a second time, or `Superseded`."""
         there = self.there() if there is None else there
-        self._check(there)
-        if there.lease != self.lease:
-            self._hold(there)
-        if not self.store.hold(self._at(f"{job_of(self.lease)}.begun"), b""):
-            raise Superseded
-
-    def _hold(self, there: There) -> None:
         self._check(there)
         self.store.hold(self._at(job_of(self.lease)), msgspec.json.encode(self.owner))
         left = [name for lease, names in there.jobs.items() if lease < self.lease for name in names]
         left += there.halves + ([OLD_HOLDER] if there.holder else [])
         self._discard(left)
 
-    def check_held(self) -> None:
-        """Raise `Superseded` if the job of a later lease holds the trial."""
-        self._check(self.there())
+    def begin(self, there: There | None = None) -> None:
+        """The first act of a job: it holds the trial, and nobody begins it a second time, or `Superseded`."""
+        there = self.there() if there is None else there
+        self._check(there)
+        if there.lease != self.lease:
+            self.hold(there)
+        if not self.store.hold(self._at(f"{job_of(self.lease)}.begun"), b""):
+            raise Superseded
 
     def _check(self, there: There) -> None:
         if there.lease > self.lease:
@@ -101,14 +95,13 @@ class Checkpoints:
         there = self.there()
         self._check(there)
         if not there.jobs and head.study:  # the function has emptied its folder
-            self._hold(there)
+            self.hold(there)
         states = there.states
         if len(states) > 1 and states[-1].size >= LARGE:
             self._discard([piece.name for piece in states[:-1] if piece is not there.best])
             states = [piece for piece in states if piece in (there.best, states[-1])]
-        new = Piece(
-            order := there.next(self.lease), name_of(order, best=head.score is not None), head.score is not None
-        )
+        order, is_best = there.next(self.lease), head.score is not None
+        new = Piece(order, name_of(order, best=is_best), is_best)
         self.store.save(self._at(new.name), written(head, pickled))
         self._needs[order] = head.needs
         newest = [*states[-1:], new] if not in_place else [*states[-2:-1], new]
@@ -143,11 +136,10 @@ class Checkpoints:
     def settle(self) -> None:
         """At the end of a job: where the newest checkpoint is large, and is there as it was written, it is enough."""
         there = self.there()
-        if len(there.states) > 1 and there.states[-1].size >= LARGE:
-            newest = there.states[-1]
-            head = self._read(newest.name)
-            if isinstance(head, Found):
-                self._discard([piece.name for piece in there.states[:-1] if piece is not there.best])
+        if len(there.states) < 2 or there.states[-1].size < LARGE:
+            return
+        if isinstance(self._read(there.states[-1].name), Found):
+            self._discard([piece.name for piece in there.states[:-1] if piece is not there.best])
 
     # -- finding ------------------------------------------------------------------------------------
 

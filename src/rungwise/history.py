@@ -2,8 +2,8 @@
 
 The last ones stand in the head of each checkpoint. When there are more than `IN_HEAD`, they are put away in a piece of
 their own, which the head then names: if every checkpoint repeated all reports, a function that saves at every step
-would write the square of their number. Two pieces of about one size are made one, so that N reports stand in some
-log2(N / `IN_HEAD`) pieces, each is kept once, and each was written about as often.
+would write the square of their number. A piece takes in the one before if that is not much larger, so that N reports
+stand in some log(N / `IN_HEAD`) pieces, each of them once, and each was written a few times as often.
 
 May import `events` and `checkpoints`.
 """
@@ -19,6 +19,7 @@ from rungwise.events import Score
 from rungwise.heads import Head, Reports
 
 IN_HEAD = 64
+FEWER = 4  # times fewer reports than in the piece before: if there are more, the two are made one
 Report = tuple[int, Score | None, float]
 """Resource, score (None: not finite), and the seconds of training since the one before."""
 
@@ -52,7 +53,11 @@ class History:
         """Put the reports away; returns when they are durable. Only who holds the trial may do this."""
         lines, count = b"".join(msgspec.json.encode(report) + b"\n" for report in self._last), len(self._last)
         earlier = self._earlier[:]
-        while earlier and earlier[-1].count <= count and (before := self._kept.reports_in(earlier[-1])) is not None:
+        while (
+            earlier
+            and earlier[-1].count <= FEWER * count
+            and (before := self._kept.reports_in(earlier[-1])) is not None
+        ):
             lines, count = before + lines, earlier.pop().count + count
         self._earlier = [*earlier, self._kept.put_away(lines, count)]
         self._last = []

@@ -38,7 +38,9 @@ class Store(Protocol):
     ...     def __init__(self):
     ...         self.kept = {}
     ...     def hold(self, name, data, *, durable=False):
-    ...         return self.kept.setdefault(name, data) is data
+    ...         absent = name not in self.kept
+    ...         self.kept.setdefault(name, data)
+    ...         return absent
     ...     def save(self, name, pieces):
     ...         self.kept[name] = b"".join(pieces)
     ...     def load(self, name):
