@@ -15,8 +15,8 @@ import time
 from pathlib import Path
 
 import rungwise as rw
-from rungwise import checkpoints
 from rungwise.events import Job
+from rungwise.storage import Storage
 from rungwise.trial import Trial
 
 SPACE = {"x": rw.Float(0, 1)}
@@ -77,15 +77,14 @@ def many(trials: int) -> None:
             study = rw.Study(SPACE, rw.PASHA(max_resource=81), path=Path(place) / "s.db")
             study.extend(trials=trials)
             study.folder.mkdir()
-            disk, peak, spent, jobs, said = Disk(study, keep=False), 0, 0.0, 0, []
+            storage = Storage(study.folder)
+            disk, peak, spent, jobs, said = Disk(study, storage, keep=False), 0, 0.0, 0, []
             began = time.process_time()
             while (job := study.ask()) is not None:
-                folder = checkpoints.trial_folder(study.folder, job.trial)
-                checkpoints.hold(folder, jobs, checkpoints.identity(study.id, job.config))
-                folder.with_suffix(".log").touch()
-                trial = Trial(
-                    Job(job.trial, job.config, job.start, job.until, lease=jobs, study=study.id), folder, said.append
-                )
+                given = Job(job.trial, job.config, job.start, job.until, lease=jobs, study=study.id)
+                storage.hold(given)
+                storage.log_of(job.trial).touch()
+                trial = Trial(given, storage.folder_of(job.trial), said.append)
                 if saves:
                     trial.load()
                     trial.report((job.config["x"] - 0.3) ** 2 + 1 / job.until, job.until)

@@ -190,6 +190,7 @@ def studies() -> dict[str, list[Any]]:
         begins(f"scheduler {number}", scheduler={"name": code})
         begins(f"searcher {number}", searcher={"name": code})
         begins(f"function {number}", run={"function": code})
+        begins(f"store {number}", run={"function": "train.py:train", "checkpoints": {"name": code, "path": "owned"}})
         begins(f"kind {number}", space={"x": {"type": code, "low": 0, "high": 1}})
     begins("command", run={"command": ["touch", "owned"]})
     begins("needs torch", searcher={"name": "gp"})
@@ -201,6 +202,7 @@ def studies() -> dict[str, list[Any]]:
     for number, text in enumerate((ESCAPES, FORMATS, *PATHS)):
         begins(f"text as name {number}", space={text: SPACE["x"]})
         begins(f"text as version {number}", version=text, id=text)
+        begins(f"text as store {number}", id=text, run={"function": "train.py:train", "checkpoints": text})
         begins(f"text in run {number}", run={"function": text, "command": [text], "workers": text})
         choice = {"c": {"type": "categorical", "choices": [text, "b"]}}
         made[f"text as value {number}"] = [created(space=choice), STARTED | {"config": {"c": text}}, *TRIAL[1:]]
@@ -324,6 +326,7 @@ def studies() -> dict[str, list[Any]]:
     goes_on("a target of text", {"fact": "extended", "trials": 1, "target": "x"})
     goes_on("begun again", created(mode="max"))
     goes_on("opened by nobody", {"fact": "opened", "version": ESCAPES, "run": {"function": 7, "workers": "many"}})
+    goes_on("opened with checkpoints of a number", {"fact": "opened", "version": "1", "run": {"checkpoints": 7}})
     goes_on("a fact that is none", {"fact": "__class__"})
     goes_on("no fact", "null")
     goes_on("not a number", '{"fact":"reported","trial":0,"resource":1,"score":NaN}')

@@ -8,9 +8,13 @@ import pytest
 
 import objectives
 import rungwise as rw
-from rungwise import checkpoints, deletions, disk
-from rungwise.checkpoints import LARGE, Head, hold, identity, save, settle, trial_folder
+from in_folder import find, hold, newest, save, states
+from rungwise import deletions, disk
+from rungwise.checkpoints import LARGE
 from rungwise.disk import Disk
+from rungwise.folders import inside, trial_folder
+from rungwise.heads import Head, identity
+from rungwise.storage import Storage
 
 SPACE = {"x": rw.Float(0, 1)}
 
@@ -40,7 +44,7 @@ def begun(tmp_path: Path, trials: int = 60, *, keep: bool = False) -> tuple[rw.S
     study = rw.Study(SPACE, rw.ASHA(max_resource=9), path=tmp_path / "s.db")
     study.extend(trials=trials)
     study.folder.mkdir()
-    return study, Disk(study, keep=keep)
+    return study, Disk(study, Storage(study.folder), keep=keep)
 
 
 def folders(study: rw.Study) -> set[int]:
@@ -79,7 +83,7 @@ def test_nothing_is_deleted_that_may_be_needed(tmp_path: Path) -> None:
             folder, owner = trial_folder(study.folder, job.trial), identity(study.id, job.config)
             hold(folder, job.trial, owner)
             folder.with_suffix(".log").touch()
-            found = checkpoints.read(folder, owner)
+            found = find(folder, owner)
             assert (found.head.resource if found.head else 0) == job.start
             save(
                 folder,
@@ -104,7 +108,7 @@ def test_without_a_total_of_trials_goes_what_no_number_of_trials_can_promote(sch
     study = rw.Study(SPACE, scheduler(max_resource=9), path=tmp_path / "s.db")
     study.extend(resource=10_000)
     study.folder.mkdir()
-    watched = Disk(study, keep=False)
+    watched = Disk(study, Storage(study.folder), keep=False)
     train(study, watched, 100, until=60)
     watched.clean()
     needed = {job.trial for job in study.running} | set(study.state.winners) | study.scheduler.may_promote(10**12)
@@ -121,7 +125,7 @@ def test_folders_beyond_the_log_are_let_be(tmp_path: Path) -> None:
     train(study, watched, 100, until=20)
     hold(trial_folder(study.folder, 25), 1, identity(study.id, {"x": 0.5}))
     (trial_folder(study.folder, 25) / "state").touch()
-    again = Disk(study, keep=False)
+    again = Disk(study, Storage(study.folder), keep=False)
     again.clean()
     assert 25 in folders(study)
     study.close()
@@ -135,7 +139,7 @@ def test_what_is_anothers_is_put_aside_where_ours_would_be_deleted(tmp_path: Pat
     assert gone not in folders(study)
     hold(trial_folder(study.folder, gone), 1, identity(study.id, {"x": "another"}))
     (trial_folder(study.folder, gone) / "state").touch()
-    Disk(study, keep=False).clean()
+    Disk(study, Storage(study.folder), keep=False).clean()
     assert (study.folder / f"{gone:06d}.of-another-1" / "state").exists()
     study.close()
 
@@ -221,7 +225,7 @@ def test_a_kill_while_logs_are_folded_loses_none(died: str, tmp_path: Path, monk
         monkeypatch.setattr(disk, "LOGS", 0)
     else:
         finished.write_bytes(b"==> trial 0 <==\nsaid")
-    Disk(study, keep=False).clean()
+    Disk(study, Storage(study.folder), keep=False).clean()
     lines = finished.read_text().splitlines()
     for trial in over:
         at = max(number for number, line in enumerate(lines) if line == f"==> trial {trial} <==")
@@ -235,7 +239,7 @@ def test_what_was_deleted_is_noted_and_why(tmp_path: Path) -> None:
     watched.clean()
     gone = set(range(60)) - folders(study)
     assert gone
-    again = Disk(study, keep=False)  # the notes outlive the driver
+    again = Disk(study, Storage(study.folder), keep=False)  # the notes outlive the driver
     for one in (watched, again):
         assert {trial for trial in range(60) if one.why_gone(trial) is not None} == gone
         assert {one.why_gone(trial) for trial in gone} == {"as out of reach with trials=60"}
@@ -243,7 +247,9 @@ def test_what_was_deleted_is_noted_and_why(tmp_path: Path) -> None:
         file.write(b'{"trial": 1, "conf')  # a driver died in the middle
     deletions.note(study.folder, [deletions.Deleted(7, "of another", 60)])
     assert deletions.notes(study.folder)[7].configuration == "of another"
-    assert Disk(study, keep=False).why_gone(7) is None, "drawn anew, it has had no checkpoint yet"
+    assert Disk(study, Storage(study.folder), keep=False).why_gone(7) is None, (
+        "drawn anew, it has had no checkpoint yet"
+    )
     study.close()
 
 
@@ -287,21 +293,21 @@ def test_a_large_checkpoint_needs_no_second_copy_once_it_was_read_back(tmp_path:
         folder = tmp_path / str(size)
         for resource in (1, 2, 3):
             save(folder, Head(resource, []), b"0" * size, 0)
-            files = {path.name for path in folder.iterdir()}
-            assert files == {"checkpoint"} | ({"checkpoint.before"} if resource > 1 else set())
-        settle(folder)
-        assert (folder / "checkpoint.before").exists() == second
-        assert checkpoints.read(folder).head == Head(3, [])
+            assert set(folder.iterdir()) - set(states(folder)) == set()
+            assert len(states(folder)) == min(resource, 2)
+        inside(folder).settle()
+        assert len(states(folder)) == 1 + second
+        assert find(folder).head == Head(3, [])
 
 
 def test_a_large_checkpoint_that_is_damaged_keeps_its_second_copy(tmp_path: Path) -> None:
     for resource in (1, 2):
         save(tmp_path, Head(resource, []), b"0" * LARGE, 0)
-    content = bytearray((tmp_path / "checkpoint").read_bytes())
+    content = bytearray(newest(tmp_path).read_bytes())
     content[LARGE // 2] ^= 1
-    (tmp_path / "checkpoint").write_bytes(content)
-    settle(tmp_path)
-    assert checkpoints.read(tmp_path).head == Head(1, [])
+    newest(tmp_path).write_bytes(content)
+    inside(tmp_path).settle()
+    assert find(tmp_path).head == Head(1, [])
 
 
 def test_there_are_never_three_copies_of_a_large_state(tmp_path: Path, monkeypatch) -> None:

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import os
+import pickle
 import random
 import signal
 import subprocess
 import sys
 import time
+import zlib
 from pathlib import Path
 
 import pytest
+from msgspec.structs import astuple
 
-from rungwise import checkpoints
-from rungwise.checkpoints import Identity, Superseded, hold
+from in_folder import hold, newest, save, there
+from rungwise import heads
+from rungwise.checkpoints import Superseded
 from rungwise.events import Job, Reported
-from rungwise.history import FILE, IN_HEAD, History
+from rungwise.heads import Identity
+from rungwise.history import IN_HEAD
+from rungwise.local_store import LocalStore
+from rungwise.pieces import name_of, reports_of
 from rungwise.trial import Trial
 
 
@@ -44,21 +51,14 @@ def resources(sent: list[Reported]) -> list[int]:
 
 def test_bytes_grow_with_the_reports_and_not_with_their_square(tmp_path: Path, monkeypatch) -> None:
     written = 0
+    save_piece = LocalStore.save
 
-    class Counted(History):  # type: ignore[misc]  # final for others
-        def head(self, resource: int, owner: Identity, score: float | None = None) -> checkpoints.Head:
-            nonlocal written
-            head = super().head(resource, owner, score)
-            written += len(checkpoints.msgspec.json.encode(head))
-            return head
+    def counted(self: LocalStore, name: str, pieces: list[bytes]) -> None:
+        nonlocal written
+        written += sum(map(len, pieces))
+        save_piece(self, name, pieces)
 
-        def spill(self) -> None:
-            nonlocal written
-            before = self._length
-            super().spill()
-            written += self._length - before
-
-    monkeypatch.setattr("rungwise.trial.History", Counted)
+    monkeypatch.setattr(LocalStore, "save", counted)
     totals = []
     for number, reports in enumerate((1_000, 2_000)):
         folder = tmp_path / str(number)
@@ -66,8 +66,12 @@ def test_bytes_grow_with_the_reports_and_not_with_their_square(tmp_path: Path, m
         go_on(trial, reports)
         totals.append(written)
         written = 0
-    assert totals[1] < 2.1 * totals[0]
+    assert totals[1] < 2.2 * totals[0], "the square would be four times as many"
     assert totals[1] / 2_000 < 60 * IN_HEAD
+    assert sum(path.stat().st_size for path in folder.glob("reports.*")) < 2.1 * 2_000 * 30, (
+        "what is kept is linear too"
+    )
+    assert len(list(folder.glob("reports.*"))) < 12
 
 
 def test_all_reports_are_known_again_wherever_it_stopped(tmp_path: Path) -> None:
@@ -96,10 +100,10 @@ def test_reports_of_earlier_jobs_that_a_log_lost_are_there_still(tmp_path: Path)
     assert resources(told) == list(range(301, 901))
 
 
-def test_what_a_save_that_broke_off_has_left_in_the_file_is_not_read(tmp_path: Path) -> None:
+def test_reports_of_a_save_that_broke_off_are_not_read_and_go(tmp_path: Path) -> None:
     trial, _ = a_trial(tmp_path)
     go_on(trial, 600)
-    (tmp_path / FILE).open("ab").write(b"[601,0.1,0.0]\n[602,0.")
+    (tmp_path / reports_of((0, 601))).write_bytes(b"[601,0.1,0.0]\n")
     again, told = a_trial(tmp_path)
     assert again.load() == 600
     assert resources(told) == list(range(1, 601))
@@ -107,12 +111,13 @@ def test_what_a_save_that_broke_off_has_left_in_the_file_is_not_read(tmp_path: P
     last, told = a_trial(tmp_path)
     assert last.load() == 1200
     assert resources(told) == list(range(1, 1201))
+    assert reports_of((0, 601)) not in there(tmp_path).reports
 
 
 def test_the_checkpoint_before_has_its_own_part_of_the_file(tmp_path: Path) -> None:
     trial, _ = a_trial(tmp_path)
     go_on(trial, 2 * (IN_HEAD + 1))  # saved after the file grew; the one before it was saved before that
-    (tmp_path / "checkpoint").write_bytes(b"rot")
+    newest(tmp_path).write_bytes(b"rot")
     again, told = a_trial(tmp_path)
     at = 2 * (IN_HEAD + 1) - 1
     assert again.load() == at
@@ -124,10 +129,10 @@ def test_the_checkpoint_before_has_its_own_part_of_the_file(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("damage", ["gone", "shorter", "a bit"])
-def test_a_damaged_file_costs_no_training(damage: str, tmp_path: Path) -> None:
+def test_damaged_reports_cost_no_training(damage: str, tmp_path: Path) -> None:
     trial, _ = a_trial(tmp_path)
     go_on(trial, 600)
-    file = tmp_path / FILE
+    file = tmp_path / there(tmp_path).reports[0]  # the largest, with the first reports
     content = file.read_bytes()
     if damage == "gone":
         file.unlink()
@@ -135,7 +140,7 @@ def test_a_damaged_file_costs_no_training(damage: str, tmp_path: Path) -> None:
         file.write_bytes(content[:-1] if damage == "shorter" else content[:50] + b"?" + content[51:])
     again, told = a_trial(tmp_path)
     assert again.load() == 600
-    assert resources(told) == list(range(600 - len(told) + 1, 601)), "those in the head"
+    assert resources(told) == list(range(600 - len(told) + 1, 601)), "those behind it"
     go_on(again, 1200)
     last, told = a_trial(tmp_path)
     assert last.load() == 1200
@@ -152,27 +157,56 @@ def test_training_from_the_start_begins_a_file_of_its_own(tmp_path: Path) -> Non
     assert resources(told) == list(range(1, 301))
 
 
-def test_a_worker_that_was_given_up_cannot_write_into_the_file(tmp_path: Path) -> None:
-    hold(tmp_path, 7, checkpoints.identity("s", {"x": 1}))
+def test_a_worker_that_was_given_up_puts_no_reports_away(tmp_path: Path) -> None:
+    hold(tmp_path, 7, heads.identity("s", {"x": 1}))
     trial, _ = a_trial(tmp_path, lease=7)
     go_on(trial, 600)
-    content = (tmp_path / FILE).read_bytes()
     for resource in range(601, 602 + IN_HEAD):
         trial.report(0.5, resource)
-    hold(tmp_path, 8, checkpoints.identity("s", {"x": 1}))
+    hold(tmp_path, 8, heads.identity("s", {"x": 1}))
+    content = sorted(path.name for path in tmp_path.iterdir())
     with pytest.raises(Superseded):
         trial.save("too late")
-    assert (tmp_path / FILE).read_bytes() == content
+    assert sorted(path.name for path in tmp_path.iterdir()) == content
 
 
 def test_a_checkpoint_with_all_reports_in_its_head_is_read(tmp_path: Path) -> None:
-    """As it was written before there was a file beside it."""
+    """As it was written in the first days."""
     reports = [(resource, 0.5, 0.1) for resource in range(1, 1001)]
-    checkpoints.save(tmp_path, checkpoints.Head(1000, reports, study="s"), "state", 0)
+    save(tmp_path, heads.Head(1000, reports, study="s"), "state", 0)
     trial, told = a_trial(tmp_path)
-    trial._identity = Identity("s")
+    trial._kept.owner = Identity("s")
     assert trial.load() == "state"
     assert resources(told) == list(range(1, 1001))
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_checkpoint_with_its_reports_in_the_file_of_older_versions_is_read_and_superseded(
+    whole: bool, tmp_path: Path
+) -> None:
+    lines = b"".join(b"[%d,0.5,0.1]\n" % resource for resource in range(1, 201))
+    (tmp_path / "checkpoint.reports").write_bytes(lines + b"[201," if whole else lines[:-1])
+    owner, journal = heads.identity("s", {"x": 1}), (len(lines), zlib.crc32(lines))
+    (tmp_path / "holder").write_text(f'{{"lease":7,"study":"s","configuration":"{owner.configuration}"}}')
+    for name, at in (("checkpoint.before", 200), ("checkpoint", 201), ("checkpoint.best", 150)):
+        reports = [(resource, 0.5, 0.1) for resource in range(201, at + 1)]
+        head = heads.Head(at, reports, *journal, *astuple(owner), score=0.5)
+        (tmp_path / name).write_bytes(b"".join(heads.written(head, pickle.dumps(at))))
+    with pytest.raises(Superseded):
+        hold(tmp_path, 6, owner)
+    hold(tmp_path, 8, owner)
+    trial, told = a_trial(tmp_path, lease=8)
+    assert trial.load() == 201
+    assert resources(told) == (list(range(1, 202)) if whole else [201])
+    trial.save(202)
+    trial.save(203)
+    left = {path.name for path in tmp_path.iterdir()} - {reports_of((8, 1))}
+    assert left == {name_of((8, number)) for number in ((1, 2) if not whole else (2, 3))} | {
+        "job.0000000000000008", "checkpoint.best",
+    }  # fmt: skip
+    again, told = a_trial(tmp_path, lease=9)
+    assert again.load() == 203
+    assert resources(told) == (list(range(1, 202)) if whole else [201])
 
 
 SAVER = """
@@ -180,11 +214,11 @@ import os, sys
 from pathlib import Path
 from rungwise.events import Job
 from rungwise.trial import Trial
-from rungwise import checkpoints
+from rungwise import folders, heads
 
 os.fsync = lambda fd: None
 folder, lease, diary = Path(sys.argv[1]), int(sys.argv[2]), open(sys.argv[3], "ab", buffering=0)
-checkpoints.hold(folder, lease, checkpoints.identity("s", {"x": 1}))
+folders.claim(folder, lease, heads.identity("s", {"x": 1}))
 said = []
 trial = Trial(Job(3, {"x": 1}, 0, 10**6, lease=lease, study="s"), folder, said.append)
 at = trial.load() or 0

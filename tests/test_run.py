@@ -17,13 +17,14 @@ import pytest
 import messages
 import objectives
 import rungwise as rw
+from in_folder import find
 from objectives import SPACE
-from rungwise import checkpoints
 from rungwise.events import Completed, Failed, Opened, Promoted, Raised, Refitted, Retried, Started
 from rungwise.executors import Broke, Paused
 from rungwise.executors.limited import Limited
 from rungwise.executors.limits import Limits
 from rungwise.executors.local import LocalWorkers
+from rungwise.folders import trial_folder
 
 
 def tune(function, **arguments) -> rw.Study:
@@ -169,7 +170,7 @@ def test_checkpoints_that_nothing_needs_are_deleted(tmp_path: Path) -> None:
     assert len(kept) < 15
     everything = tune(objectives.train, trials=27, study=tmp_path / "t.db", keep_checkpoints=True)
     assert len([folder for folder in everything.folder.iterdir() if folder.is_dir()]) == 27
-    assert checkpoints.read(checkpoints.trial_folder(everything.folder, 0)).head is not None
+    assert find(trial_folder(everything.folder, 0)).head is not None
 
 
 def test_budgets_of_time_and_target(tmp_path: Path) -> None:
@@ -354,7 +355,7 @@ def test_a_file_that_begins_a_study_when_it_is_imported_does_not_multiply(tmp_pa
 def jobs_begun(trials: Path, since: int) -> int:
     """How many trials have a job that was begun after the time `since`."""
     begun = 0
-    for holder in trials.glob(f"*/{checkpoints.HOLDER}"):
+    for holder in trials.glob("*/job.*.begun"):
         with contextlib.suppress(FileNotFoundError):  # the driver puts away what it does not need
             begun += holder.stat().st_mtime_ns > since
     return begun
@@ -383,7 +384,7 @@ def test_the_first_ctrl_c_lets_jobs_reach_a_checkpoint(tmp_path: Path) -> None:
     before = rw.Study.open(tmp_path / "s.db")
     for record in before.trials:
         if record.job is not None and record.resource:
-            assert checkpoints.read(checkpoints.trial_folder(before.folder, record.number)).head is not None
+            assert find(trial_folder(before.folder, record.number)).head is not None
     study = tune(objectives.slow, trials=12, scheduler=rw.PASHA(max_resource=27), study=tmp_path / "s.db")
     assert len(study.trials) >= 12
     assert study.finished

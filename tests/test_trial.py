@@ -6,9 +6,12 @@ from pathlib import Path
 import pytest
 
 import rungwise as rw
-from rungwise import checkpoints
+from in_folder import find, hold, newest, save, states
+from rungwise.checkpoints import Superseded
 from rungwise.events import Job, Reported
 from rungwise.executors import Noticed
+from rungwise.heads import Found, Head
+from rungwise.pieces import name_of
 from rungwise.trial import PauseRequested, Trial
 
 
@@ -179,59 +182,61 @@ def test_seconds_are_those_since_the_last_report(tmp_path: Path) -> None:
 
 
 def state_in(folder: Path) -> object:
-    return checkpoints.state_of(checkpoints.read(folder))
+    return find(folder).state
 
 
 def test_a_checkpoint_that_is_not_whole_gives_way_to_the_one_before(tmp_path: Path) -> None:
     for resource, state in ((2, "old"), (3, {"weights": [1.0] * 100})):
-        checkpoints.save(tmp_path, checkpoints.Head(resource, []), state, 0)
-    found = checkpoints.read(tmp_path)
-    assert (found.head, found.damaged) == (checkpoints.Head(3, []), False)
-    assert checkpoints.state_of(found) == {"weights": [1.0] * 100}
-    file = tmp_path / checkpoints.NAME
+        save(tmp_path, Head(resource, []), state, 0)
+    found = find(tmp_path)
+    assert (found.head, found.damaged) == (Head(3, []), ())
+    assert found.state == {"weights": [1.0] * 100}
+    before, file = states(tmp_path)
     data = file.read_bytes()
     for damaged in (data[:-1], data[:10], b"", data[:50] + b"?" + data[51:]):
         file.write_bytes(damaged)
-        found = checkpoints.read(tmp_path)
-        assert (found.head, found.damaged, checkpoints.state_of(found)) == (checkpoints.Head(2, []), True, "old")
-    (tmp_path / checkpoints.BEFORE).write_bytes(b"gone as well")
-    assert checkpoints.read(tmp_path) == checkpoints.Found(None, b"", True)
+        found = find(tmp_path)
+        assert (found.head, found.damaged, found.state) == (Head(2, []), (file.name,), "old")
+    before.write_bytes(b"gone as well")
+    assert find(tmp_path) == Found(None, b"", (file.name, before.name))
 
 
 @pytest.mark.parametrize(("both", "where"), [(False, "from the one before, at 1"), (True, "from the start")])
 def test_a_trial_says_that_its_checkpoint_is_damaged(both: bool, where: str, tmp_path: Path) -> None:
     for resource in (1, 2):
-        checkpoints.save(tmp_path, checkpoints.Head(resource, []), f"state {resource}", 0)
-    for name in (checkpoints.NAME, checkpoints.BEFORE) if both else (checkpoints.NAME,):
-        (tmp_path / name).write_bytes(b"rot")
+        save(tmp_path, Head(resource, []), f"state {resource}", 0)
+    for file in states(tmp_path)[0 if both else 1 :]:
+        file.write_bytes(b"rot")
     trial, sent = a_trial(tmp_path, until=3)
     assert trial.load() == (None if both else "state 1")
     assert sent == [Noticed(3, f"its newest checkpoint is damaged; training goes on {where}")]
     assert next(iter(trial)) == (1 if both else 2)
     again, sent = a_trial(tmp_path, until=3)  # another try, before anything was saved
     assert again.load() == (None if both else "state 1")
-    assert len(sent) == both
+    assert sent == [], "it has been said"
+    assert len(list(tmp_path.glob("*.damaged"))) == 1, "the newest is kept for whoever asks, no other"
 
 
 def test_a_damaged_checkpoint_never_takes_the_place_of_a_whole_one(tmp_path: Path) -> None:
     for resource in (1, 2):
-        checkpoints.save(tmp_path, checkpoints.Head(resource, []), f"state {resource}", 0)
-    (tmp_path / checkpoints.NAME).write_bytes(b"rot")
+        save(tmp_path, Head(resource, []), f"state {resource}", 0)
+    newest(tmp_path).write_bytes(b"rot")
     trial, _ = a_trial(tmp_path, until=9)
     assert trial.load() == "state 1"
     next(iter(trial))
     trial.save("state 2 again")
-    (tmp_path / checkpoints.NAME).write_bytes(b"rot once more")
+    newest(tmp_path).write_bytes(b"rot once more")
     assert state_in(tmp_path) == "state 1"
 
 
 def test_a_checkpoint_that_cannot_be_read_is_damaged(tmp_path: Path) -> None:
     for resource in (1, 2):
-        checkpoints.save(tmp_path, checkpoints.Head(resource, []), f"state {resource}", 0)
-    (tmp_path / checkpoints.NAME).unlink()
-    (tmp_path / checkpoints.NAME).mkdir()
-    found = checkpoints.read(tmp_path)
-    assert (found.damaged, checkpoints.state_of(found)) == (True, "state 1")
+        save(tmp_path, Head(resource, []), f"state {resource}", 0)
+    file = newest(tmp_path)
+    file.unlink()
+    file.mkdir()
+    found = find(tmp_path)
+    assert (found.damaged, found.state) == ((file.name,), "state 1")
 
 
 def test_a_file_system_without_links_will_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -240,36 +245,39 @@ def test_a_file_system_without_links_will_do(tmp_path: Path, monkeypatch: pytest
 
     monkeypatch.setattr("os.link", refuse)
     for resource in (1, 2, 3):
-        checkpoints.save(tmp_path, checkpoints.Head(resource, []), f"state {resource}", 0)
-    (tmp_path / checkpoints.NAME).write_bytes(b"rot")
+        save(tmp_path, Head(resource, []), f"state {resource}", 0)
+    newest(tmp_path).write_bytes(b"rot")
     assert state_in(tmp_path) == "state 2"
 
 
-def test_a_save_takes_the_place_of_the_one_before_at_once(tmp_path: Path) -> None:
-    checkpoints.save(tmp_path, checkpoints.Head(1, []), "first", 0)
-    before = (tmp_path / checkpoints.NAME).read_bytes()
-    with (tmp_path / checkpoints.NAME).open("rb") as reader:  # who reads the old one, reads it to its end
-        checkpoints.save(tmp_path, checkpoints.Head(2, []), "second", 0)
+def test_who_reads_a_checkpoint_that_is_superseded_reads_it_to_its_end(tmp_path: Path) -> None:
+    save(tmp_path, Head(1, []), "first", 0)
+    before = newest(tmp_path).read_bytes()
+    with newest(tmp_path).open("rb") as reader:
+        save(tmp_path, Head(2, []), "second", 0)
+        save(tmp_path, Head(3, []), "third", 0)
         assert reader.read() == before
-    assert {file.name for file in tmp_path.iterdir()} == {checkpoints.NAME, checkpoints.BEFORE}
+    assert set(tmp_path.iterdir()) == set(states(tmp_path))
+    assert len(states(tmp_path)) == 2
 
 
 def test_a_save_that_fails_leaves_the_one_before(tmp_path: Path) -> None:
-    checkpoints.save(tmp_path, checkpoints.Head(1, []), "good", 0)
+    save(tmp_path, Head(1, []), "good", 0)
     with pytest.raises(TypeError):
-        checkpoints.save(tmp_path, checkpoints.Head(2, []), (x for x in range(3)), 0)
+        save(tmp_path, Head(2, []), (x for x in range(3)), 0)
     assert state_in(tmp_path) == "good"
 
 
 def test_a_worker_that_was_given_up_cannot_write_any_more(tmp_path: Path) -> None:
-    checkpoints.hold(tmp_path, 7)
-    checkpoints.save(tmp_path, checkpoints.Head(1, []), "of the old one", 7)
-    (tmp_path / "checkpoint.7.part").write_bytes(b"half")  # as if it had been stopped in the middle of a save
-    checkpoints.hold(tmp_path, 8)
-    assert not (tmp_path / "checkpoint.7.part").exists()
-    with pytest.raises(checkpoints.Superseded):
-        checkpoints.save(tmp_path, checkpoints.Head(2, []), "too late", 7)
+    hold(tmp_path, 7)
+    save(tmp_path, Head(1, []), "of the old one", 7)
+    half = tmp_path / f"{name_of((7, 2))}.part"
+    half.write_bytes(b"half")  # as if it had been stopped in the middle of a save
+    hold(tmp_path, 8)
+    assert not half.exists()
+    with pytest.raises(Superseded):
+        save(tmp_path, Head(2, []), "too late", 7)
     assert state_in(tmp_path) == "of the old one"
-    checkpoints.save(tmp_path, checkpoints.Head(2, []), "of the new one", 8)
+    save(tmp_path, Head(2, []), "of the new one", 8)
     assert state_in(tmp_path) == "of the new one"
-    assert {file.name for file in tmp_path.iterdir()} == {checkpoints.NAME, checkpoints.BEFORE, checkpoints.HOLDER}
+    assert {file.name for file in tmp_path.iterdir()} == {name_of((7, 1)), name_of((8, 1)), "job.0000000000000008"}

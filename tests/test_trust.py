@@ -183,6 +183,38 @@ def test_the_function_may_be_handed_over(folder: Path) -> None:
     assert rungwise(folder, "resume", "s.db", "--trials", "6").returncode == 2, "that was no word on the command"
 
 
+@pytest.mark.parametrize("where", [{"name": "evilmod:S", "path": "x"}, "elsewhere"])
+def test_where_checkpoints_are_is_not_taken_from_a_file_unasked(where: object, folder: Path) -> None:
+    """They are pickles, and a store may be code: handing the function over is no word on them."""
+    begun(folder)
+    rewritten(folder / "s.db", replaced(Created, run={"function": "train.py:train", "checkpoints": where}))
+    for more in ([], ["--function", "train.py:train"]):
+        done = rungwise(folder, "resume", "s.db", "--trials", "4", *more)
+        assert done.returncode == 2, done.stderr
+        named = where if isinstance(where, str) else where["name"]
+        assert f"with {named} as the store of the checkpoints" in " ".join(done.stderr.split())
+    assert not (folder / "imported").exists()
+    assert not (folder / "ran").exists()
+
+
+@pytest.mark.parametrize("settings", [False, True])
+def test_a_folder_for_checkpoints_that_this_user_named_is_gone_on_with_without_asking(
+    settings: bool, folder: Path
+) -> None:
+    (folder / "train.py").write_text(TRAIN.replace("trial.report", "trial.save(epoch); trial.report"))
+    if settings:
+        (folder / "rungwise.toml").write_text('checkpoints = "big"\n')
+    done = rungwise(folder, *TUNE, "--trials", "4", "--study", "s.db", *([] if settings else ["--checkpoints", "big"]))
+    assert done.returncode == 0, done.stderr
+    done = rungwise(folder, "resume", "s.db", "--trials", "8")
+    assert done.returncode == 0, done.stderr
+    assert len(list((folder / "big").iterdir())) == 1
+    assert not list((folder / "s.db.trials").rglob("checkpoint*"))
+    done = rungwise(folder, "resume", "s.db", "--checkpoints", "other")
+    assert "leave checkpoints= out to go on there" in " ".join(done.stderr.split())
+    assert rungwise(folder, "status", "s.db").returncode == 0
+
+
 def test_no_state_folder_asks(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (folder / "state").write_text("in the way")
     begun(folder)

@@ -8,10 +8,15 @@ import msgspec
 import pytest
 
 import rungwise as rw
-from rungwise import checkpoints, deletions
-from rungwise.checkpoints import Head, Identity, hold, identity, owner, save
+from in_folder import begin, find, hold, newest, save, states
+from rungwise import deletions, folders
+from rungwise.checkpoints import Superseded
 from rungwise.events import Job
 from rungwise.executors import Noticed
+from rungwise.folders import owner
+from rungwise.heads import Head, Identity, identity
+from rungwise.pieces import says_who_holds
+from rungwise.storage import JOBS, leases
 from rungwise.trial import Trial
 
 MINE, HIS = identity("study", {"x": 1}), identity("study", {"x": 2})
@@ -41,8 +46,9 @@ def test_a_checkpoint_of_another_configuration_is_set_aside_and_not_loaded(tmp_p
     assert trial.load() is None
     assert sent == [Noticed(3, "a checkpoint of another configuration or study was set aside, not loaded")]
     assert list(trial) == [1, 2, 3]
-    aside = tmp_path / "checkpoint.of-another-1"
-    aside.rename(tmp_path / "checkpoint")  # it is whole still
+    assert states(tmp_path) == []
+    for mark in tmp_path.glob("*.foreign"):
+        mark.unlink()  # what was set aside is whole still
     assert a_trial(tmp_path, {"x": 1})[0].load() == {"x": 1}
 
 
@@ -71,15 +77,15 @@ def test_a_folder_is_put_aside_with_all_that_is_in_it_and_its_log(tmp_path: Path
         assert (folder / "state").exists(), "the same trial goes on with it"
         caplog.clear()
         hold(folder, 10 * number + 2, other)
-        assert [path.name for path in folder.iterdir()] == ["holder"]
+        assert [path.name for path in folder.iterdir()] == [f"job.{10 * number + 2:016x}"]
         assert not folder.with_suffix(".log").exists()
         aside = folder.with_name(f"000003.of-another-{number + 1}")
-        assert {path.name for path in aside.iterdir()} == {"holder", "state", "reports"}
+        assert {path.name for path in aside.iterdir()} == {f"job.{10 * number + 1:016x}", "state", "reports"}
         assert aside.with_name(f"{aside.name}.log").read_text() == f"printed {number}"
         assert [record.getMessage() for record in caplog.records] == [
             f"trial 3: what was in its folder is of another configuration or study, and is not used; it is in {aside} now"
         ]
-        assert checkpoints.trial_of(aside.name) is None
+        assert folders.trial_of(aside.name) is None
 
 
 def test_a_folder_in_which_nothing_is_needs_no_putting_aside(tmp_path: Path, caplog) -> None:
@@ -119,7 +125,7 @@ def test_a_power_cut_that_took_the_holder_leaves_the_checkpoint(tmp_path: Path) 
     folder = tmp_path / "000003"
     hold(folder, 1, MINE)
     train(a_trial(folder, {"x": 1}, lease=1)[0])
-    (folder / "holder").write_bytes(b"")
+    next(filter(lambda path: says_who_holds(path.name), folder.iterdir())).write_bytes(b"")
     hold(folder, 2, MINE)
     assert a_trial(folder, {"x": 1}, lease=2)[0].load() == {"x": 1}
 
@@ -127,7 +133,7 @@ def test_a_power_cut_that_took_the_holder_leaves_the_checkpoint(tmp_path: Path) 
 def test_a_function_that_empties_its_folder_keeps_its_checkpoints(tmp_path: Path) -> None:
     folder = tmp_path / "000003"
     hold(folder, 1, MINE)
-    (folder / "holder").unlink()
+    next(folder.iterdir()).unlink()
     train(a_trial(folder, {"x": 1}, lease=1)[0])
     assert owner(folder) == MINE
 
@@ -154,7 +160,7 @@ def test_the_answer_does_not_load_what_is_anothers(tmp_path: Path, caplog) -> No
         own.report(0.5 if mode == "min" else {"a": 1, "b": 2}, 1)
         own.save("mine")
         assert answer(study).load() == "mine"
-        (folder / "checkpoint").unlink()
+        newest(folder).unlink()
         save(folder, Head(1, [], study=study.id, configuration="another"), "his", 1)
         assert answer(study).load() is None
         assert "holds a checkpoint of another configuration or study, which is not loaded" in caplog.text
@@ -169,7 +175,7 @@ def msgspec_job(job: Job) -> Job:
 def test_identities_are_said_by_the_head(tmp_path: Path) -> None:
     hold(tmp_path, 0, MINE)
     train(a_trial(tmp_path, {"x": 1})[0])
-    head = checkpoints.read(tmp_path).head
+    head = find(tmp_path).head
     assert head is not None
     assert Identity(head.study, head.configuration) == MINE
 
@@ -177,10 +183,10 @@ def test_identities_are_said_by_the_head(tmp_path: Path) -> None:
 def test_leases_grow_from_driver_to_driver_whatever_the_log_has_lost(tmp_path: Path) -> None:
     drawn = []
     for sessions in (0, 0, 7, 3):
-        leases = checkpoints.leases(tmp_path / "trials", sessions)
-        drawn += [next(leases), next(leases)]
+        of_one = leases(tmp_path / "trials", "", sessions)
+        drawn += [next(of_one), next(of_one)]
     assert drawn == sorted(set(drawn))
-    assert [lease // checkpoints.JOBS for lease in drawn[::2]] == [1, 2, 8, 9]
+    assert [lease // JOBS for lease in drawn[::2]] == [1, 2, 8, 9]
     assert msgspec.json.decode(msgspec.json.encode(Job(0, {}, 0, 1, lease=drawn[-1])), type=Job).lease == drawn[-1]
 
 
@@ -188,14 +194,14 @@ def test_an_older_lease_neither_holds_a_folder_nor_begins_in_it(tmp_path: Path) 
     folder = tmp_path / "000003"
     hold(folder, 8, MINE)
     hold(folder, 8, MINE)
-    for refuses in (hold, checkpoints.begin):
-        with pytest.raises(checkpoints.Superseded):
+    for refuses in (hold, begin):
+        with pytest.raises(Superseded):
             refuses(folder, 7, MINE)
-    checkpoints.begin(folder, 8, MINE)
-    with pytest.raises(checkpoints.Superseded):
-        checkpoints.begin(folder, 8, MINE)
-    checkpoints.begin(folder, 9, MINE)
-    assert sorted(path.name for path in folder.iterdir()) == ["holder", "holder.9.begun"]
+    begin(folder, 8, MINE)
+    with pytest.raises(Superseded):
+        begin(folder, 8, MINE)
+    begin(folder, 9, MINE)
+    assert sorted(path.name for path in folder.iterdir()) == ["job.0000000000000009", "job.0000000000000009.begun"]
 
 
 def test_a_folder_of_another_study_is_put_aside_whatever_its_lease(tmp_path: Path) -> None:
@@ -214,7 +220,7 @@ def test_the_leases_of_drivers_that_did_not_count_their_sessions_are_older_than_
     folder.mkdir()
     (folder / "holder").write_text(written.replace("%s", whose.configuration))
     (folder / "state").touch()
-    checkpoints.begin(folder, next(checkpoints.leases(tmp_path)), whose)
+    begin(folder, next(leases(tmp_path)), whose)
     assert (folder / "state").exists()
 
 

@@ -6,10 +6,9 @@ Imports `events`, `metrics` and `checkpoints` only.
 from __future__ import annotations
 
 import math
-from pathlib import Path
 from typing import final
 
-from rungwise import checkpoints
+from rungwise.checkpoints import Checkpoints
 from rungwise.events import Job, Score
 from rungwise.metrics import Metrics
 
@@ -22,9 +21,9 @@ class BestState:
     the earlier one is kept. In a study with `score="last"` none is kept beside the newest.
     """
 
-    def __init__(self, job: Job, folder: Path, identity: checkpoints.Identity) -> None:
+    def __init__(self, job: Job, kept: Checkpoints) -> None:
         self._metrics = Metrics(job.mode) if job.score == "best" else None
-        self._folder, self._identity = folder, identity
+        self._checkpoints = kept
         self._kept: float | None = None  # the loss of the one that is kept; None: nobody has looked yet
         self._report: tuple[int, Score | None] = (0, None)
         self._saved = 0
@@ -52,7 +51,7 @@ class BestState:
             return False
         loss = self._loss(score)
         if self._kept is None:
-            head = checkpoints.read(self._folder, self._identity, (checkpoints.BEST,)).head
+            head = self._checkpoints.best().head
             self._kept = math.inf if head is None or head.score is None else self._loss(head.score)
         if loss < self._kept:
             self.score = score

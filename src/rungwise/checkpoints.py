@@ -1,468 +1,211 @@
-"""A folder a trial, and in it the newest state of its training, written so that it is whole or not there.
+"""What is the newest state of a trial, and who may save the next one? Over any store, by the names of what is in it.
 
-The state before it is kept as well: a digest finds damage, and then training goes on from the one before. Where states
-are large (`LARGE`) that is so while a job runs; at its end the newest is read back whole, and the one before goes.
-In a study with `score="best"` the state of the best score keeps a name of its own beside them.
+A checkpoint is a piece that is whole or not there. The one before it is kept as well: a digest finds damage, and then
+training goes on from the one before. Where states are large (`LARGE`) that is so while a job runs; at its end the
+newest is read back whole, and the one before goes. In a study with `score="best"` that of the best score stays too.
 
-A folder belongs to one configuration of one study. After the end of a log was lost, a searcher that learns may draw
-trial N anew, another one, and its folder must not give it the state and the scores of the first: it is put aside.
-Within that, the job that was given out last, under the greatest lease, holds the folder; a worker that has been given
-up, but lives, can no longer write there, and one that begins late, or a second time, is refused.
+What a job saves carries its lease in its name, and the greater lease is the newer one whenever it was written: a worker
+that has been given up, but lives, never takes the place of one that came after it. It is refused as soon as it looks,
+and one that begins late, or a second time, is refused too.
 
-A checkpoint is one file: a digest, the length of the head, the head (JSON: the resource of the state, whose it is, and
-the reports that led to it), and the user's state as cloudpickle wrote it. It is the user's
-own file: loading one runs what it says, so load only checkpoints of studies that you trust.
+May import `heads`, `store` and `pieces`.
 """
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-import itertools
-import json
-import logging
-import os
-import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
+from typing import final
 
 import cloudpickle
 import msgspec
 
-from rungwise import deletions
-from rungwise.events import Score
+from rungwise.heads import NOBODY, Found, Head, Identity, Reports, checksum, read, written
+from rungwise.pieces import OLD_HOLDER, OLD_REPORTS, Order, Piece, There, job_of, name_of, reports_of
+from rungwise.store import Bytes, Store
 
-NAME = "checkpoint"
-BEFORE = "checkpoint.before"
-BEST = "checkpoint.best"
-DAMAGED = "checkpoint.damaged"
-HOLDER = "holder"
-BEGUN = ".begun"
-SESSION = "session."
-ANOTHER = "of-another"
-JOBS = 1 << 48  # leases of a session; the leases of drivers that did not number their sessions were below it
 LARGE = 1 << 20  # bytes from which on two copies of a paused trial's state would be felt
-_DIGEST = 16
+TRIES = 3  # to read what another deletes at the same moment
 
 
 class Superseded(BaseException):
     """The job was given out or begun again, elsewhere; not an `Exception`, so not caught by chance."""
 
 
-class Identity(msgspec.Struct, frozen=True):
-    """Whose a checkpoint or a folder is: the id of the study, and a digest of the trial's configuration.
+@final
+class Checkpoints:
+    """Those of one trial, at `place` in a store, of which `owner` says whose they are; a job saves under its `lease`.
 
-    Both are empty in what was written before there were ids; that is of the studies that have none.
+    >>> from rungwise.local_store import LocalStore
+    >>> import tempfile
+    >>> kept = Checkpoints(LocalStore(tempfile.mkdtemp()), "000003", Identity("ab", "cd"), lease=7)
+    >>> kept.begin()
+    >>> kept.save(Head(1, [(1, 0.5, 0.1)], study="ab", configuration="cd"), {"weights": [1.0]})
+    >>> kept.find().state
+    {'weights': [1.0]}
     """
 
-    study: str = ""
-    configuration: str = ""
+    def __init__(self, store: Store, place: str, owner: Identity = NOBODY, lease: int = 0) -> None:
+        self.store, self.place, self.owner, self.lease = store, place, owner, lease
+        self._needs: dict[Order, frozenset[str]] = {}  # of the heads that are known here
 
-    def owns(self, other: Identity) -> bool:
-        """Whether what `other` names may be taken for this one's own."""
-        if self.study != other.study:
-            return False
-        return self.configuration == other.configuration or not (self.study or other.configuration)
+    # -- who holds the trial ------------------------------------------------------------------------
 
+    def hold(self, there: There | None = None) -> None:
+        """From here on only this job may save; what another left half done goes. `there` is what is there, if known.
 
-NOBODY = Identity()
+        Raises `Superseded` if a job of a later lease holds the trial.
+        """
+        there = self.there() if there is None else there
+        self._check(there)
+        self.store.hold(self._at(job_of(self.lease)), msgspec.json.encode(self.owner))
+        left = [name for lease, names in there.jobs.items() if lease < self.lease for name in names]
+        left += there.halves + ([OLD_HOLDER] if there.holder else [])
+        self._discard(left)
 
+    def begin(self, there: There | None = None) -> None:
+        """The first act of a job: it holds the trial, and nobody begins it a second time, or `Superseded`."""
+        there = self.there() if there is None else there
+        self._check(there)
+        if there.lease != self.lease:
+            self.hold(there)
+        if not self.store.hold(self._at(f"{job_of(self.lease)}.begun"), b""):
+            raise Superseded
 
-def identity(study: str, config: Mapping[str, Any]) -> Identity:
-    """The identity of the trial of `config` in the study with the id `study`.
+    def _check(self, there: There) -> None:
+        if there.lease > self.lease:
+            raise Superseded
 
-    >>> identity("ab", {"x": 1, "y": 2}) == identity("ab", {"y": 2, "x": 1}) != identity("ab", {"x": 1, "y": 2.0})
-    True
-    """
-    canonical = json.dumps(config, sort_keys=True).encode()
-    return Identity(study, hashlib.blake2b(canonical, digest_size=8).hexdigest())
+    # -- saving -------------------------------------------------------------------------------------
 
+    def save(self, head: Head, state: object) -> None:
+        """Save the newest checkpoint; returns when it is durable. The one before it is kept beside it.
 
-class Head(msgspec.Struct, frozen=True):
-    """What a checkpoint says of itself: the state is that after `resource`; the reports led to it.
+        With a score in its head it is the best one too. Where the newest is large, the one before it makes room first,
+        so that there are never three. Raises `Superseded` if a job of a later lease holds the trial.
+        """
+        self._save(head, cloudpickle.dumps(state, protocol=5))
 
-    The reports, (resource, score, seconds), are those of the whole trial, so that those which a driver did
-    not live to note can be sent again: the first `journal` bytes, with the checksum `checksum`, of the file beside it
-    (`rungwise.history`), then `reports`. `study` and `configuration` say whose it is. `score` is the one at `resource`,
-    where it is the best so far and the state is kept for that.
-    """
+    def keep_newest(self, head: Head) -> None:
+        """Keep the newest checkpoint as the best one, with `head`: it was saved before its score was reported."""
+        found = self.find()
+        if found.head is not None and found.head.resource == head.resource:
+            self._save(head, found.pickled, in_place=True)
 
-    resource: int
-    reports: list[tuple[int, Score | None, float]]
-    journal: int = 0
-    checksum: int = 0
-    study: str = ""
-    configuration: str = ""
-    score: float | None = None
+    def _save(self, head: Head, pickled: Bytes, *, in_place: bool = False) -> None:
+        there = self.there()
+        self._check(there)
+        if not there.jobs and head.study:  # the function has emptied its folder
+            self.hold(there)
+        states = there.states
+        if len(states) > 1 and states[-1].size >= LARGE:
+            self._discard([piece.name for piece in states[:-1] if piece is not there.best])
+            states = [piece for piece in states if piece in (there.best, states[-1])]
+        order, is_best = there.next(self.lease), head.score is not None
+        new = Piece(order, name_of(order, best=is_best), is_best)
+        self.store.save(self._at(new.name), written(head, pickled))
+        self._needs[order] = head.needs
+        newest = [*states[-1:], new] if not in_place else [*states[-2:-1], new]
+        best = new if new.best else there.best
+        left = [piece.name for piece in states if piece not in newest and piece is not best]
+        needs = [self._needs.get(piece.order) for piece in newest]
+        if None not in needs:  # else one of them is another job's, and it is not known which it needs
+            needed = frozenset().union(*(names for names in needs if names is not None))
+            left += [name for name in there.reports if name not in needed]
+        self._discard(left)
+        self._needs = {piece.order: self._needs[piece.order] for piece in newest if piece.order in self._needs}
 
+    def put_away(self, lines: bytes, count: int) -> Reports:
+        """Save `count` reports in a piece of their own, before the checkpoint of which the head names it."""
+        there = self.there()
+        self._check(there)
+        order = there.next(self.lease)
+        piece = Reports(reports_of(order), count, checksum(lines))
+        self.store.save(self._at(piece.name), [lines])
+        return piece
 
-class Found(msgspec.Struct, frozen=True):
-    """What is in a folder: the head and the pickled state of the newest checkpoint that is whole, if there is one.
+    def reports_in(self, piece: Reports) -> bytes | None:
+        """The reports in a piece, a line each; None if they are gone or damaged."""
+        lines = self._loaded(piece.name)
+        return lines if lines is not None and checksum(lines) == piece.checksum else None
 
-    `damaged`: a newer one is there, but it is not what was written. `foreign` names those that are of another trial.
-    """
+    def old_reports(self, head: Head) -> bytes | None:
+        """The same for a head from before there were such pieces."""
+        lines = (self._loaded(OLD_REPORTS) or b"")[: head.journal]
+        return lines if len(lines) == head.journal and checksum(lines) == head.checksum else None
 
-    head: Head | None
-    pickled: bytes | memoryview
-    damaged: bool
-    foreign: tuple[str, ...] = ()
+    def settle(self) -> None:
+        """At the end of a job: where the newest checkpoint is large, and is there as it was written, it is enough."""
+        there = self.there()
+        if len(there.states) < 2 or there.states[-1].size < LARGE:
+            return
+        if isinstance(self._read(there.states[-1].name), Found):
+            self._discard([piece.name for piece in there.states[:-1] if piece is not there.best])
 
+    # -- finding ------------------------------------------------------------------------------------
 
-class _Holder(msgspec.Struct, frozen=True):
-    lease: int
-    study: str = ""
-    configuration: str = ""
+    def there(self) -> There:
+        """What is there."""
+        cut = len(self.place) + 1
+        return There({name[cut:]: size for name, size in self.store.list(self.place).items()})
 
+    def find(self, states: Sequence[Piece] | None = None) -> Found:
+        """The newest checkpoint that is whole and one's own, of `states` if these are given."""
+        for _ in range(TRIES):
+            damaged: list[str] = []
+            foreign: list[str] = []
+            found = None
+            looked = self.there().states if states is None else states
+            for piece in reversed(looked):
+                found = self._read(piece.name)
+                if isinstance(found, Found):
+                    assert found.head is not None
+                    self._needs[piece.order] = found.head.needs
+                    return Found(found.head, found.pickled, tuple(damaged), tuple(foreign))
+                if found == "gone":
+                    break
+                (foreign if found == "foreign" else damaged).append(piece.name)
+            if found != "gone" or states is not None:
+                break
+        return Found(None, b"", tuple(damaged), tuple(foreign))
 
-def trial_folder(root: Path, trial: int) -> Path:
-    """The folder of `trial` under `root`."""
-    return root / f"{trial:06d}"
-
-
-def trial_of(name: str) -> int | None:
-    """The trial whose folder is called `name`; None if it is another thing, or was put aside."""
-    return int(name) if len(name) >= 6 and name.isascii() and name.isdigit() else None
-
-
-def leases(root: Path, sessions: int = 0) -> Iterator[int]:
-    """The leases of a driver that begins now: each is greater than those before, and those of all drivers before.
-
-    The number of its session is taken with the first, by an exclusive creation under `root`: so no two drivers have the
-    same, though the end of a study's log was lost, or salvaged copies share the folder. It is above the `sessions` that
-    the log has.
-    """
-    root.mkdir(parents=True, exist_ok=True)
-    taken = [name.removeprefix(SESSION) for name in os.listdir(root) if name.startswith(SESSION)]
-    session = 1 + max([sessions, *map(int, filter(str.isdecimal, taken))])
-    while not _create(f"{root}/{SESSION}{session}"):
-        session += 1
-    _sync_folder(root)
-    yield from itertools.count(session * JOBS)
-
-
-def begin(folder: Path, lease: int, wanted: Identity = NOBODY) -> None:
-    """The first act of the job of `lease`: it holds `folder`, and nobody begins it a second time.
-
-    Raises `Superseded` if it was begun before, or the job of a later lease holds the folder.
-    """
-    if _holder(folder) != _Holder(lease, wanted.study, wanted.configuration):
-        hold(folder, lease, wanted)
-    if not _create(f"{folder}/{HOLDER}.{lease}{BEGUN}"):
-        raise Superseded
-
-
-def hold(folder: Path, lease: int, wanted: Identity = NOBODY) -> None:
-    """From here on only the job of `lease` may write checkpoints into `folder`; what another left half done goes.
-
-    What is there of another configuration or study is put aside first, as a whole, and said; what was put aside before,
-    and is of this very configuration, is taken back.
-    Raises `Superseded` if the job of a later lease of the same study holds it.
-    """
-    try:
-        folder.mkdir(parents=True)
-    except FileExistsError:
-        holder = _holder(folder)
-        if holder is not None and holder.study == wanted.study and holder.lease > lease:
-            raise Superseded from None
-        there, owned = True, wanted.owns(owner(folder, wanted))
-    else:
-        there, owned = False, not os.path.exists(f"{folder}.log") or _owned_when_deleted(folder, wanted)
-    if not owned and _holds_something(folder):
-        put_aside(folder)
-        folder.mkdir()
-    if os.path.exists(f"{folder}.{ANOTHER}-1") and not _left(folder):
-        there = _take_back(folder, wanted) or there
-    if there:
-        for left in os.listdir(folder):
-            half_done = left.startswith(f"{NAME}.") and left.endswith(".part")
-            if half_done or (left.endswith(BEGUN) and left != f"{HOLDER}.{lease}{BEGUN}"):
-                _unlink(f"{folder}/{left}")
-    _write_holder(folder, lease, wanted)
-
-
-def _take_back(folder: Path, wanted: Identity) -> bool:
-    """Put what was set aside of `wanted`, when the log had lost that trial, back in the place of the empty `folder`."""
-    for number in itertools.count(1):
-        aside = folder.with_name(f"{folder.name}.{ANOTHER}-{number}")
-        if not aside.is_dir():
-            return False
-        if wanted.study and owner(aside) == wanted:
-            shutil.rmtree(folder)
-            aside.rename(folder)
-            return True
-    raise AssertionError("there is a number that no folder has")
-
-
-def _owned_when_deleted(folder: Path, wanted: Identity) -> bool:
-    note = deletions.notes(folder.parent).get(int(folder.name))
-    return note is None or note.configuration == wanted.configuration
-
-
-def _holds_something(folder: Path) -> bool:
-    """Whether a job has left anything in `folder` or its log."""
-    return bool(_left(folder) or _size(f"{folder}.log"))
-
-
-def _left(folder: Path) -> list[str]:
-    """What jobs have left in `folder`, whole."""
-    return [name for name in os.listdir(folder) if not (says_who_holds(name) or name.endswith(".part"))]
-
-
-def says_who_holds(name: str) -> bool:
-    """Whether the file `name` in a trial's folder tells of leases alone."""
-    return name == HOLDER or (name.startswith(f"{HOLDER}.") and name.endswith((BEGUN, ".part")))
-
-
-def _write_holder(folder: Path, lease: int, wanted: Identity) -> None:
-    part = f"{folder}/{HOLDER}.{lease}.part"
-    with open(part, "wb") as file:
-        file.write(msgspec.json.encode(_Holder(lease, wanted.study, wanted.configuration)))
-    os.replace(part, f"{folder}/{HOLDER}")
-
-
-def _holder(folder: Path) -> _Holder | None:
-    """What the file says of who holds `folder`; None if there is none, or none that can be read."""
-    try:
-        with open(f"{folder}/{HOLDER}", "rb") as file:
-            said = file.read()
-        if said.isdigit():  # as it was written before there were ids
-            return _Holder(int(said))
-        return msgspec.json.decode(said, type=_Holder)
-    except (FileNotFoundError, msgspec.MsgspecError):
-        return None
-
-
-def owner(folder: Path, if_empty: Identity = NOBODY) -> Identity:
-    """Whose `folder` is, which is there; `if_empty` if there is nothing in it, or only what was never finished."""
-    if (holder := _holder(folder)) is not None:
-        return Identity(holder.study, holder.configuration)
-    if (head := read(folder).head) is not None:  # a power cut may take the one and leave the other
-        return Identity(head.study, head.configuration)
-    return NOBODY if _left(folder) else if_empty
-
-
-def put_aside(folder: Path) -> Path:
-    """Move `folder` and its log, which are another trial's, out of the way, and say so; where the folder is now."""
-    log = folder.with_suffix(".log")
-    for number in itertools.count(1):
-        aside = folder.with_name(f"{folder.name}.{ANOTHER}-{number}")
-        aside_log = aside.with_name(f"{aside.name}.log")
-        if not aside.exists() and not (log.exists() and aside_log.exists()):
-            break
-    if log.exists():  # first: what is broken off here is completed with the same number
-        log.rename(aside_log)
-    folder.rename(aside)
-    logging.getLogger("rungwise").warning(
-        "trial %d: what was in its folder is of another configuration or study, and is not used; it is in %s now",
-        int(folder.name),
-        aside,
-    )
-    return aside
-
-
-def check_held(folder: Path, lease: int) -> bool:
-    """Raise `Superseded` if the job of another lease has begun in `folder`; whether one has begun at all."""
-    holder = _holder(folder)
-    if holder is not None and holder.lease != lease:
-        raise Superseded
-    return holder is not None
-
-
-def save(folder: Path, head: Head, state: object, lease: int) -> None:
-    """Put a checkpoint in the place of the one before, which is kept beside it; returns when it is durable.
-
-    With a score in its head it becomes the best one too, and that first: what is lost in between is trained again.
-    Where the newest is large, the one before it makes room first, so that there are never three.
-    Raises `Superseded` if the job of another lease has begun in this folder.
-    """
-    newest, before, kept = (f"{folder}/{name}" for name in (NAME, BEFORE, f"{BEFORE}.part"))
-    pickled = cloudpickle.dumps(state, protocol=5)
-    size = _size(newest)
-    if size is not None and size >= LARGE:
-        check_held(folder, lease)
-        _unlink(before)
-    part = _write(folder, head, pickled, lease)
-    if head.score is not None:
-        _second_name(part, f"{folder}/{BEST}")
-    if size is not None:
-        _unlink(kept)
+    def _read(self, name: str) -> Found | str:
+        """The checkpoint `name`, or why it is not one to go on from: it is "gone", "damaged" or "foreign"."""
         try:
-            os.link(newest, kept)  # so that there is a whole one under one of the names at any moment
-        except OSError:  # a file system without links
-            os.replace(newest, kept)
-        os.replace(kept, before)
-    os.replace(part, newest)
-    _sync_folder(folder)
-
-
-def keep_newest(folder: Path, head: Head, lease: int) -> None:
-    """Keep the newest checkpoint as the best one too, with `head`: it was saved before its score was reported."""
-    found = read(folder, Identity(head.study, head.configuration))
-    if found.head is not None and found.head.resource == head.resource:
-        os.replace(_write(folder, head, found.pickled, lease), f"{folder}/{BEST}")
-        _sync_folder(folder)
-
-
-def _write(folder: Path, head: Head, pickled: bytes | memoryview, lease: int) -> str:
-    """A whole checkpoint in a file that has not its name yet; it is on the disk, and `lease` holds the folder."""
-    encoded = msgspec.json.encode(head)
-    body = (len(encoded).to_bytes(8, "big") + encoded, pickled)  # in two, as states can be large
-    os.makedirs(folder, exist_ok=True)
-    part = f"{folder}/{NAME}.{lease}.part"
-    with open(part, "wb") as file:
-        file.write(_digest(*body))
-        for piece in body:
-            file.write(piece)
-        file.flush()
-        os.fsync(file.fileno())
-    try:
-        held = check_held(folder, lease)
-    except Superseded:
-        _unlink(part)
-        raise
-    if not held and head.study:  # the function has emptied its folder
-        _write_holder(folder, lease, Identity(head.study, head.configuration))
-    return part
-
-
-def _second_name(path: str, name: str) -> None:
-    """Give the file `path` the name `name` too, in the place of what has it."""
-    part = f"{name}.part"
-    _unlink(part)
-    try:
-        os.link(path, part)
-    except OSError:  # a file system without links
-        shutil.copyfile(path, part)
-        with open(part, "rb") as file:
-            os.fsync(file.fileno())
-    os.replace(part, name)
-
-
-def settle(folder: Path) -> None:
-    """At the end of a job: where the newest checkpoint is large, and is on the disk as it was written, it is enough."""
-    newest, before = f"{folder}/{NAME}", f"{folder}/{BEFORE}"
-    if (_size(newest) or 0) < LARGE or not os.path.exists(before):
-        return
-    with contextlib.suppress(OSError), open(newest, "rb") as file:  # one that cannot be read is not enough
-        if hasattr(os, "posix_fadvise"):  # read what the disk has, not what memory has of it
-            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-        wanted, digest = file.read(_DIGEST), hashlib.blake2b(digest_size=_DIGEST)
-        while piece := file.read(LARGE):
-            digest.update(piece)
-        if digest.digest() == wanted:
-            _unlink(before)
-
-
-def _size(path: str) -> int | None:
-    """Bytes in the file; None if there is none."""
-    try:
-        return os.stat(path).st_size
-    except FileNotFoundError:
-        return None
-
-
-def _create(path: str) -> bool:
-    """Whether the empty file `path` was not there and is now: of all who ask this at once, of one."""
-    try:
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
-    except FileExistsError:
-        return False
-    return True
-
-
-def _unlink(path: str) -> None:
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(path)
-
-
-def _sync_folder(folder: Path) -> None:
-    directory = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
-
-
-def _digest(*pieces: bytes | memoryview) -> bytes:
-    digest = hashlib.blake2b(digest_size=_DIGEST)
-    for piece in pieces:
-        digest.update(piece)
-    return digest.digest()
-
-
-def read(folder: Path, wanted: Identity | None = None, names: Sequence[str] = (NAME, BEFORE)) -> Found:
-    """The newest checkpoint in `folder` that is whole, and of `wanted` if that is given; what stood in its way."""
-    damaged, foreign = False, []
-    for name in names:
-        try:
-            data = memoryview((folder / name).read_bytes())
+            found = read(self.store.load(self._at(name)))
         except FileNotFoundError:
-            continue
+            return "gone"
         except OSError:
-            damaged = True
-            continue
-        body = data[_DIGEST:]
-        if len(body) < 8 or _digest(body) != data[:_DIGEST]:
-            damaged = True
-            continue
-        end = 8 + int.from_bytes(body[:8], "big")
-        head = msgspec.json.decode(body[8:end], type=Head)
-        if wanted is not None and not wanted.owns(Identity(head.study, head.configuration)):
-            foreign.append(name)
-            continue
-        return Found(head, body[end:], damaged, tuple(foreign))
-    return Found(None, b"", damaged, tuple(foreign))
+            return "damaged"
+        if found is None or found.head is None:
+            return "damaged"
+        mine = self.owner == NOBODY or self.owner.owns(Identity(found.head.study, found.head.configuration))
+        return found if mine else "foreign"
 
+    def set_aside(self, found: Found) -> None:
+        """Have nobody look again at what stood in the way; of what is damaged the newest is kept, for whoever asks."""
+        for name in found.foreign:
+            self.store.hold(self._at(f"{name}.foreign"), b"")
+        for name in found.damaged:
+            self.store.hold(self._at(f"{name}.damaged"), b"")
+        marks = self.there().damaged[:-1]
+        self._discard([*marks, *(mark.removesuffix(".damaged") for mark in marks)])
 
-def set_aside(folder: Path) -> None:
-    """Put the newest checkpoint, which is damaged, out of the way, so that it never takes the place of a whole one."""
-    with contextlib.suppress(FileNotFoundError):  # it is out of the way already, and the one before is damaged too
-        (folder / NAME).replace(folder / DAMAGED)
+    def best(self) -> Found:
+        """The checkpoint of the best score among those saved."""
+        best = self.there().best
+        return Found(None, b"") if best is None else self.find([best])
 
+    # -- the store ----------------------------------------------------------------------------------
 
-def set_foreign_aside(folder: Path, names: tuple[str, ...]) -> None:
-    """Put the checkpoints `names` in `folder`, which are of another trial, out of the way; they are not deleted."""
-    for name in names:
-        aside = (folder / f"{name}.{ANOTHER}-{number}" for number in itertools.count(1))
-        (folder / name).rename(next(path for path in aside if not path.exists()))
+    def _at(self, name: str) -> str:
+        return f"{self.place}/{name}"
 
+    def _discard(self, names: Sequence[str]) -> None:
+        if names:
+            self.store.discard([self._at(name) for name in names])
 
-def state_of(found: Found) -> Any:
-    """The user's state in a checkpoint that was found; None if there is none. It runs what the file says."""
-    return None if found.head is None else cloudpickle.loads(found.pickled)
-
-
-def state_in(folder: Path, wanted: Identity) -> Any:
-    """The user's state in the newest checkpoint of `wanted` in `folder`, or None. It runs what the file says."""
-    found = read(folder, wanted)
-    if found.foreign:
-        logging.getLogger("rungwise").warning(
-            "%s holds a checkpoint of another configuration or study, which is not loaded", folder
-        )
-    return state_of(found)
-
-
-def best_state_in(folder: Path, wanted: Identity, peak: int) -> Any:
-    """As `state_in`, of the best score among those saved; if that is missed, the newest.
-
-    `peak` is the resource of the best score: it is said if the state is of another one.
-    """
-    best = read(folder, wanted, (BEST,))
-    head = best.head or read(folder, wanted).head
-    if head is not None and head.resource != peak:
-        logging.getLogger("rungwise").warning(
-            "%s: the checkpoint of the best score, at %d, is %s; loaded is the %s, the state at %d",
-            folder,
-            peak,
-            "damaged" if best.damaged else "not there",
-            "newest" if best.head is None else "best of those saved",
-            head.resource,
-        )
-    return state_in(folder, wanted) if best.head is None else state_of(best)
-
-
-def best_saved(folder: Path, wanted: Identity) -> int | None:
-    """The resource of what `best_state_in` gives; None if there is none."""
-    head = read(folder, wanted, (BEST, NAME, BEFORE)).head
-    return None if head is None else head.resource
+    def _loaded(self, name: str) -> bytes | None:
+        try:
+            return bytes(self.store.load(self._at(name)))
+        except OSError:
+            return None

@@ -137,6 +137,8 @@ def _option(field: msgspec.structs.FieldInfo) -> Callable[[F], F]:
     if field.name == "devices":
         given: Callable[..., Any] = lambda _context, _option, text: None if text is None else from_text(text)  # noqa: E731
         return click.option(flag, callback=given, help=text)
+    if field.name == "checkpoints":
+        return click.option(flag, type=click.Path(), help=text)
     if kind is bool or field.name == "refit":
         return click.option(flag, is_flag=True, default=None, help=text)
     return click.option(flag, type=int if int in (kind, *get_args(kind)) else float, help=text)
@@ -345,7 +347,8 @@ def _opened(path: Path, function: str | None, trust: bool, *, runs: bool = True)
     asks = runs and function is None
 
     def may(named: Named) -> None:
-        handed_over = named.how is not None and not asks
+        named_only = not runs or "checkpoints" not in (named.how or {})
+        handed_over = named.how is not None and not asks and named_only
         if trust or handed_over or (why := wanting(named)) is None:
             return
         what = f"going on would {'import' if named.how is None else 'run'} {shown(', '.join(named.names))}"

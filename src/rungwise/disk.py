@@ -20,8 +20,12 @@ from pathlib import Path
 from typing import final
 
 from rungwise import deletions
-from rungwise.checkpoints import LARGE, identity, owner, put_aside, says_who_holds, trial_folder, trial_of
+from rungwise.checkpoints import LARGE
 from rungwise.deletions import Deleted
+from rungwise.folders import owner, put_aside, trial_folder, trial_of
+from rungwise.heads import identity
+from rungwise.pieces import says_who_holds
+from rungwise.storage import Storage
 from rungwise.study import Study
 
 FINISHED = "finished.log"
@@ -33,11 +37,11 @@ NO_TOTAL = 2**53  # where no total of trials is given there may be this many
 
 @final
 class Disk:
-    """The files of the trials of `study` in its folder; with `keep` no checkpoint is deleted."""
+    """The files of the trials of `study` in its `storage`; with `keep` no checkpoint is deleted."""
 
-    def __init__(self, study: Study, *, keep: bool) -> None:
-        assert study.folder is not None
-        self._study, self._root, self._keep = study, study.folder, keep
+    def __init__(self, study: Study, storage: Storage, *, keep: bool) -> None:
+        self._study, self._root, self._keep = study, storage.folder, keep
+        self._storage = storage
         self._base = os.path.join(self._root, "")
         self._deleted = deletions.notes(self._root)
         self._folders: dict[int, int] = {}  # trial -> bytes in its folder; 0 if there is nothing in it
@@ -52,6 +56,9 @@ class Disk:
                     self._see_log(trial)
                 elif entry.is_dir(follow_symlinks=False):
                     self._folders[trial] = _bytes(entry.path)
+        for (trial, configuration), size in storage.kept_apart(study.id).items():
+            if trial < len(study.trials) and configuration == self._configuration(trial):
+                self._folders[trial] = self._folders.get(trial, 0) + size
         self._ended, self._bytes = len(self._folders), sum(self._folders.values())
 
     def ended(self, trial: int) -> None:
@@ -60,7 +67,7 @@ class Disk:
         with contextlib.suppress(FileNotFoundError):  # the function has deleted it, or nobody wrote one
             self._see_log(trial)
         with contextlib.suppress(FileNotFoundError):  # the function has deleted it
-            held = self._folders[trial] = _bytes(self._folder(trial))
+            held = self._folders[trial] = _bytes(self._folder(trial)) + sum(self._apart(trial).values())
             self._bytes += held
 
     @property
@@ -109,12 +116,13 @@ class Disk:
         for trial in trials:
             folder = trial_folder(self._root, trial)
             wanted = identity(self._study.id, self._study.trials[trial].config)
-            if not folder.is_dir():
-                del self._folders[trial]
-            elif wanted.owns(owner(folder, wanted)):
+            there, apart = folder.is_dir(), bool(self._apart(trial))
+            if there and not wanted.owns(owner(folder, wanted)):
+                put_aside(folder)
+                there = False
+            if there or apart:
                 own.append(trial)
             else:
-                put_aside(folder)
                 del self._folders[trial]
         total = self._study.budget.trials
         failed = [self._study.trials[trial].failure is not None for trial in own]
@@ -126,6 +134,8 @@ class Disk:
 
     def _remove(self, trial: int) -> None:
         held = self._folders.pop(trial)
+        if apart := self._apart(trial):
+            self._storage.store.discard(list(apart))
         with contextlib.suppress(FileNotFoundError):
             if held:
                 shutil.rmtree(self._folder(trial))
@@ -133,6 +143,13 @@ class Disk:
                 for name in filter(says_who_holds, os.listdir(self._folder(trial))):
                     os.unlink(f"{self._folder(trial)}/{name}")
                 os.rmdir(self._folder(trial))
+
+    def _apart(self, trial: int) -> dict[str, int]:
+        """What a store that is not beside the study has of `trial`, and how many bytes each."""
+        if self._storage.apart is None:
+            return {}
+        owner = identity(self._study.id, self._study.trials[trial].config)
+        return self._storage.apart.list(self._storage.checkpoints(trial, owner).place)
 
     def _fold(self, trials: list[int]) -> None:
         """Move the logs of `trials` into one file.

@@ -47,7 +47,7 @@ def drive(
     it is as if it had paused. `watch` sees the messages of each round, when the jobs that follow from them are begun;
     after it `asks` says whether there may be work that there was not before.
     Each job is given out under the next of the `leases`, which only grow; where workers may outlive their driver, those
-    of a later driver are the greater ones (`checkpoints.leases`).
+    of a later driver are the greater ones (`storage.leases`).
     """
     judge = AtOnce(retries) if judge is None else judge
     decider = study.decider

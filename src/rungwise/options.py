@@ -1,7 +1,8 @@
 """How is a study run? All that a run can be told, as one value that checks itself.
 
 `tune` takes the fields as arguments, the command has an option for each, a settings file a key, and a study's file
-keeps them for `rungwise resume`. Imports `names`, `values`, `core` and `executors.devices`.
+keeps them for `rungwise resume`. Imports `names`, `values`, `core`, `store` and
+`executors.devices`.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Annotated, Any, final
 import msgspec
 from msgspec import Meta
 
+from rungwise import store
 from rungwise.core import Scheduler
 from rungwise.executors.devices import Devices, of_slots
 from rungwise.names import InputError
@@ -45,6 +47,9 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
     silence_seconds: Annotated[Seconds, Meta(description="End a job that reports nothing for longer.")] = None
     retries: Annotated[int, Meta(description="How often a job that broke off is tried again (default 2).")] = 2
     patience: Annotated[float, Meta(description="Seconds of waiting while nothing works (default 120).")] = 120.0
+    checkpoints: Annotated[
+        Any, Meta(description="A folder for the checkpoints, such as one on a larger disk (default: STUDY.trials).")
+    ] = None
     keep_checkpoints: Annotated[bool, Meta(description="Keep every trial's checkpoints.")] = False
     sync: Annotated[bool, Meta(description="Wait for the disk at every decision.")] = False
     quiet: Annotated[bool, Meta(description="Show nothing while it runs.")] = False
@@ -61,6 +66,7 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
             raise InputError(f"patience must be 0 seconds or more, not {self.patience!r}")
         for name in ("keep_checkpoints", "sync", "quiet"):
             flag(getattr(self, name), name)
+        store.noted(self.checkpoints)
         if self.horizon is not None and whole(self.horizon, "horizon") < 1:
             raise InputError(f"horizon must be a resource from 1, not {self.horizon!r}")
         if not isinstance(self.refit, bool) and whole(self.refit, "refit") < 1:
@@ -74,7 +80,8 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
     def noted(self) -> dict[str, Any]:
         """As plain JSON, for a study's file."""
         noted = msgspec.structs.asdict(self)
-        return noted | {"devices": "none" if self.devices is None else self.devices}
+        where = store.noted(self.checkpoints)
+        return noted | {"devices": "none" if self.devices is None else self.devices, "checkpoints": where}
 
     def check_against(self, scheduler: Scheduler) -> None:
         """Raise `InputError` if it is not known how far to refit, or if trials are trained beyond the horizon."""

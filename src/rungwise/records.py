@@ -1,6 +1,6 @@
 """What is known of a trial and of the best one, what may be spent, how long did it run? Plain values: `study` decides.
 
-Imports `events`, `metrics`, `names`, `values`, `reports` and `checkpoints` only.
+Imports `events`, `metrics`, `names`, `values`, `reports`, `answers` and `checkpoints` only.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from typing import Any, final
 import msgspec
 import numpy as np
 
-from rungwise import checkpoints
+from rungwise import answers
+from rungwise.checkpoints import Checkpoints
 from rungwise.events import Config, Job, Score
 from rungwise.metrics import Metrics
 from rungwise.names import InputError
@@ -212,6 +213,8 @@ class Best(msgspec.Struct, frozen=True, repr_omit_defaults=True):
     """The id of the study."""
     peak: int | None = None
     """With `score="best"`: the resource at which the trial's best score so far was reported; else None."""
+    checkpoints: Any = None
+    """The store of its checkpoints, or what a study's file notes of it; None if they are in `folder`."""
 
     def load(self) -> Any:
         """The state in the newest checkpoint; None if the function saved none.
@@ -221,16 +224,14 @@ class Best(msgspec.Struct, frozen=True, repr_omit_defaults=True):
         another resource than `peak` is said through the logger "rungwise". It runs what the file says: load only from
         studies that you trust.
         """
-        if self.folder is None or self.peak is None:
+        if self.peak is None:
             return _state(self)
-        return checkpoints.best_state_in(self.folder, checkpoints.identity(self.study, self.config), self.peak)
+        return None if (kept := _kept(self)) is None else answers.best_state(kept, self.peak)
 
     @property
     def saved(self) -> int | None:
         """The resource of the state that `load` gives; None if the function saved none."""
-        if self.folder is None:
-            return None
-        return checkpoints.best_saved(self.folder, checkpoints.identity(self.study, self.config))
+        return None if (kept := _kept(self)) is None else answers.best_saved(kept)
 
 
 class OnFront(msgspec.Struct, frozen=True, repr_omit_defaults=True):
@@ -246,6 +247,7 @@ class OnFront(msgspec.Struct, frozen=True, repr_omit_defaults=True):
     resource: int
     folder: Path | None
     study: str = ""
+    checkpoints: Any = None
 
     def load(self) -> Any:
         """The state in the newest checkpoint, as `Best.load`."""
@@ -253,9 +255,13 @@ class OnFront(msgspec.Struct, frozen=True, repr_omit_defaults=True):
 
 
 def _state(of: Best | OnFront) -> Any:
+    return None if (kept := _kept(of)) is None else answers.newest_state(kept)
+
+
+def _kept(of: Best | OnFront) -> Checkpoints | None:
     if of.folder is None:
         return None
-    return checkpoints.state_in(of.folder, checkpoints.identity(of.study, of.config))
+    return answers.checkpoints_of(of.study, of.number, of.config, of.folder, of.checkpoints)
 
 
 class Budget(msgspec.Struct, frozen=True):

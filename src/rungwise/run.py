@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from rungwise import checkpoints, explain, peaks, source, summary, trust
+from rungwise import explain, kept, peaks, source, summary, trust
 from rungwise.blame import InARow
 from rungwise.control import Control, Request
 from rungwise.core import Scheduler, SchedulerName, as_scheduler
@@ -45,6 +45,8 @@ from rungwise.report.progress import of_total
 from rungwise.report.result import queued, refit_failure
 from rungwise.search import Searcher, SearcherName
 from rungwise.space import Space
+from rungwise.storage import Storage, leases
+from rungwise.store import Store
 from rungwise.study import Study
 from rungwise.tail import last_lines
 from rungwise.trial import IMPORTING, Trial
@@ -54,7 +56,7 @@ if TYPE_CHECKING:
     from rungwise.report.live import Display
 
 Function = Callable[[Trial], object]
-Engine = Executor | Callable[[Function, Path], Executor]
+Engine = Executor | Callable[[Function, Storage], Executor]
 PAUSED = 0.1  # seconds between two looks while the study pauses
 TIME_NOTED = 30.0  # seconds of running after which they are noted in the study
 
@@ -86,6 +88,7 @@ def tune(
     silence_seconds: float | None = None,
     retries: int = 2,
     patience: float = 120.0,
+    checkpoints: str | Path | Store | None = None,
     keep_checkpoints: bool = False,
     sync: bool = False,
     quiet: bool = False,
@@ -114,7 +117,10 @@ def tune(
     for the machine's fault: no more work is given out, one job is tried now and then, and if none works for `patience`
     seconds of waiting the run ends, with no trial failed. Checkpoints of trials that cannot be promoted any more under
     the `trials` given (however many come, where none is given) are deleted, unless `keep_checkpoints`: set it if
-    `trials` may be raised later, or such a trial trains from the start again. With `sync` the study waits for the disk
+    `trials` may be raised later, or such a trial trains from the start again. `checkpoints` says where they are kept
+    if not beside the study: a folder, which many studies may share, on a larger disk or one that all machines see, or a
+    `rungwise.store.Store`; the study's file notes it, so that it may be left out later. With `sync` the study waits for
+    the disk
     whenever it notes something, so that not even a power cut loses a decision. What the function prints goes to a log
     file beside each trial's folder; from the 200th on, those of trials that are over and did not fail are moved into
     one file, `finished.log`.
@@ -125,7 +131,8 @@ def tune(
     `trial.worker` counts the workers.
 
     With `executor`, jobs run there and not in local processes: a `rungwise.executors.Executor`, which is used as it is,
-    or what makes one when it is called with the function and the folder of the trials. It is closed at the end.
+    or what makes one when it is called with the function and the `rungwise.storage.Storage` of the trials. It is closed
+    at the end.
 
     Each of `observers` is called with `(state, fact)` for each fact once it is durable (`rungwise.observers`); one that
     raises is told of and hears no more. While it runs, `rungwise pause | resume | stop | extend | enqueue | retry` with
@@ -159,15 +166,16 @@ def tune(
         what = "devices" if workers is None else "workers"
         raise InputError(f"{what}= is for local processes, and an executor has its own; give one or the other")
     if executor is not None and not (callable(executor) or isinstance(executor, Executor)):
-        raise InputError(f"executor must be an Executor, or what makes one of function and folder, not {executor!r}")
+        raise InputError(f"executor must be an Executor, or what makes one of function and storage, not {executor!r}")
     if callable(observers) or not all(map(callable, observers)):
         raise InputError(f"observers must be a list of functions (state, fact), like [{observers!r:.60}]")
     options = RunOptions(
         workers=1 if workers is None else workers, devices=devices, refit=refit, horizon=horizon,
         job_seconds=job_seconds, epoch_seconds=epoch_seconds, silence_seconds=silence_seconds, retries=retries,
-        patience=patience, keep_checkpoints=keep_checkpoints, sync=sync, quiet=quiet,
+        patience=patience, checkpoints=checkpoints, keep_checkpoints=keep_checkpoints, sync=sync, quiet=quiet,
     )  # fmt: skip
     how = options.noted() | {"source": source.digest(function)}
+    del how["checkpoints"]  # it is noted when it is known that there are none elsewhere
     budget = Budget().changed(trials, total_resource, seconds, target)
     if budget == Budget():
         raise InputError("say when to stop: trials=64 (or total_resource=, seconds=, target=)")
@@ -190,6 +198,11 @@ def tune(
         path=path, run=how,
     )  # fmt: skip
     note_begun(opened)
+    try:
+        kept.refuse_unknown(opened, options)
+    except InputError:
+        opened.close()
+        raise
     opened.set_budget(budget)
     run(opened, function, options, executor=executor, observers=observers)
     return opened
@@ -250,15 +263,17 @@ def run(
             study.state.folder = Path(temporary.name)
             weakref.finalize(study, temporary.cleanup)  # as long as the study is there, so are its checkpoints
         assert study.folder is not None
-        takes, elsewhere = anywhere, None
+        storage, takes, elsewhere = kept.storage_of(study, options), anywhere, None
+        if options.checkpoints is not None:
+            note_begun(study)
         if executor is None:
             elsewhere = study.state.how.get("executor")
-            local = LocalWorkers(function, options.workers, study.folder, devices=options.devices)
+            local = LocalWorkers(function, options.workers, storage, devices=options.devices)
             executor, takes = local, local.takes
         else:
             study.folder.mkdir(parents=True, exist_ok=True)
             if isinstance(executor, type) or not isinstance(executor, Executor):  # a class makes one
-                executor = executor(function, study.folder)
+                executor = executor(function, storage)
         stack.callback(executor.close)
         limits = Limits(
             job_seconds=options.job_seconds,
@@ -276,7 +291,7 @@ def run(
                 f"the jobs of this study ran in the executor {elsewhere}, which its file does not hold; now they run "
                 "in local processes: to go on there, stop this and run the program again that began it"
             )
-        session = _Session(study, executor, takes, display, options)
+        session = _Session(study, storage, executor, takes, display, options)
         stack.enter_context(session.interrupts())
         stack.callback(session.control.close)
         session.program = isinstance(function, Command)
@@ -318,6 +333,7 @@ class _Session:
     def __init__(
         self,
         study: Study,
+        storage: Storage,
         executor: Executor,
         takes: Callable[[Job, int], bool],
         display: Display,
@@ -325,20 +341,19 @@ class _Session:
     ) -> None:
         self.study, self.executor, self.display = study, executor, display
         self.judge, self._takes = _judge(study, options), takes
-        assert study.folder is not None
-        self._folder = study.folder
-        self._leases = checkpoints.leases(self._folder, study.state.sessions)
+        self._storage = storage
+        self._leases = leases(storage, study.id, study.state.sessions)
         self.interrupted = 0
         self._pausing = False  # whether what runs was asked to pause
         self._done = False  # whether a request was done
         self.pauses = False  # whether the study was asked to pause, and not yet to go on
         path = study.path
-        self.control = Control(study.folder if path is None else real_path(path), self._do)
+        self.control = Control(storage.folder if path is None else real_path(path), self._do)
         self.program = False  # whether it is a program that trains
         self._ran = False  # whether a worker has said anything
         self._refits = False
         self._since = time.monotonic()  # until when the time is noted
-        self.disk = Disk(study, keep=options.keep_checkpoints)
+        self.disk = Disk(study, storage, keep=options.keep_checkpoints)
         self._told: set[str] = set()
         self._failures = len(study.failures)
         self._kinds: dict[str, Kind] = {}
@@ -582,7 +597,7 @@ class _Session:
 
     def _given_up(self, why: str) -> str:
         """Why the run ends, what becomes of the trials, and what the function printed."""
-        log = checkpoints.trial_folder(self._folder, self.judge.last or 0).with_suffix(".log")
+        log = self._storage.log_of(self.judge.last or 0)
         tail = last_lines(log)
         if self.study.path is None:  # the log goes with the study
             printed = "\n".join(["; the last that it printed:", *tail]) if tail else ""

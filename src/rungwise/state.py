@@ -12,7 +12,7 @@ from collections import deque
 from pathlib import Path
 from typing import Any, final
 
-from rungwise import checkpoints, peaks, summary
+from rungwise import peaks, summary
 from rungwise.blame import TOLD
 from rungwise.core import SCHEDULERS, as_scheduler, ceilings
 from rungwise.dominance import ParetoFront
@@ -39,6 +39,7 @@ from rungwise.events import (
     Started,
     TakenBack,
 )
+from rungwise.folders import trial_folder
 from rungwise.log import StudyError
 from rungwise.metrics import Metrics
 from rungwise.names import InputError
@@ -67,6 +68,7 @@ class StudyState:
         self.created = created
         self.space = Space.from_dict(created.space, tried=False) if space is None else space
         self.folder = folder
+        self.store: Any = None  # where a run keeps the checkpoints, if not in the trials' folders
         self.metrics = Metrics(created.mode, created.score)
         self.trials: list[TrialRecord] = []
         names = self.metrics.names
@@ -146,7 +148,8 @@ class StudyState:
         elif isinstance(fact, Opened):
             self.sessions += 1
             self.again = dict(self.running)  # their driver is gone
-            self.how_before, self.how = self.how, fact.run or self.how
+            where = {"checkpoints": self.how["checkpoints"]} if "checkpoints" in self.how else {}  # they do not move
+            self.how_before, self.how = self.how, (where | fact.run) if fact.run else self.how
             self.refit_to = self._refit_wanted()
             self.horizon = self._horizon()
             self.time.opened()
@@ -309,7 +312,9 @@ class StudyState:
         level = max(self._fronts, default=0)
         scores = {number: self.metrics.score(self._fronts[level].losses[number]) for number in self.winners}
         return [
-            OnFront(number, self.trials[number].config, score, level, self.folder_of(number), study=self.created.id)
+            OnFront(
+                number, self.trials[number].config, score, level, self.folder_of(number), self.created.id, self.kept_in
+            )
             for number, score in scores.items()
         ]
 
@@ -328,7 +333,7 @@ class StudyState:
         if asked is not None and (level >= asked or self.past_its_best(record)):
             refit, refit_score = level, score  # there was nothing to train
         folder, study = self.folder_of(number), self.created.id
-        return Best(number, record.config, score, level, refit_score, refit, folder, study=study, peak=peak)
+        return Best(number, record.config, score, level, refit_score, refit, folder, study, peak, self.kept_in)
 
     def past_its_best(self, record: TrialRecord) -> bool:
         """Whether, where the best report counts, the curve of a trial has got worse again."""
@@ -336,7 +341,12 @@ class StudyState:
 
     def folder_of(self, trial: int) -> Path | None:
         """The folder of `trial`; None if it is not known."""
-        return None if self.folder is None else checkpoints.trial_folder(self.folder, trial)
+        return None if self.folder is None else trial_folder(self.folder, trial)
+
+    @property
+    def kept_in(self) -> Any:
+        """The store of the checkpoints, or what is noted of it; None if they are in the trials' folders."""
+        return self.how.get("checkpoints") if self.store is None else self.store
 
     def rungs(self) -> list[tuple[int, int, int, float | None]]:
         """A row a level that has results, from the top: level, completed, running to it, best score."""

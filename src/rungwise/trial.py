@@ -12,11 +12,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Concatenate, NoReturn, ParamSpec, TypeVar, cast, final
 
-from rungwise import checkpoints
 from rungwise.best_state import BestState
+from rungwise.checkpoints import Checkpoints
 from rungwise.events import Config, Job, Reported
 from rungwise.executors import Noticed
+from rungwise.heads import Head, identity
 from rungwise.history import History
+from rungwise.local_store import LocalStore
 from rungwise.names import InputError
 from rungwise.values import as_score, copied, whole
 
@@ -82,6 +84,7 @@ class Trial:
         clock: Callable[[], float] = time.perf_counter,
         *,
         worker: int = 0,
+        kept: Checkpoints | None = None,
     ) -> None:
         self.number: int = job.trial
         """The number of this trial: 0, 1, 2, … in the order of sampling."""
@@ -103,18 +106,20 @@ class Trial:
         self._astray = mmap.mmap(-1, 1)  # shared with forked children: 1 if one of them has tried to report
         self._lock = threading.RLock()  # a function may report from its threads
         self._send, self._pause, self._clock = send, pause, clock
-        self._lease = job.lease
         self._study = job.study
-        self._identity = checkpoints.identity(job.study, job.config)
+        if kept is None:  # they are in its folder
+            owner = identity(job.study, job.config)
+            kept = Checkpoints(LocalStore(folder.parent), folder.name, owner, job.lease)
+        self._kept = kept
         self._known = job.reported  # what the driver has noted
         self._at = 0  # the resource that the model has been trained to
         self._reported = 0
         self._spacing = 0
         self._iterating = False
         self._since = clock()
-        self._history = History(folder)
+        self._history = History(kept)
         self._saved = False
-        self._best = BestState(job, folder, self._identity)
+        self._best = BestState(job, kept)
 
     def __iter__(self) -> Iterator[int]:
         self._iterating = True
@@ -144,7 +149,7 @@ class Trial:
         self._reported = resource
         self._history.add((resource, taken, seconds))
         if self._best.reported(resource, taken):
-            checkpoints.keep_newest(self.folder, self._head(resource), self._lease)
+            self._kept.keep_newest(self._head(resource))
             self._best.saved()
         self._send(Reported(self.number, resource, taken, seconds))
         self._since = self._clock()
@@ -164,34 +169,32 @@ class Trial:
         """
         resource = max(self._reported, self._at + 1 if self._iterating else self._at)
         if self._history.full:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            checkpoints.check_held(self.folder, self._lease)
             self._history.spill()
         self._best.saving(resource)
-        checkpoints.save(self.folder, self._head(resource), state, self._lease)
+        self._kept.save(self._head(resource), state)
         self._best.saved()
         self._saved = True
         if self._pause() and resource < self.until:
             raise PauseRequested
         self._since = self._clock()
 
-    def _head(self, resource: int) -> checkpoints.Head:
-        return self._history.head(resource, self._identity, self._best.score)
+    def _head(self, resource: int) -> Head:
+        return self._history.head(resource, self._best.score)
 
     @_where_it_was_given
     def load(self) -> Any:
         """The newest state that was saved, or None; the loop then goes on from its resource."""
-        found = checkpoints.read(self.folder, self._identity)
+        found = self._kept.find()
+        if found.foreign or found.damaged:
+            self._kept.set_aside(found)
         if found.foreign:
-            checkpoints.set_foreign_aside(self.folder, found.foreign)
             self._send(Noticed(self.number, "a checkpoint of another configuration or study was set aside, not loaded"))
         if found.damaged:
-            checkpoints.set_aside(self.folder)
             where = "from the start" if found.head is None else f"from the one before, at {found.head.resource}"
             self._send(Noticed(self.number, f"its newest checkpoint is damaged; training goes on {where}"))
         if (head := found.head) is None:
             return None
-        state, history = checkpoints.state_of(found), History(self.folder)
+        state, history = found.state, History(self._kept)
         reports = [report for report in history.go_on_from(head) if report[0] <= self.until]
         known = [self._known, *(resource for resource, _, _ in reports)]
         if head.resource >= self.until and max(known) <= self.start:
@@ -237,7 +240,7 @@ class Trial:
         through = self._at >= self.until
         if reported > self.start and (through or reported >= self.until or reported + self._spacing > self.until):
             if self._saved:
-                checkpoints.settle(self.folder)
+                self._kept.settle()
             return None  # the last: it reports every so often, and the next report would be beyond
         if self._astray[0]:
             return f"a child process of the function tried to report, save or load; {ELSEWHERE}"

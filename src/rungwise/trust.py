@@ -2,7 +2,8 @@
 
 Looking at a study runs none of it. Going on does, so it is trusted without asking only where this user began the
 study, at this path, on this machine, from this folder, and the file still names the same. That is noted in the user's
-own state folder when a study is begun, or gone on with by handing everything over. Imports `names`, `events`, `words`.
+own state folder when a study is begun, or gone on with by handing everything over. Imports `names`, `events`, `words`,
+`store`.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import msgspec
 
 from rungwise.events import Created
 from rungwise.names import InputError
+from rungwise.store import in_words
 from rungwise.words import shown
 
 KEPT = 1_000  # notes; where there are more, those of studies that are gone are dropped
@@ -66,10 +68,11 @@ def refuse(named: Named) -> None:
 
 def runs(how: Mapping[str, Any]) -> list[str]:
     """What going on with a study would run, as it was run last."""
-    command = how.get("command")
+    command, where = how.get("command"), how.get("checkpoints")
+    kept = [] if where is None else [f"what was pickled, with {in_words(where)} as the store of the checkpoints"]
     if isinstance(command, list):
-        return [f"the command {' '.join(map(str, command))}"]
-    return [f"the function {how['function']}"] if "function" in how else []
+        return [f"the command {' '.join(map(str, command))}", *kept]
+    return [f"the function {how['function']}", *kept] if "function" in how else kept
 
 
 def wanting(named: Named) -> str | None:
@@ -141,7 +144,8 @@ def _made(created: Created) -> str:
 
 
 def _run(how: Mapping[str, Any]) -> str:
-    return _digest([how.get("function"), how.get("command")])
+    where = [how["checkpoints"]] if "checkpoints" in how else []
+    return _digest([how.get("function"), how.get("command"), *where])
 
 
 def _digest(value: Any) -> str:

@@ -16,11 +16,13 @@ from pathlib import Path
 import pytest
 
 import rungwise as rw
-from rungwise import checkpoints, testing
+from rungwise import folders, testing
+from rungwise.checkpoints import Checkpoints
 from rungwise.events import Completed, Job, Retried
 from rungwise.executors import Broke, Executor, Paused, Said
 from rungwise.executors.job import run_job
 from rungwise.executors.local import LocalWorkers
+from rungwise.storage import Storage
 from rungwise.testing import check_executor
 
 fork = multiprocessing.get_context("fork")
@@ -33,8 +35,8 @@ def resize(executor: Executor, capacity: int) -> None:
 class Toy:
     """A process a job, and a pipe from it."""
 
-    def __init__(self, function: Callable[[rw.Trial], object], folder: Path, capacity: int = 2) -> None:
-        self.function, self.folder, self.capacity = function, folder, capacity
+    def __init__(self, function: Callable[[rw.Trial], object], storage: Storage, capacity: int = 2) -> None:
+        self.function, self.storage, self.capacity = function, storage, capacity
         self.jobs: dict[Connection, tuple[Job, multiprocessing.Process, multiprocessing.Event]] = {}
 
     def submit(self, job: Job) -> None:
@@ -49,7 +51,7 @@ class Toy:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)
         threading.Thread(target=self.end_with, args=(os.getppid(),), daemon=True).start()
-        run_job(job, self.function, self.folder, line.send, pausing)
+        run_job(job, self.function, self.storage, line.send, pausing)
 
     def end_with(self, driver: int) -> None:
         while os.getppid() == driver:
@@ -93,8 +95,8 @@ def test_the_toy_is_small() -> None:
     assert len(source.splitlines()) <= 60
 
 
-def two_local(function: Callable[[rw.Trial], object], folder: Path) -> LocalWorkers:
-    return LocalWorkers(function, 2, folder)
+def two_local(function: Callable[[rw.Trial], object], storage: Storage) -> LocalWorkers:
+    return LocalWorkers(function, 2, storage)
 
 
 @pytest.mark.parametrize("make", [two_local, Toy])
@@ -171,19 +173,14 @@ def test_the_suite_finds(make: type[Toy], sentence: str) -> None:
 
 
 def test_the_suite_finds_that_nobody_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checkpoints, "begin", checkpoints.hold)
+    monkeypatch.setattr(Checkpoints, "begin", Checkpoints.hold)
     with pytest.raises(AssertionError, match="a lease that was begun a second time is refused"):
         check_executor(Toy, patience=2)
 
 
 def test_the_suite_finds_that_an_older_lease_is_not_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    def begin(folder: Path, lease: int, wanted: checkpoints.Identity) -> None:
-        folder.mkdir(exist_ok=True)
-        checkpoints._write_holder(folder, lease, wanted)
-        if not checkpoints._create(f"{folder}/holder.{lease}.begun"):
-            raise checkpoints.Superseded
-
-    monkeypatch.setattr(checkpoints, "begin", begin)
+    monkeypatch.setattr(Checkpoints, "_check", lambda self, there: None)
+    monkeypatch.setattr(folders, "_holder", lambda kept, there: None)
     with pytest.raises(AssertionError, match="a lease that is older than another that was begun is refused"):
         check_executor(Toy, patience=2)
 
@@ -205,8 +202,8 @@ def dies_now_and_then(trial: rw.Trial) -> None:
 def test_a_study_runs_in_an_executor_of_ones_own_while_workers_are_killed(tmp_path: Path) -> None:
     made: list[Toy] = []
 
-    def make(function: Callable[[rw.Trial], object], folder: Path) -> Toy:
-        made.append(Toy(function, folder, capacity=3))
+    def make(function: Callable[[rw.Trial], object], storage: Storage) -> Toy:
+        made.append(Toy(function, storage, capacity=3))
         return made[-1]
 
     study = rw.tune(

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import rungwise as rw
-from rungwise import checkpoints
+from rungwise import folders
 from rungwise.events import Failed, Retried
 
 VICTIM = Path(__file__).with_name("victim.py")
@@ -164,7 +164,10 @@ def checkpoint_damaged(folder: Path, chance: random.Random, outcome: Outcome) ->
     running.kill()
     running.wait()
     time.sleep(0.3)
-    for file in (folder / "study.db.trials").glob(f"*/{checkpoints.NAME}"):
+    for place in (folder / "study.db.trials").glob("[0-9]*[0-9]"):
+        if not (states := folders.inside(place).there().states):
+            continue
+        file = place / states[-1].name
         content = bytearray(file.read_bytes())
         content[chance.randrange(len(content))] ^= 1 << chance.randrange(8)
         file.write_bytes(content)

@@ -15,7 +15,7 @@ import pytest
 import objectives
 import rungwise as rw
 from faults.booster import TRIALS, error
-from rungwise import checkpoints
+from in_folder import find
 from rungwise.events import Refitted
 
 BOOSTER = Path(__file__).with_name("booster.py")
@@ -117,13 +117,13 @@ def test_the_refit_goes_on_from_the_newest_state_and_the_best_survives(tmp_path:
     assert (best.refit_score, best.refit_resource) == (objectives.worse_again(best.config, best.peak), 40)
     assert best.refit_score <= best.score
     assert best.load() == (best.number, best.peak)
-    assert checkpoints.read(best.folder).head.resource == 40, "a job would go on from here"
+    assert find(best.folder).head.resource == 40, "a job would go on from here"
 
 
 @pytest.mark.parametrize("damage", ["deleted", "cut off"])
 def test_without_its_file_the_newest_is_given_and_that_is_said(damage: str, tmp_path: Path, caplog) -> None:
     best = tuned(objectives.boosts, tmp_path / "s.db").best
-    kept = best.folder / checkpoints.BEST
+    [kept] = best.folder.glob("*.best")
     assert best.load() == (best.number, best.peak)
     if damage == "deleted":
         kept.unlink()
@@ -147,7 +147,7 @@ def test_what_the_checkpoint_of_another_configuration_holds_is_not_loaded(tmp_pa
 def test_under_last_no_file_is_kept_and_the_newest_is_the_answer(tmp_path: Path) -> None:
     study = tuned(objectives.boosts, tmp_path / "s.db", score="last")
     assert study.best.load() == (study.best.number, study.best.resource)
-    assert not list(study.folder.rglob(checkpoints.BEST))
+    assert not list(study.folder.rglob("*.best"))
 
 
 def test_a_run_says_once_where_it_is_seen_and_at_the_end(tmp_path: Path, capfd) -> None:

@@ -9,17 +9,19 @@ from pathlib import Path
 
 import pytest
 
+from rungwise.pieces import There
+
 LIVES = """
 import json, os, signal, sys
 from pathlib import Path
-from rungwise import checkpoints, history
+from rungwise import checkpoints, folders, heads, history
 from rungwise.events import Job
 from rungwise.trial import Trial
 
 checkpoints.LARGE, history.IN_HEAD = int(sys.argv[2]), 2
 
 def live(folder, lease, at_call, out):
-    checkpoints.hold(folder, lease, checkpoints.identity("s", {"x": 1}))
+    folders.claim(folder, lease, heads.identity("s", {"x": 1}))
     said, calls = [], 0
     trial = Trial(Job(3, {"x": 1}, 0, 9, lease=lease, study="s"), folder, said.append)
     state = trial.load()
@@ -75,8 +77,10 @@ def test_a_kill_at_any_moment_of_a_save_loses_nothing_that_was_saved(large: int,
             saved = max([began, *epochs])
         assert (code, saved) == (0, 9)
         folder = tmp_path / str(lives[number][0]) / "000003"
-        left = {path.name for path in folder.iterdir()} - {"checkpoint.before.part"}
-        assert left - {"checkpoint.before"} == {"holder", "checkpoint", "checkpoint.reports"}
-        if large == 1 and epochs:
-            assert "checkpoint.before" not in left, "the newest was read back"
+        there = There({path.name: path.stat().st_size for path in folder.iterdir()})
+        assert there.halves == []
+        if epochs:
+            assert len(there.states) == (1 if large == 1 else 2), "or the newest was not read back"
+            assert len(there.reports) <= 2, "of nine reports, two pieces at most"
+            assert len(list(folder.iterdir())) == len(there.states) + len(there.reports) + len(there.jobs[3])
     assert sum(code == -9 for _, code, *_ in lives) > 80

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+import in_folder
 import rungwise as rw
 from faults.learner import TRIALS, truth
 
@@ -59,7 +60,7 @@ def test_no_score_is_anothers_after_the_wal_was_lost(searcher: str, tmp_path: Pa
                 assert f"of another configuration or study, and is not used; it is in {path} now" in said.replace(
                     "\n", ""
                 )
-                assert (path / "checkpoint").exists(), "set aside, not deleted"
+                assert in_folder.states(path), "set aside, not deleted"
     assert aside, "no trial was drawn anew: the test shows nothing"
 
 

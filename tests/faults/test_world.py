@@ -13,7 +13,8 @@ import pytest
 
 from faults import world
 from faults.world import CHANCE, folder, live
-from rungwise import blame, checkpoints, database, records, turns
+from rungwise import blame, database, heads, records, turns
+from rungwise.checkpoints import Checkpoints
 from rungwise.executors import Message, Said
 from rungwise.hold import Hold
 from rungwise.inbox import Inbox
@@ -96,21 +97,19 @@ def test_it_finds_that_a_stale_lease_is_honoured(monkeypatch: pytest.MonkeyPatch
 
 
 def test_it_finds_that_a_stale_holder_may_write(monkeypatch: pytest.MonkeyPatch) -> None:
-    save = checkpoints.save
+    save = Checkpoints.save
 
-    def unfenced(place: Path, head: checkpoints.Head, state: object, lease: int) -> None:
-        holder = place / checkpoints.HOLDER
-        before = holder.read_text()
-        holder.write_text(str(lease))
-        save(place, head, state, lease)
-        holder.write_text(before)
+    def unfenced(self: Checkpoints, head: heads.Head, state: object) -> None:
+        mine, self.lease = self.lease, max(self.lease, self.there().lease)
+        save(self, head, state)
+        self.lease = mine
 
-    monkeypatch.setattr(checkpoints, "save", unfenced)
+    monkeypatch.setattr(Checkpoints, "save", unfenced)
     assert "was saved" in found_by()
 
 
 def test_it_finds_that_a_checkpoint_of_another_configuration_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checkpoints.Identity, "owns", lambda self, other: True)
+    monkeypatch.setattr(heads.Identity, "owns", lambda self, other: True)
     assert "goes on from the checkpoint of x" in found_by()
 
 
@@ -126,7 +125,7 @@ def test_it_finds_that_a_job_taken_away_counts_as_one_that_works(monkeypatch: py
 
 
 def test_it_finds_that_a_lease_is_begun_twice(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checkpoints, "begin", checkpoints.hold)
+    monkeypatch.setattr(Checkpoints, "begin", lambda self, there=None: self.hold(there))
     assert "was begun twice, and trains twice" in found_by()
 
 

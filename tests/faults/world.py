@@ -32,16 +32,20 @@ import msgspec
 import numpy as np
 
 import rungwise as rw
-from rungwise import checkpoints, database
+from rungwise import database
 from rungwise.blame import IN_A_ROW, InARow, Verdict
+from rungwise.checkpoints import Superseded
 from rungwise.core import as_scheduler
 from rungwise.events import Completed, Fact, Failed, Job, Opened, Promote, Promoted, Raise, Raised, Start, Started
 from rungwise.executors import Broke, Message, Paused, Said
+from rungwise.folders import inside
 from rungwise.log import StudyError
 from rungwise.loop import drive
+from rungwise.pieces import name_of
 from rungwise.records import LONGEST_GAP
 from rungwise.sqlite import SQLiteLog
 from rungwise.state import StudyState
+from rungwise.storage import Storage, leases
 from rungwise.study import Study
 from rungwise.trial import Trial
 
@@ -111,6 +115,7 @@ class World:
     def __init__(self, seed: int, folder: Path, say: Any) -> None:
         self.rng, self.folder, self.say = random.Random(seed), folder, say
         self.path = folder / "study.db"
+        self.storage = Storage(folder / "study.db.trials")
         self.now = 0.0
         self.struck: Counter[str] = Counter()
         self.durable: list[Fact] = []  # what the log has said is durable
@@ -293,7 +298,7 @@ class World:
         if self.strikes("checkpoint damaged"):
             kept[-1] = 0
             self.interruptions += 1
-            file = trial.folder / checkpoints.NAME
+            file = trial.folder / inside(trial.folder).there().states[-1].name
             content = bytearray(file.read_bytes())
             content[self.rng.randrange(len(content))] ^= 1 << self.rng.randrange(8)
             file.write_bytes(content)
@@ -344,11 +349,10 @@ class Process:
 
     def _work(self) -> Iterator[float]:
         world, job = self.world, self.job
-        place = checkpoints.trial_folder(world.folder / "study.db.trials", job.trial)
-        trial = Trial(job, place, self.say, clock=lambda: world.now)
+        trial = Trial(job, world.storage.folder_of(job.trial), self.say, clock=lambda: world.now)
         try:
-            checkpoints.begin(place, job.lease, checkpoints.identity(job.study, job.config))
-        except checkpoints.Superseded:
+            world.storage.begin(job)
+        except Superseded:
             world.lost(job, Broke(job.trial, "begun before"))
             return
         world.require(job.lease not in world.begun, f"the job of lease {job.lease} was begun twice, and trains twice")
@@ -377,16 +381,16 @@ class Process:
         except (RuntimeError, OSError) as error:
             world.interruptions += 1
             self.say(Broke(job.trial, str(error)))
-        except checkpoints.Superseded:
+        except Superseded:
             world.struck["fenced off"] += 1
 
     def kill(self) -> None:
         self.steps.close()
         self.due = float("inf")
         if self.world.strikes("checkpoint torn"):
-            folder = checkpoints.trial_folder(self.world.folder / "study.db.trials", self.job.trial)
+            folder = self.world.storage.folder_of(self.job.trial)
             if folder.exists():
-                (folder / f"{checkpoints.NAME}.{self.job.lease}.part").write_bytes(b"half a check")
+                (folder / f"{name_of((self.job.lease, 99))}.part").write_bytes(b"half a check")
 
 
 class Watched(InARow):
@@ -464,8 +468,7 @@ class Workers:
 
     def submit(self, job: Job) -> None:
         self.world.may_kill_driver()
-        whose = checkpoints.identity(job.study, job.config)
-        checkpoints.hold(checkpoints.trial_folder(self.world.folder / "study.db.trials", job.trial), job.lease, whose)
+        self.world.storage.hold(job)
         self.processes[job.lease] = Process(self.world, job)
         if self.world.strikes("lease begun twice"):
             twin = Process(self.world, job)
@@ -544,8 +547,8 @@ def live(seed: int, folder: Path, say: Any = lambda text: None) -> Counter[str]:
                 world.check_log(study)
                 study.extend(trials=TRIALS)
                 workers = Workers(world, study)
-                leases = checkpoints.leases(world.folder / "study.db.trials", study.state.sessions)
-                drive(study, workers, watch=workers.note_time, leases=leases, judge=workers.judge)
+                mine = leases(world.storage, study.id, study.state.sessions)
+                drive(study, workers, watch=workers.note_time, leases=mine, judge=workers.judge)
                 if workers.judge.given_up is None:
                     check_end(world, study)
                     study.close()

@@ -79,13 +79,14 @@ class Executor(Workers, Protocol):
 
     Where a job is to run, call there, once::
 
-        run_job(job, function, folder, say, pausing)  # from rungwise.executors.job
+        run_job(job, function, storage, say, pausing)  # from rungwise.executors.job
 
-    It calls the user's `function`, keeps checkpoints under `folder` (a folder that driver and workers see), calls
-    `say(said)` for whatever is to come out of `poll` (a `Said` can be pickled; what `say` cannot send it refuses with
-    `InputError`), and asks `pausing()` at each checkpoint whether to stop there. So an executor begins workers,
-    carries `Said`s to the driver, and notices when a worker is gone. It is made from the function and the folder:
-    `tune(function, …, executor=make)` calls `make(function, folder)`. A worker is a process that can be killed, and
+    It calls the user's `function`, keeps files and checkpoints in `storage` (a `rungwise.storage.Storage`: a folder,
+    and with `tune(…, checkpoints=…)` a store, which driver and workers see; it can be pickled), calls `say(said)` for
+    whatever is to come out of `poll` (a `Said` can be pickled; what `say` cannot send it refuses with `InputError`),
+    and asks `pausing()` at each checkpoint whether to stop there. So an executor begins workers, carries `Said`s to the
+    driver, and notices when a worker is gone. It is made from the function and the storage:
+    `tune(function, …, executor=make)` calls `make(function, storage)`. A worker is a process that can be killed, and
     that ends when its driver is gone. `rungwise.testing.check_executor(make)` checks all that is said here.
     """
 

@@ -13,38 +13,39 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
-from rungwise import checkpoints
+from rungwise.checkpoints import Superseded
 from rungwise.events import Completed, Job
 from rungwise.executors import Begun, Broke, Message, Paused, Said
 from rungwise.executors.command import Command
 from rungwise.executors.reasons import reason
 from rungwise.names import InputError
+from rungwise.storage import Storage, as_storage
 from rungwise.trial import PauseRequested, Trial
 
 
 def run_job(
     job: Job,
     function: Callable[[Trial], object],
-    store_root: Path,
+    storage: Storage | Path,
     say: Callable[[Said], object],
     pausing: Callable[[], bool] = lambda: False,
     *,
     slot: int = 0,
     failed: Callable[[BaseException], object] = traceback.print_exception,
 ) -> None:
-    """Call `function` with the trial of `job`, whose folder is under `store_root`; returns when all has been said.
+    """Call `function` with the trial of `job`, whose files and checkpoints are in `storage`; returns when all is said.
 
     `say` is called with each message, from the threads of the function too but by one at a time; it raises `InputError`
     for what it has not sent and never will, and nothing else. `pausing` is asked at each checkpoint whether to stop
     there. `slot` is the number of the worker, `trial.worker`. `failed` is handed what the function raised.
 
     The job's first act is to be the one that has begun under its lease: if it is not, or a later lease is there, the
-    function is not called, and `Broke` without a place is said.
+    function is not called, and `Broke` without a place is said. A path as `storage` is that of a folder for both.
     """
-    folder = checkpoints.trial_folder(store_root, job.trial)
+    storage = as_storage(storage)
     try:
-        checkpoints.begin(folder, job.lease, checkpoints.identity(job.study, job.config))
-    except (checkpoints.Superseded, OSError) as error:
+        kept = storage.begin(job)
+    except (Superseded, OSError) as error:
         known = isinstance(error, OSError)
         why = reason(error) if known else "the job was begun before, or its trial is in the hands of a later driver"
         say(Said(job.lease, None, Broke(job.trial, why)))
@@ -65,7 +66,7 @@ def run_job(
                 raise
 
     tell(Begun(job.trial))
-    trial = Trial(job, folder, tell, pausing, worker=slot)
+    trial = Trial(job, storage.folder_of(job.trial), tell, pausing, worker=slot, kept=kept)
     ended: Message
     try:
         returned = function(trial)

@@ -21,7 +21,7 @@ from typing import final
 
 import msgspec
 
-from rungwise import checkpoints
+from rungwise.checkpoints import Superseded
 from rungwise.events import Completed, Job
 from rungwise.executors import TICK, Broke, Paused, Said, guard
 from rungwise.executors.devices import Devices, of_slots
@@ -31,6 +31,7 @@ from rungwise.executors.shipping import logging_here, pickled
 from rungwise.executors.worker import FromWorker, Hello, Ready
 from rungwise.log import StudyError
 from rungwise.names import InputError
+from rungwise.storage import Storage, as_storage
 from rungwise.trial import Trial
 
 HUNG_UP = 5.0  # seconds that a process may live on after it has closed its line
@@ -132,7 +133,7 @@ def _check_files(size: int) -> None:
 
 @final
 class LocalWorkers:
-    """An `Executor`: `size` processes that call `function(trial)`; `folder` holds the folders of the trials.
+    """An `Executor`: `size` processes that call `function(trial)`; `storage` is where its files and checkpoints are.
 
     A process that dies is replaced, and its slot is the new one's. With a process ends all that it has started. What
     broke off in one slot is begun again in another, if one is free, and the third time waits for one: a GPU may be
@@ -147,18 +148,20 @@ class LocalWorkers:
         self,
         function: Callable[[Trial], object],
         size: int,
-        folder: Path,
+        storage: Storage | Path,
         *,
         devices: Devices = "auto",
     ) -> None:
         _check_files(size)
         self.capacity = size
-        self.folder = folder
+        storage = as_storage(storage)
         data, sources = pickled(function)
-        folder.mkdir(parents=True, exist_ok=True)
+        storage.folder.mkdir(parents=True, exist_ok=True)
+        self.storage = Storage(storage.folder.resolve(), storage.apart)
+        where, _ = pickled(self.storage)
         path = [os.path.abspath(entry) for entry in sys.path]  # '' is the current folder
-        hello = Hello(path, str(folder.resolve()), os.environ.get("PYTHONPATH"), sources, logging_here())
-        self._hello = [msgspec.json.encode(hello), data]
+        hello = Hello(path, os.environ.get("PYTHONPATH"), sources, logging_here())
+        self._hello = [msgspec.json.encode(hello), data, where]
         self._environment = os.environ | {"PYTHONPATH": os.pathsep.join(path)}
         for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):  # or each would use every core
             self._environment.setdefault(name, str(max(1, (os.cpu_count() or 1) // size)))
@@ -178,10 +181,9 @@ class LocalWorkers:
         Raises `StudyError` if no process can be started.
         """
         # here and not in the worker, which may be late: the one that this driver begins last is to hold the folder
-        owner = checkpoints.identity(job.study, job.config)
         try:
-            checkpoints.hold(checkpoints.trial_folder(self.folder, job.trial), job.lease, owner)
-        except checkpoints.Superseded:
+            self.storage.hold(job)
+        except Superseded:
             self._unheard.append(Said(job.lease, None, Broke(job.trial, "its trial is in the hands of a later driver")))
             return
         worker = self._alive(job.trial)
@@ -304,7 +306,7 @@ class LocalWorkers:
         """How the process of `worker` has ended, if it has; a child of it may still keep the line open."""
         if (code := worker.process.poll()) is not None:
             assert worker.job is not None
-            return death(code, checkpoints.trial_folder(self.folder, worker.job.trial).with_suffix(".log"))
+            return death(code, self.storage.log_of(worker.job.trial))
         if worker.hung_up is not None and now - worker.hung_up > HUNG_UP:
             return "the worker process hung up"
         return None

@@ -73,7 +73,7 @@ def _code(file: str, parts: tuple[Any, ...]) -> types.CodeType:
     return types.CodeType(*parts).replace(co_filename=file)
 
 
-def pickled(function: Callable[..., object]) -> tuple[bytes, dict[str, str]]:
+def pickled(function: object) -> tuple[bytes, dict[str, str]]:
     """`function` as bytes, and the source of each file whose code is in them: scripts, cells of notebooks.
 
     Raises `InputError` if it cannot be sent.

@@ -17,26 +17,24 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from rungwise import checkpoints
 from rungwise.events import Job
 from rungwise.executors import Said
 from rungwise.executors.job import run_job
 from rungwise.executors.line import WorkerEnd
 from rungwise.executors.reasons import reason
 from rungwise.executors.shipping import Logging, handle_as, log_as, unpickled
+from rungwise.storage import Storage
 from rungwise.trial import IMPORTING, Trial
 
 
 class Hello(msgspec.Struct, frozen=True):
-    """The first message to a worker; the second is the pickled function, the source of whose files are `sources`."""
+    """The first message to a worker; then come the pickled function, of files with these `sources`, and the storage."""
 
     path: list[str]
-    folder: str
     pythonpath: str | None
     sources: dict[str, str]
     logging: Logging
@@ -53,10 +51,10 @@ FromWorker = Said | Ready
 encode = msgspec.json.Encoder().encode
 
 
-def work(job: Job, function: Callable[[Trial], object], line: WorkerEnd, root: Path, slot: int) -> None:
+def work(job: Job, function: Callable[[Trial], object], line: WorkerEnd, storage: Storage, slot: int) -> None:
     """Do one job; all that the function prints goes to a file beside its trial's folder."""
-    _print_to(checkpoints.trial_folder(root, job.trial).with_suffix(".log"))
-    run_job(job, function, root, lambda said: line.say(encode(said)), line.pausing.is_set, slot=slot, failed=_print)
+    _print_to(storage.log_of(job.trial))
+    run_job(job, function, storage, lambda said: line.say(encode(said)), line.pausing.is_set, slot=slot, failed=_print)
 
 
 def _print(error: BaseException) -> None:
@@ -64,7 +62,7 @@ def _print(error: BaseException) -> None:
     os.write(2, text.encode(errors="backslashreplace"))  # sys.stderr may be anything by now
 
 
-def _print_to(log: Path) -> None:
+def _print_to(log: str | os.PathLike[str]) -> None:
     """Standard output and error go to the end of `log`, whatever a job before has done to them."""
     fd = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
     for target in (1, 2):
@@ -101,6 +99,7 @@ def main(fd: int, slot: int) -> None:
     IMPORTING.set()
     try:
         function = unpickled(line.heard.get(), hello.sources)
+        storage = unpickled(line.heard.get(), {})
     except BaseException as error:
         line.say(encode(Ready(reason(error))))
         return
@@ -109,7 +108,7 @@ def main(fd: int, slot: int) -> None:
     line.say(encode(Ready()))
     decoder = msgspec.json.Decoder(Job)
     while True:
-        work(decoder.decode(line.heard.get()), function, line, Path(hello.folder), slot)
+        work(decoder.decode(line.heard.get()), function, line, storage, slot)
 
 
 def _outlive_signals() -> None:

@@ -8,6 +8,15 @@ from rungwise.testing.executor import check_executor
 from rungwise.testing.log import check_log
 from rungwise.testing.scheduler import check_scheduler
 from rungwise.testing.searcher import check_searcher
+from rungwise.testing.store import check_store
 from rungwise.testing.training import TrainingReport, check_training
 
-__all__ = ["TrainingReport", "check_executor", "check_log", "check_scheduler", "check_searcher", "check_training"]
+__all__ = [
+    "TrainingReport",
+    "check_executor",
+    "check_log",
+    "check_scheduler",
+    "check_searcher",
+    "check_store",
+    "check_training",
+]

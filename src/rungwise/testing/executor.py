@@ -21,17 +21,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import final
 
-from rungwise import checkpoints
 from rungwise.core.asha import ASHA
 from rungwise.events import Completed, Job, Reported
 from rungwise.executors import TICK, Begun, Broke, Executor, Message, Noticed, Paused, Said
+from rungwise.folders import trial_folder
 from rungwise.loop import drive
 from rungwise.parameters import Categorical, Float
 from rungwise.space import Space
+from rungwise.storage import Storage, leases
 from rungwise.study import Study
 from rungwise.trial import Trial
 
-Make = Callable[[Callable[[Trial], object], Path], Executor]
+Make = Callable[[Callable[[Trial], object], Storage], Executor]
 
 LONG = 1_000_000  # epochs that nobody waits for
 QUIET = 1.0  # seconds in which nothing is to be heard of a job that was cancelled
@@ -44,7 +45,7 @@ def check_executor(
     folder: str | Path | None = None,
     patience: float = 60.0,
 ) -> None:
-    """Put executors that `make(function, folder)` makes through all that `rungwise.executors.Executor` says.
+    """Put executors that `make(function, storage)` makes through all that `rungwise.executors.Executor` says.
 
     Jobs kill the process that they run in, and a driver, which this process forks, is killed in the middle of one: what
     it had begun may not train on. `resize(executor, capacity)` is to bring it to another capacity, in time;
@@ -67,7 +68,7 @@ def check_executor(
     for check in checks:
         # a worker that was left behind may still write into it
         with tempfile.TemporaryDirectory(dir=folder, prefix="rungwise-", ignore_cleanup_errors=True) as root:
-            executor = make(_trains, Path(root))
+            executor = make(_trains, Storage(Path(root)))
             try:
                 check(_Checked(make, executor, Path(root), patience, resize))
             except AssertionError as error:
@@ -178,7 +179,7 @@ class _Checked:
     def epochs(self, trial: int) -> list[int]:
         """The epochs that were trained of `trial`, again and again those that were lost."""
         with contextlib.suppress(FileNotFoundError):
-            text = (checkpoints.trial_folder(self.root, trial) / "epochs").read_text()
+            text = (trial_folder(self.root, trial) / "epochs").read_text()
             return [int(line) for line in text.split()]
         return []
 
@@ -309,7 +310,7 @@ def _run_a_study(
     space = Space({"x": Float(0, 1), "does": Categorical(["", "slow", "die"])})
     study = Study(space, ASHA(max_resource=9), mode="min")
     study.extend(trials=18)
-    drive(study, executor, retries=5, watch=watch, leases=checkpoints.leases(it.root))
+    drive(study, executor, retries=5, watch=watch, leases=leases(it.root))
     assert study.finished, "the loop has ended, but the study is not finished"
     assert len(study.trials) == 18, f"there were to be 18 trials, not {len(study.trials)}"
     for record in study.trials:
@@ -356,7 +357,7 @@ def _ends_with_its_driver(it: _Checked) -> None:
 
 def _drives(make: Make, root: Path) -> None:
     """A driver, until it is killed."""
-    it = _Checked(make, make(_trains, root), root, math.inf, None)
+    it = _Checked(make, make(_trains, Storage(root)), root, math.inf, None)
     it.submit(0, 1, LONG, "slow")
     while True:
         it.listen()

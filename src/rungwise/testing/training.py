@@ -18,11 +18,11 @@ from typing import Any, final
 import msgspec
 import numpy as np
 
-from rungwise import checkpoints
 from rungwise.events import Completed, Config, Job, Reported, Score
 from rungwise.executors import Broke, Noticed, Paused
 from rungwise.executors.command import Command
 from rungwise.executors.local import LocalWorkers
+from rungwise.folders import trial_folder
 from rungwise.foreign import as_space
 from rungwise.names import InputError
 from rungwise.run import check_function
@@ -306,7 +306,7 @@ class _Check:
                     elif isinstance(message, Noticed):
                         run.noticed[-1].add(message.text)
                     elif isinstance(message, Broke):
-                        log = checkpoints.trial_folder(folder, job.trial).with_suffix(".log")
+                        log = trial_folder(folder, job.trial).with_suffix(".log")
                         where = f"from {job.start} to {job.until}: {message.reason}"
                         run.failure = "\n".join([where, *(f"  {line}" for line in last_lines(log))])
                         return

@@ -1,0 +1,66 @@
+"""Where does a run keep the checkpoints of its study? Where they are, or where it is told to if there are none yet.
+
+May import everything below `run`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rungwise.log import StudyError
+from rungwise.names import InputError
+from rungwise.options import RunOptions
+from rungwise.storage import SESSIONS, Storage, study_place
+from rungwise.store import STORES, Store, as_store, in_words, noted
+from rungwise.study import Study
+
+
+def refuse_unknown(study: Study, options: RunOptions) -> None:
+    """Raise `InputError` if only the study's file names the class of the store: nobody has said to trust the file."""
+    where = study.state.how.get("checkpoints")
+    if options.checkpoints is None and isinstance(where, Mapping) and STORES.is_foreign(where.get("name")):
+        raise InputError(
+            f"the checkpoints of {study.path} are kept in a store of its own, {in_words(where)}: hand it over, "
+            "checkpoints=…, or go on with rungwise resume"
+        )
+
+
+def storage_of(study: Study, options: RunOptions) -> Storage:
+    """Where a run of `study` keeps files and checkpoints; it is noted if it is new.
+
+    Raises `InputError` if it is told of another place than that where there are checkpoints of this study already, and
+    `StudyError` if they are gone from there.
+    """
+    assert study.folder is not None
+    before = study.state.how.get("checkpoints")
+    given = before if options.checkpoints is None else options.checkpoints
+    if given is None:
+        return Storage(study.folder)
+    storage = Storage(study.folder, as_store(given))
+    place = study_place(study.id)
+    if (now := noted(given)) != before:
+        _refuse_to_leave(study, before)
+        study.decider.opened(study.state.how | {"checkpoints": now})
+    elif study.path is not None and not storage.store.list(f"{place}/{SESSIONS}"):
+        raise StudyError(
+            f"the checkpoints of {study.path} were kept in {in_words(now)}, and there is nothing of this study: mount "
+            "it or put it back, or say where they are now (checkpoints=…, --checkpoints)"
+        )
+    study.state.store = options.checkpoints if isinstance(options.checkpoints, Store) else None
+    return storage
+
+
+def _refuse_to_leave(study: Study, before: Any) -> None:
+    """Raise `InputError` if there are checkpoints of `study` in what was noted `before`, or beside it."""
+    assert study.folder is not None
+    how = ""
+    if before is None:
+        left, where = any(study.folder.glob("[0-9]*/checkpoint*")), str(study.folder)
+    else:
+        left, where = bool(as_store(before).list(study_place(study.id))), f"{in_words(before)}/{study.id}"
+        how = ", or move that folder to the new place first" if isinstance(before, str) else ""
+    if left:
+        raise InputError(
+            f"the checkpoints of this study are in {where} already; leave checkpoints= out to go on there{how}"
+        )

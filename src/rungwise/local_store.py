@@ -1,0 +1,127 @@
+"""How is a folder a store of checkpoints? On a disk of this machine, or one that the machines share.
+
+A piece is written under another name, synced, and then given its own, which nothing has had before. Files of others in
+the same folders are not looked at. May import `store` and `pieces`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Sequence
+from typing import Any, final
+
+from rungwise.pieces import PART, is_ours, whose
+from rungwise.store import Bytes
+
+UNCACHED = 1 << 20  # bytes from which on what was saved is read back from the disk and not from memory
+
+
+@final
+class LocalStore:
+    """The store in the folder `path`, which is made when it is needed.
+
+    >>> import tempfile
+    >>> store = LocalStore(tempfile.mkdtemp())
+    >>> store.save("a/job.0000000000000001", [b"1", b"2"])
+    >>> store.list("a"), store.load("a/job.0000000000000001")
+    ({'a/job.0000000000000001': 2}, b'12')
+    """
+
+    name = "folder"
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = os.fspath(path)
+
+    def hold(self, name: str, data: bytes, *, durable: bool = False) -> bool:
+        """See `Store`."""
+        path = f"{self.path}/{name}"
+        try:
+            fd = _opened(path, os.O_EXCL)
+        except FileExistsError:
+            return False
+        try:
+            os.write(fd, data)
+            if durable:
+                os.fsync(fd)
+        finally:
+            os.close(fd)
+        if durable:
+            _sync_folder(os.path.dirname(path))
+        return True
+
+    def save(self, name: str, pieces: Sequence[Bytes]) -> None:
+        """See `Store`."""
+        path = f"{self.path}/{name}"
+        part = f"{path}{PART}"
+        try:
+            with open(_opened(part, os.O_TRUNC), "wb") as file:
+                for piece in pieces:
+                    file.write(piece)
+                file.flush()
+                os.fsync(file.fileno())
+                if file.tell() >= UNCACHED and hasattr(os, "posix_fadvise"):
+                    os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+            os.rename(part, path)
+        except OSError:
+            with contextlib.suppress(OSError):  # what is raised is why it cannot be saved
+                os.unlink(part)
+            raise
+        _sync_folder(os.path.dirname(path))
+
+    def load(self, name: str) -> bytes:
+        """See `Store`."""
+        with open(f"{self.path}/{name}", "rb") as file:
+            return file.read()
+
+    def discard(self, names: Sequence[str]) -> None:
+        """See `Store`; the folder of a trial in which nothing is left goes too, if it is no one else's."""
+        for name in names:
+            try:
+                os.unlink(f"{self.path}/{name}")
+            except FileNotFoundError:
+                continue
+        for folder in {name.rpartition("/")[0] for name in names}:
+            if whose(folder.rpartition("/")[2]) is not None:
+                with contextlib.suppress(OSError):  # there is something in it
+                    os.rmdir(f"{self.path}/{folder}")
+
+    def list(self, under: str) -> dict[str, int]:
+        """See `Store`."""
+        found: dict[str, int] = {}
+        try:
+            entries = os.scandir(f"{self.path}/{under}")
+        except FileNotFoundError:
+            return found
+        with entries:
+            for entry in entries:
+                if is_ours(name := entry.name):
+                    try:
+                        found[f"{under}/{name}"] = entry.stat(follow_symlinks=False).st_size
+                    except FileNotFoundError:  # it has gone this moment
+                        continue
+                elif whose(name) is not None or name == "sessions":
+                    found |= self.list(f"{under}/{name}") if entry.is_dir(follow_symlinks=False) else {}
+        return found
+
+    def settings(self) -> dict[str, Any]:
+        """See `Store`."""
+        return {"path": self.path}
+
+
+def _opened(path: str, flag: int) -> int:
+    """The file `path` to be written; its folders are made. A link that somebody has put there is not followed."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | flag
+    try:
+        return os.open(path, flags, 0o666)
+    except FileNotFoundError:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        return os.open(path, flags, 0o666)
+
+
+def _sync_folder(path: str) -> None:
+    directory = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)

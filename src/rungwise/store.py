@@ -1,0 +1,138 @@
+"""Where are checkpoints kept? What a store of them must do, and how a study's file names one.
+
+The first store is a folder (`rungwise.local_store`); one of your own is a class with the six methods of `Store`, over
+whatever can put, get, list and delete. May import `names`, `parts` and `pieces`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+from rungwise.names import InputError
+from rungwise.parts import Parts
+
+Bytes = bytes | memoryview
+STORES = Parts("store", "rungwise.stores", {"folder": "rungwise.local_store:LocalStore"})
+
+
+@runtime_checkable
+class Store(Protocol):
+    """Keeps pieces of bytes under names, for the driver and all workers of a study: `tune(…, checkpoints=store)`.
+
+    A name is ASCII text of two or three parts with slashes between, such as `5f1d0c/000003-9a0b/checkpoint.01.000007`;
+    none is longer than 150 characters. What is put under a name never changes: a job puts what it saves under names
+    that carry its lease, so that no two ever save under one name, and the newest is known by its name and not by when
+    it was written. So nothing is asked of a store that an object store, or a folder on a network, does not do: no
+    renaming, no appending, no locks, no links, no clock.
+
+    * What a call has put is seen by every later call, of any process on any machine.
+    * One object is used by one thread at a time. It can be pickled, since workers get a copy.
+    * What goes wrong is raised, never swallowed: the job then breaks off, and is tried again.
+
+    Over a dict, this is all of it, but for several processes:
+
+    >>> class Toy:
+    ...     def __init__(self):
+    ...         self.kept = {}
+    ...     def hold(self, name, data, *, durable=False):
+    ...         absent = name not in self.kept
+    ...         self.kept.setdefault(name, data)
+    ...         return absent
+    ...     def save(self, name, pieces):
+    ...         self.kept[name] = b"".join(pieces)
+    ...     def load(self, name):
+    ...         if name not in self.kept:
+    ...             raise FileNotFoundError(name)
+    ...         return self.kept[name]
+    ...     def discard(self, names):
+    ...         for name in names:
+    ...             self.kept.pop(name, None)
+    ...     def list(self, under):
+    ...         return {name: len(data) for name, data in self.kept.items() if name.startswith(f"{under}/")}
+    ...     def settings(self):
+    ...         return {}
+    >>> from rungwise.testing import check_store
+    >>> toy = Toy()
+    >>> check_store(lambda: toy, shared=False)
+
+    `rungwise.testing.check_store(make)` checks all that is said here, and what is built on it.
+    """
+
+    def hold(self, name: str, data: bytes, *, durable: bool = False) -> bool:
+        """Put `data`, some hundred bytes, under `name` unless there is something: of all who ask this, one gets True.
+
+        With `durable` not even a power cut undoes it; without, it may, if that is quicker. In S3 it is a put with
+        `If-None-Match: *`, in a folder an exclusive creation.
+        """
+        ...
+
+    def save(self, name: str, pieces: Sequence[Bytes]) -> None:
+        """Put the `pieces`, one after the other, under `name`; when it returns, not even a power cut undoes it.
+
+        They may be gigabytes. If it is broken off, by an exception or the end of the process, there is nothing under
+        `name`; what it leaves elsewhere is not listed, or is listed as `name` with `.part` behind it.
+        """
+        ...
+
+    def load(self, name: str) -> Bytes:
+        """What is under `name`. `FileNotFoundError` if there is nothing.
+
+        Another `OSError` says that it is there and cannot be read, now or later: it is taken for damaged, and training
+        goes on from an older one. So what may pass, such as a network that is gone, raises something else.
+        """
+        ...
+
+    def discard(self, names: Sequence[str]) -> None:
+        """Delete what is under `names`; those under which there is nothing are no error."""
+        ...
+
+    def list(self, under: str) -> dict[str, int]:
+        """All names that begin with `under` and a slash, and how many bytes are there; in any order."""
+        ...
+
+    def settings(self) -> dict[str, Any]:
+        """What makes it again, as plain JSON without secrets: `Class(**settings)` in another process, or next year.
+
+        The study's file notes it with the name of the class, so that `rungwise resume` and
+        `rw.Study.open(path).best.load()` find the checkpoints.
+        """
+        ...
+
+
+def as_store(given: object) -> Store:
+    """The store that `given` is or names: a store, a folder's path, or what `noted` has made of one.
+
+    Raises `InputError` if it is none of these.
+    """
+    if isinstance(given, Store) and not isinstance(given, type):
+        return given
+    if isinstance(given, Mapping) and "name" in given:
+        store: Store = STORES.make(given["name"], **{name: value for name, value in given.items() if name != "name"})
+        return store
+    if not isinstance(given, (str, Path)) or not str(given):
+        raise InputError(f"checkpoints must be a folder or a rungwise.store.Store, not {given!r}")
+    if "://" in str(given):
+        raise InputError(f"checkpoints must be a folder or a rungwise.store.Store, not the address {str(given)!r}")
+    if os.path.exists(given) and not os.path.isdir(given):
+        raise InputError(f"checkpoints must be a folder, and {given} is a file")
+    made: Store = STORES.make("folder", path=os.path.abspath(given))
+    return made
+
+
+def noted(given: object) -> str | dict[str, Any] | None:
+    """How a study's file names the store: the path of a folder, or the name and settings of the class; None if none."""
+    if given is None:
+        return None
+    if isinstance(given, Mapping) and isinstance(given.get("name"), str):  # it was noted before
+        return dict(given)
+    store = as_store(given)
+    name, settings = STORES.name_of(store), store.settings()
+    return settings["path"] if name == "folder" else {"name": name, **settings}
+
+
+def in_words(spec: object) -> str:
+    """What is noted of a store, for people."""
+    return str(spec.get("name")) if isinstance(spec, Mapping) else str(spec)
