@@ -35,6 +35,7 @@ FLOORS = [
     ["replay"],
     ["snapshot"],
     ["decider"],
+    ["refit", "looking"],
     ["known"],
     ["study"],
     ["curves", "trial", "executors/__init__"],

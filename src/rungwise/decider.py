@@ -31,7 +31,6 @@ from rungwise.events import (
     Promoted,
     Raise,
     Ran,
-    Refitted,
     Reported,
     Retried,
     Start,
@@ -40,7 +39,6 @@ from rungwise.events import (
     Wait,
 )
 from rungwise.log import Log, StudyError, undone
-from rungwise.names import InputError
 from rungwise.observers import Observers
 from rungwise.search import Searcher
 from rungwise.search.intake import checked, is_ours, own
@@ -203,27 +201,6 @@ class Decider:
         self.flush()
         self._begin_anew()
         self.state.again = {trial: self.state.running[trial] for trial in [*again, *wanted]}
-
-    def refit(self, until: int | None) -> bool:
-        """The best trial is to be trained on, as `Study.refit`; False if there is nothing to do."""
-        state = self.state
-        if state.metrics.names:
-            raise InputError("a study of several metrics has no one best trial to refit; train one of study.front on")
-        best = state.best
-        if (until := state.max_resource if until is None else until) is None:
-            raise InputError("this study has no max_resource, so say how far to refit: refit=81 (a resource)")
-        record = state.trials[best.number]
-        if record.job is not None:
-            if record.job.refit:
-                return True
-            raise InputError(f"trial {best.number} is running; let its job end before the refit")
-        state.refit_to = until
-        start = max(record.refit, default=record.paused_at)
-        if until <= start or state.past_its_best(record):
-            return False
-        self.note(Refitted(best.number, start, until))
-        state.give_again_last(best.number)
-        return True
 
     # -- giving out ----------------------------------------------------------------------------------
 

@@ -7,18 +7,19 @@ May import everything below it.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from rungwise import replay, same_study, snapshot, summary, turns
+from rungwise import refit, replay, same_study, snapshot, summary, turns
 from rungwise import trust as trusted
 from rungwise.core import Scheduler, SchedulerName, as_scheduler
 from rungwise.decider import Decider, handed
-from rungwise.events import Completed, Created, Enqueued, Extended, Fact, Failed, Job, Reported
+from rungwise.events import Completed, Created, Enqueued, Extended, Failed, Job, Reported
 from rungwise.foreign import as_space
 from rungwise.known import Known
 from rungwise.log import Log, MemoryLog, StudyError
+from rungwise.looking import Looking
 from rungwise.metrics import Counted, Metrics, Mode
 from rungwise.names import InputError, our_names
 from rungwise.observers import LOGGER, Observer
@@ -31,7 +32,7 @@ from rungwise.space import Space
 from rungwise.sqlite import SQLiteLog
 from rungwise.state import StudyState
 from rungwise.values import as_score, whole
-from rungwise.words import shown, shown_lines
+from rungwise.words import shown_lines
 
 logger = logging.getLogger("rungwise")
 
@@ -150,7 +151,8 @@ class Study(Known):
                 raise StudyError(f"{path} holds no study yet")
             created = first[1]
             if not writable:
-                study._look(log, created, facts)
+                study._looks = Looking(log, created, facts, study._folder)
+                study._state = study._looks.state
                 return study
             parts = replay.made_of(created, where, ask)
             with replay.at(where, 1, by=created.version):
@@ -168,7 +170,7 @@ class Study(Known):
     def _begin(self, log: Log, path: Path | None) -> None:
         self._log = log
         self._decides: Decider | None = None
-        self._seen: tuple[int, int | None] | None = None  # where it is looked at: facts, their digest
+        self._looks: Looking | None = None  # where it is looked at
         self._folder = None if path is None else trials_of(path)
         self.interrupted = False
         """Whether the last run of it was stopped by Ctrl-C."""
@@ -177,34 +179,6 @@ class Study(Known):
     def _set_up(self, created: Created, space: Space, scheduler: Scheduler, searcher: Searcher) -> None:
         self._state = StudyState(created, space, self._folder)
         self._decides = Decider(self._state, self._log, scheduler, searcher)
-
-    def _look(self, log: SQLiteLog, created: Created, facts: Iterator[tuple[float, Fact]]) -> None:
-        """Fold the `facts` behind the first; of those that a snapshot holds, that it does."""
-        saved = None
-        try:
-            if (saved := log.snapshot()) is not None:
-                known, digest, stand, pieces = saved
-                self._state = snapshot.restored(created, self._folder, stand, pieces)
-        except replay.UNFIT as error:
-            saved, why = None, shown(str(error)[:300])
-            logger.warning("%s has a snapshot that is left aside (%s): its facts are read", shown(str(log.path)), why)
-        if saved is not None:
-            self._read_on(log, known, log.read(known, digest))
-            return
-        with replay.at(log.path, 1, by=created.version):
-            self._state = StudyState(created, Space.from_dict(created.space, tried=False), self._folder)
-        self._read_on(log, 1, facts)
-
-    def _read_on(self, log: SQLiteLog, known: int, facts: Iterator[tuple[float, Fact]]) -> None:
-        """Fold `facts`, which come behind the first `known`."""
-        digest = None
-        try:
-            for time, fact in facts:
-                replay.apply(log.path, self._state, known + 1, fact, time)
-                known += 1
-            known, digest = log.ended
-        finally:
-            self._seen = known, digest
 
     def refresh(self) -> int:
         """Of a study that was opened to look at it: take in what was noted since; how many facts that was.
@@ -217,19 +191,14 @@ class Study(Known):
 
         Raises `StudyError` if the file is not the one that was opened any more.
         """
-        if self._seen is None:
+        if self._looks is None:
             return 0
-        assert isinstance(self._log, SQLiteLog)
-        known, digest = self._seen
-        try:
-            self._read_on(self._log, known, self._log.read(known, digest))
-        finally:
-            self._decides = None  # who is told all facts anew, if anybody asks
-        return self._seen[0] - known
+        self._decides = None  # who is told all facts anew, if anybody asks
+        return self._looks.refresh()
 
     def _keep_snapshots(self) -> None:
-        if isinstance(self._log, SQLiteLog):
-            self._log.keep_snapshots(snapshot.Snapshots(self._state))
+        if self._folder is not None:  # it has a file of ours
+            cast("SQLiteLog", self._log).keep_snapshots(snapshot.Snapshots(self._state))
 
     # -- asking and telling -------------------------------------------------------------------------
 
@@ -338,7 +307,7 @@ class Study(Known):
         `max_resource` and no `until`.
         """
         decider = self._deciding
-        wanted = decider.refit(None if until is None else whole(until, "the resource to refit to"))
+        wanted = refit.begin(decider, None if until is None else whole(until, "the resource to refit to"))
         decider.flush()
         return wanted
 

@@ -1,0 +1,32 @@
+"""Is the best trial to be trained on, and from where? Outside rungs, ceiling and selection.
+
+May import what `study` may.
+"""
+
+from __future__ import annotations
+
+from rungwise.decider import Decider
+from rungwise.events import Refitted
+from rungwise.names import InputError
+
+
+def begin(decider: Decider, until: int | None) -> bool:
+    """Give the best trial a job to `until` (None: `max_resource`), as `Study.refit`; False if nothing is to be done."""
+    state = decider.state
+    if state.metrics.names:
+        raise InputError("a study of several metrics has no one best trial to refit; train one of study.front on")
+    best = state.best
+    if (until := state.max_resource if until is None else until) is None:
+        raise InputError("this study has no max_resource, so say how far to refit: refit=81 (a resource)")
+    record = state.trials[best.number]
+    if record.job is not None:
+        if record.job.refit:
+            return True
+        raise InputError(f"trial {best.number} is running; let its job end before the refit")
+    state.refit_to = until
+    start = max(record.refit, default=record.paused_at)
+    if until <= start or state.past_its_best(record):
+        return False
+    decider.note(Refitted(best.number, start, until))
+    state.give_again_last(best.number)
+    return True
