@@ -108,7 +108,7 @@ def go_on(study: rw.Study, chance: random.Random, steps: int) -> None:
             study.retry_failed(chance.choice([None, None, []]))
         elif what == "ran":
             study.decider.note(Ran(chance.random()))
-            study.flush()
+            study.decider.flush()
         elif what == "refit" and not several and study.has_best and study.trials[study.best.number].job is None:
             study.refit(chance.choice([29, 50]))
         elif not running:
@@ -120,7 +120,7 @@ def go_on(study: rw.Study, chance: random.Random, steps: int) -> None:
             study.decider.take((Failed if what == "fail" else Retried)(trial, f"why {chance.random()}"))
             if what == "retry" and chance.random() < 0.5:
                 study.decider.put_back(trial)
-            study.flush()
+            study.decider.flush()
         else:
             job = job or chance.choice(running)
             for resource in range(study.trials[job.trial].noted(job) + 1, job.until + 1):

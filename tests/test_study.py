@@ -435,7 +435,7 @@ def test_the_curve_of_a_trial_is_kept_in_few_bytes():
     tracemalloc.start()
     for resource in range(1, 5_001):
         study.decider.report(Reported(job.trial, resource, 0.5 + resource, 0.25))
-    study.flush()
+    study.decider.flush()
     grown, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     record = study.trials[0]
@@ -466,7 +466,7 @@ def test_a_long_study_is_written_and_read_to_its_end(tmp_path, monkeypatch) -> N
     for total in range(1, 16_001):
         study.decider.log.append(Extended(trials=total))
         if total % 50 == 0:
-            study.flush()
+            study.decider.flush()
     study.close()
     assert sum(1 for _ in rw.Study.open(path).facts()) == 16_001
     again = rw.Study.open(path, writable=True)

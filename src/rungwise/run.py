@@ -385,14 +385,14 @@ class _Session:
     def _wait(self) -> None:
         """Until the study is to go on, or to stop; the time does not count."""
         self._note_time()
-        self.study.flush()
+        self.study.decider.flush()
         self.display.say("paused: go on with rungwise resume, or end with rungwise stop")
         while self.pauses and not self.interrupted:
             time.sleep(PAUSED)
             self._asked()
             if self._has_done():  # what is noted meanwhile takes no time of the study's
                 self.study.decider.ran(0.0)
-                self.study.flush()
+                self.study.decider.flush()
             self.display.update()
         self._since = time.monotonic()
 

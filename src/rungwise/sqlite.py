@@ -89,7 +89,7 @@ class SQLiteLog(turns.InTurn):
             self._open()
         elif not self.real.exists():
             raise StudyError(f"there is no study {path}")
-        self.begin()
+        self._own()
 
     def _open(self) -> None:
         self._hold: Hold | None = None
@@ -378,7 +378,7 @@ class SQLiteLog(turns.InTurn):
 
     def close(self) -> None:
         """Close the file and let go of the lock; in a forked child, nothing."""
-        if self.is_copy or not self._driving:
+        if self._is_copy or not self._driving:
             return
         with self._change:
             if self._read:
@@ -395,7 +395,7 @@ class SQLiteLog(turns.InTurn):
             self._hold.let_go()  # after the connection: see `Hold`
             self._hold = None
 
-    def forked(self) -> None:
+    def _forked(self) -> None:
         """In a forked child: leave file and locks to the parent."""
         if not self._driving:
             return

@@ -37,7 +37,7 @@ from rungwise.words import shown_lines
 logger = logging.getLogger("rungwise")
 
 
-@turns.in_turn(looks=("close", "begin", "forked"))
+@turns.in_turn(looks=("close",))
 class Study(Known):
     """A study that you drive: `ask` for a job, train, `report`, and ask again.
 
@@ -174,7 +174,7 @@ class Study(Known):
         self._folder = None if path is None else trials_of(path)
         self.interrupted = False
         """Whether the last run of it was stopped by Ctrl-C."""
-        self.begin()
+        self._own()
 
     def _set_up(self, created: Created, space: Space, scheduler: Scheduler, searcher: Searcher) -> None:
         self._state = StudyState(created, space, self._folder)
@@ -330,15 +330,11 @@ class Study(Known):
         """Tell `observer(state, fact)` each fact from now on, once it is durable; see `rungwise.observers`."""
         self._deciding.observers.add(observer)
 
-    def flush(self) -> None:
-        """Make all facts noted so far durable."""
-        self._deciding.flush()
-
     def sync(self) -> None:
         """From now on wait for the disk whenever something is noted, so that a power cut loses none of it."""
         self._log.sync()
 
-    def forked(self) -> None:
+    def _forked(self) -> None:
         """In a forked child this is a copy, which says what was known at the fork."""
         self._refuse()
 

@@ -231,39 +231,40 @@ class Trial:
     def __reduce__(self) -> NoReturn:
         raise InputError(ELSEWHERE)  # pickled, it would come to another process
 
-    def end(self, returned: object = None, *, program: bool = False) -> str | None:
-        """What is wrong with the function's having returned `returned` now; None if it did its job.
 
-        `program`: it was one, not a function.
-        """
-        reported = max(self._reported, self._known)
-        through = self._at >= self.until
-        if reported > self.start and (through or reported >= self.until or reported + self._spacing > self.until):
-            if self._saved:
-                self._kept.settle()
-            return None  # the last: it reports every so often, and the next report would be beyond
-        if self._astray[0]:
-            return f"a child process of the function tried to report, save or load; {ELSEWHERE}"
-        if reported <= self.start and not program and (score := _number(returned)) is not None:
-            return (
-                f"the function returned {score:g} but reported nothing; call trial.report(score) after each epoch, "
-                "in a loop `for epoch in trial:`"
-            )
-        if reported <= self.start and (program or through):
-            who, how = ("program", ' (a line {"resource": …, "score": …})') if program else ("function", "")
-            return (
-                f"the {who} reported nothing between {self.start} and {self.until}; "
-                f"report at least once by then{how}, or let min_resource be how often it reports"
-            )
-        if program:
-            return (
-                f"the program ended at resource {self._reported}, before {{until}} = {self.until}; "
-                "let it train up to {until}, and report there"
-            )
+def ended(trial: Trial, returned: object = None, *, program: bool = False) -> str | None:
+    """What is wrong with the function of `trial` having returned `returned` now; None if it did its job.
+
+    `program`: it was one, not a function.
+    """
+    reported = max(trial._reported, trial._known)
+    through = trial._at >= trial.until
+    if reported > trial.start and (through or reported >= trial.until or reported + trial._spacing > trial.until):
+        if trial._saved:
+            trial._kept.settle()
+        return None  # the last: it reports every so often, and the next report would be beyond
+    if trial._astray[0]:
+        return f"a child process of the function tried to report, save or load; {ELSEWHERE}"
+    if reported <= trial.start and not program and (score := _number(returned)) is not None:
         return (
-            f"the function returned at resource {self._reported}, before trial.until = {self.until}; "
-            "loop over the trial to its end, or report up to trial.until"
+            f"the function returned {score:g} but reported nothing; call trial.report(score) after each epoch, "
+            "in a loop `for epoch in trial:`"
         )
+    if reported <= trial.start and (program or through):
+        who, how = ("program", ' (a line {"resource": …, "score": …})') if program else ("function", "")
+        return (
+            f"the {who} reported nothing between {trial.start} and {trial.until}; "
+            f"report at least once by then{how}, or let min_resource be how often it reports"
+        )
+    if program:
+        return (
+            f"the program ended at resource {trial._reported}, before {{until}} = {trial.until}; "
+            "let it train up to {until}, and report there"
+        )
+    return (
+        f"the function returned at resource {trial._reported}, before trial.until = {trial.until}; "
+        "loop over the trial to its end, or report up to trial.until"
+    )
 
 
 def _number(value: object) -> float | None:

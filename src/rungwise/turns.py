@@ -24,22 +24,22 @@ _here: weakref.WeakSet[InTurn] = weakref.WeakSet()  # the objects that were begu
 
 
 class InTurn:
-    """An object whose owner is the process that called `begin`, with a lock for its calls."""
+    """An object whose owner is the process that made it, with a lock for its calls."""
 
     _turn: Any  # the lock, for what looks at memory
     _change: Any  # the same lock, for all else; in a forked child, what refuses it
 
-    def begin(self) -> None:
+    def _own(self) -> None:
         """From now on it belongs to this process."""
         self._turn = self._change = threading.RLock()
         _here.add(self)
 
     @property
-    def is_copy(self) -> bool:
+    def _is_copy(self) -> bool:
         """Whether this is a forked child, and the object its parent's."""
         return self._change is not self._turn
 
-    def forked(self) -> None:
+    def _forked(self) -> None:
         """Called in a forked child, once."""
 
     def __getstate__(self) -> NoReturn:
@@ -54,7 +54,7 @@ class InTurn:
         twin = memo[id(self)] = object.__new__(type(self))
         mine = {name: value for name, value in vars(self).items() if name not in InTurn.__annotations__}
         vars(twin).update(copy.deepcopy(mine, memo))
-        twin.begin()
+        twin._own()
         return twin
 
 
@@ -124,7 +124,7 @@ def _in_child() -> None:
     for what in list(_here):
         if not isinstance(what._change, _Refusal):  # else it is the copy of a copy
             what._change = _Refusal(_process)
-            what.forked()
+            what._forked()
         what._turn = threading.RLock()  # a thread that is not here may have held it
     _process = os.getpid()
 

@@ -54,7 +54,7 @@ def test_what_could_not_be_noted_is_kept_until_it_can(
     assert len(caplog.records) == 1 + 600 // 60, "after 5 s, and then once a minute"
     other.execute("ROLLBACK")
     other.close()
-    study.flush()
+    study.decider.flush()
     study.close()
     assert rw.Study.open(tmp_path / "study.db").trials[0].reports == {1: 0.5}
 

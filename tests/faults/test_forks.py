@@ -55,7 +55,6 @@ CHANGES: dict[str, Callable[[rw.Study], Any]] = {
     "fail": lambda study: study.fail(0),
     "extend": lambda study: study.extend(trials=30),
     "refit": lambda study: study.refit(),
-    "flush": lambda study: study.flush(),
     "sync": lambda study: study.sync(),
     "facts": lambda study: len(list(study.facts())),
 }

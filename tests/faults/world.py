@@ -47,7 +47,7 @@ from rungwise.sqlite import SQLiteLog
 from rungwise.state import StudyState
 from rungwise.storage import Storage, leases
 from rungwise.study import Study
-from rungwise.trial import Trial
+from rungwise.trial import Trial, ended
 
 TRIALS, TOP, WORKERS, RETRIES = 8, 9, 3, 2
 PATIENCE, TICK, NOTED = 30.0, 0.5, 5.0  # simulated seconds
@@ -239,7 +239,7 @@ class World:
         if child == 0:
             refused = 0
             try:
-                for call in (study.ask, lambda: study.report(0, 1, 0.0), study.flush, lambda: study.extend(trials=99)):
+                for call in (study.ask, lambda: study.report(0, 1, 0.0), study.sync, lambda: study.extend(trials=99)):
                     try:
                         call()
                     except StudyError as error:
@@ -376,7 +376,7 @@ class Process:
                 trial.save([epoch, trial.config["x"]])
                 world.has_saved(trial, epoch)
                 yield 0.01
-            wrong = trial.end()
+            wrong = ended(trial)
             self.say(Completed(job.trial) if wrong is None else Broke(job.trial, wrong))
         except (RuntimeError, OSError) as error:
             world.interruptions += 1
@@ -603,7 +603,7 @@ def check_end(world: World, study: Study) -> None:
     world.check_time(study)
     repeated = sum(times - 1 for times in world.trained.values())
     world.require(repeated <= world.interruptions, f"{repeated} units again after {world.interruptions} interruptions")
-    study.flush()
+    study.decider.flush()
     derive([fact for _, fact in study.facts()], world.require)
     again = Study.open(world.path)
     for what in ("rungs", "rows", "explain"):

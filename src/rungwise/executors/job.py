@@ -70,7 +70,7 @@ def run_job(
     ended: Message
     try:
         returned = function(trial)
-        wrong = trial.end(returned, program=isinstance(function, Command))
+        wrong = ended(trial, returned, program=isinstance(function, Command))
         ended = Completed(job.trial) if wrong is None else Broke(job.trial, wrong)
     except PauseRequested:
         ended = Paused(job.trial)
