@@ -42,7 +42,7 @@ SCHEDULERS: dict[str, Callable[[], Any]] = {
     "Hyperband": lambda: rw.Hyperband(**LADDER),
     "AsyncHyperband, ASHA": lambda: rw.AsyncHyperband(max_resource=81),
     "AsyncHyperband, PASHA": lambda: rw.AsyncHyperband(ladder="pasha", max_resource=81),
-    "MedianStopping": lambda: rw.MedianStopping(max_resource=81),
+    "MedianStoppingRule": lambda: rw.MedianStoppingRule(max_resource=81),
     "FullTraining": lambda: rw.FullTraining(max_resource=81),
 }
 """Every scheduler that ships."""

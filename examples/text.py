@@ -1,4 +1,4 @@
-"""Search the shape of a small transformer and its optimiser together, for the text of Python's own library.
+"""Search the shape of a small transformer and its optimizer together, for the text of Python's own library.
 
 Run it with `make text`. The text is the source of Python's standard library, which every machine with Python has; the
 model reads 64 characters and predicts each from those before it. Layers, heads, width and the width of each layer's
@@ -40,7 +40,7 @@ SPACE = {
 
 
 class Layer(nn.Module):
-    """Attention to what came before, then a feed-forward part, each added to its input (normalised first)."""
+    """Attention to what came before, then a feed-forward part, each added to its input (normalized first)."""
 
     def __init__(self, width: int, heads: int, feed_forward: int, dropout: float) -> None:
         super().__init__()

@@ -49,7 +49,7 @@ class Instance:
         if algorithm == "hyperband":
             return rw.Hyperband(**within)
         if algorithm == "median":
-            return rw.MedianStopping(
+            return rw.MedianStoppingRule(
                 max_resource=most, min_resource=within["min_resource"], interval=self.small, min_trials=self.workers
             )
         if algorithm == "full":

@@ -101,7 +101,7 @@ def test_nothing_is_deleted_that_may_be_needed(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "scheduler",
-    [rw.FullTraining, rw.StoppingASHA, rw.MedianStopping, rw.ASHA],
+    [rw.FullTraining, rw.StoppingASHA, rw.MedianStoppingRule, rw.ASHA],
     ids=lambda scheduler: scheduler.__name__,
 )
 def test_without_a_total_of_trials_goes_what_no_number_of_trials_can_promote(scheduler, tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from optuna import distributions as od
 
 import messages
 import rungwise as rw
-from rungwise.foreign import as_space
+from rungwise.conversion import as_space
 
 pytestmark = pytest.mark.filterwarnings("ignore:The distribution is specified by")  # Optuna, lowering `high`
 

@@ -16,17 +16,17 @@ SOURCE = Path(__file__).parent.parent / "src" / "rungwise"
 FLOORS = [
     ["deletions", "ordered", "pieces"],
     ["dominance"],
-    ["version", "kinds", "tail", "names", "words", "reports"],
-    ["values", "parts"],
+    ["version", "kinds", "tail", "errors", "words", "reports"],
+    ["validation", "parts"],
     ["events", "store", "local_store"],
     ["metrics", "blame"],
     ["parameters", "nas/__init__", "nas/cells", "nas/counts"],
     ["space"],
-    ["foreign"],
+    ["conversion"],
     ["core", "search", "explain", "heads", "checkpoints", "log", "hold"],
     ["turns", "paths", "database", "folders"],
     ["chain", "view", "storage"],
-    ["whole", "answers"],
+    ["integrity", "answers"],
     ["sqlite", "records", "trust", "frames", "best_state"],
     ["history", "peaks", "same_study", "answer_check"],
     ["summary"],
@@ -42,14 +42,14 @@ FLOORS = [
     ["inbox"],
     ["loop", "executors"],
     ["options", "control"],
-    ["simulate", "objective"],
+    ["simulate", "loading"],
     ["report", "disk", "kept", "source"],
     ["run", "bench", "nas", "testing"],
     ["cli", "__init__"],
     ["__main__"],
 ]
 STRANGERS = [("core", "search"), ("search", "core")]
-PURE = {"core", "search", "events", "parameters", "space", "foreign", "explain", "ordered", "dominance"}
+PURE = {"core", "search", "events", "parameters", "space", "conversion", "explain", "ordered", "dominance"}
 FORBIDDEN_IN_PURE = {
     "time",
     "datetime",
@@ -140,7 +140,7 @@ def test_only_run_and_what_it_is_made_of_read_the_clock() -> None:
         "sqlite",
         "testing/executor",
         "view",
-        "whole",
+        "integrity",
     }  # view waits a moment, whole looks now and then
 
 

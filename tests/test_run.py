@@ -410,7 +410,7 @@ WRONG = {
     "a generator": (lambda: tune(objectives.generator), "is a coroutine or a generator"),
     "no function": (lambda: tune("train.py"), "the function to tune must be a function, not 'train.py'"),
     "no end": (lambda: tune(objectives.train, trials=None), "say when to stop: trials=64"),
-    "no mode": (lambda: tune(objectives.train, mode="maximise"), "mode must be 'min' or 'max'"),
+    "no mode": (lambda: tune(objectives.train, mode="maximize"), "mode must be 'min' or 'max'"),
     "Optuna's name": (lambda: tune(objectives.train, n_trials=3), "tune has no argument 'n_trials'; did you mean 'trials'?"),
     "workers": (lambda: tune(objectives.train, workers=0), "workers must be 1 or more, not 0"),
     "half a worker": (lambda: tune(objectives.train, workers=1.5), "workers must be a whole number, not 1.5"),

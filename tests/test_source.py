@@ -13,7 +13,7 @@ import objectives
 import rungwise as rw
 from rungwise.executors.command import Command
 from rungwise.kinds import by_kind, kind
-from rungwise.objective import NamedFunction
+from rungwise.loading import NamedFunction
 from rungwise.source import digest
 from rungwise.tail import last_lines
 

@@ -21,7 +21,7 @@ SCHEDULERS = {
     "halving": rw.SuccessiveHalving(max_resource=9, bracket_size=9),
     "hyperband": rw.Hyperband(max_resource=9),
     "async-hyperband": rw.AsyncHyperband(ladder=rw.PASHA(max_resource=9), max_resource=9),
-    "median": rw.MedianStopping(max_resource=9, min_trials=3),
+    "median": rw.MedianStoppingRule(max_resource=9, min_trials=3),
     "full": rw.FullTraining(max_resource=5),
 }
 SEARCHERS = {

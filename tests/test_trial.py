@@ -12,7 +12,7 @@ from rungwise.events import Job, Reported
 from rungwise.executors import Noticed
 from rungwise.heads import Found, Head
 from rungwise.pieces import name_of
-from rungwise.trial import PauseRequested, Trial, ended
+from rungwise.trial import PauseRequested, Trial, wrong_end
 
 
 def a_trial(folder: Path, start: int = 0, until: int = 9, pause: bool = False) -> tuple[Trial, list[Reported]]:
@@ -26,7 +26,7 @@ def test_the_loop_goes_to_until_and_reports_where_it_is(tmp_path: Path) -> None:
     for epoch in trial:
         trial.report(epoch / 10)
     assert [(fact.trial, fact.resource, fact.score) for fact in sent] == [(3, 1, 0.1), (3, 2, 0.2), (3, 3, 0.3)]
-    assert ended(trial) is None
+    assert wrong_end(trial) is None
 
 
 def test_it_goes_on_from_the_state_that_it_loads(tmp_path: Path) -> None:
@@ -74,7 +74,7 @@ def test_a_checkpoint_beyond_the_job_leaves_nothing_to_train(tmp_path: Path) -> 
     assert trial.load() == "at 27"
     assert list(trial) == []
     assert [fact.resource for fact in sent] == [4, 5, 6, 7, 8, 9]
-    assert ended(trial) is None
+    assert wrong_end(trial) is None
 
 
 def test_a_save_before_the_report_is_the_state_after_this_epoch(tmp_path: Path) -> None:
@@ -99,13 +99,13 @@ def test_a_state_at_the_end_whose_report_is_lost_is_trained_again(tmp_path: Path
     for epoch in trial:
         trial.report(epoch)
     assert [fact.resource for fact in sent] == [1]
-    assert ended(trial) is None
+    assert wrong_end(trial) is None
 
 
 def test_a_function_that_reports_nothing_by_the_rung_is_told_what_to_do(tmp_path: Path) -> None:
     trial, _ = a_trial(tmp_path, until=3)
     assert list(trial) == [1, 2, 3]
-    assert ended(trial) == (
+    assert wrong_end(trial) == (
         "the function reported nothing between 0 and 3; report at least once by then, "
         "or let min_resource be how often it reports"
     )
@@ -139,7 +139,7 @@ def test_a_function_with_its_own_loop_must_come_to_the_end(tmp_path, reports, st
     trial, _ = a_trial(tmp_path, start=start, until=until)
     for resource in reports:
         trial.report(0.5, resource=resource)
-    assert (ended(trial) is None) == fine
+    assert (wrong_end(trial) is None) == fine
 
 
 def test_leaving_the_loop_early_is_a_failure(tmp_path: Path) -> None:
@@ -148,7 +148,7 @@ def test_leaving_the_loop_early_is_a_failure(tmp_path: Path) -> None:
         trial.report(epoch)
         if epoch == 4:
             break
-    assert "returned at resource 4, before trial.until = 9" in ended(trial)
+    assert "returned at resource 4, before trial.until = 9" in wrong_end(trial)
 
 
 def test_a_loop_that_reports_every_other_epoch_is_fine(tmp_path: Path) -> None:
@@ -156,7 +156,7 @@ def test_a_loop_that_reports_every_other_epoch_is_fine(tmp_path: Path) -> None:
     for epoch in trial:
         if epoch % 5 == 0:
             trial.report(epoch)
-    assert ended(trial) is None
+    assert wrong_end(trial) is None
     assert [fact.resource for fact in sent] == [5]
 
 

@@ -26,7 +26,7 @@ def main() -> None:
     assert_type(study.best.score, float)
     assert_type(study.explain(), str)
     two: dict[str, Literal["min", "max"]] = {"error": "min", "cost": "min"}
-    assert_type(rw.tune(train, space, mode=two, trials=9).front, list[rw.OnFront])
+    assert_type(rw.tune(train, space, mode=two, trials=9).front, list[rw.ParetoTrial])
     rw.tune(train, space, mode="maximum", trials=9)  # type: ignore[arg-type]
     rw.Study(space, "asha", "random", mode="min", score="mean")  # type: ignore[arg-type]
     assert_type(study.top(3), list[rw.TrialRecord])

@@ -20,7 +20,7 @@ torch.set_num_threads(1)
 
 
 class Neps:
-    """It minimises."""
+    """It minimizes."""
 
     def __init__(self, setting: Setting) -> None:
         random.seed(setting.seed)

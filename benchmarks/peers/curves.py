@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from rungwise.bench.suites import load_suite
-from rungwise.names import InputError, suggestion
+from rungwise.errors import InputError, suggestion
 
 ROOT = Path(__file__).resolve().parents[2]
 UNITS = {"lcbench": "percentage points of accuracy", "digits-mlp": "the same", "taskset": "loss"}

@@ -94,12 +94,12 @@ def train(cell: Cell, epochs: int, seed: int, folder: Path) -> packing.Curves:
     images, labels, others, truth = data(folder)
     torch.manual_seed(seed)
     model = network(cell)
-    optimiser = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, nesterov=True, weight_decay=5e-4, fused=True)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, SIZES["epochs"])
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, nesterov=True, weight_decay=5e-4, fused=True)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, SIZES["epochs"])
     validation, test, seconds = (np.zeros(epochs, dtype) for dtype in (int, int, float))
     for epoch in range(epochs):
         began = time.perf_counter()
-        train_epoch(model, optimiser, images, labels, batch=BATCH, augment=flips)
+        train_epoch(model, optimizer, images, labels, batch=BATCH, augment=flips)
         schedule.step()
         seconds[epoch] = time.perf_counter() - began
         model.eval()

@@ -1,15 +1,15 @@
-"""Rungwise: hyperparameter optimisation that spends only as much training as the answer needs.
+"""Rungwise: hyperparameter optimization that spends only as much training as the answer needs.
 
 tune          run a study of your function on local processes
 Study         a study whose loop you own: ask, report, best, explain
 simulate      run a scheduler over a CurveTable on a virtual clock
 
 Parameters    Float, Integer, Categorical, Ordinal, Cell (of a network); a Space of them
-Schedulers    PASHA (the default), ASHA, StoppingASHA, SuccessiveHalving, Hyperband, AsyncHyperband, MedianStopping,
+Schedulers    PASHA (the default), ASHA, StoppingASHA, SuccessiveHalving, Hyperband, AsyncHyperband, MedianStoppingRule,
               FullTraining
 Rankings      ranking("soft"), ranking("rbo", p=0.9), …: when PASHA takes two rungs to agree
-Searchers     RandomSearch, SobolSearch, GridSearch, EvolutionSearch, OptunaSearch, GPSearch, First,
-              Screened
+Searchers     RandomSearch, SobolSearch, GridSearch, EvolutionSearch, OptunaSearch, GPSearch, InitialSearch,
+              ScreenedSearch
 Your side     Trial, what your function is handed; Command, any program in its place
 Errors        InputError, what you gave; StudyError, a file that cannot be used
 """
@@ -23,21 +23,21 @@ from rungwise.core.halving import Hyperband, SuccessiveHalving
 from rungwise.core.hyperband import AsyncHyperband
 from rungwise.core.pasha import PASHA
 from rungwise.core.ranking import DirectRanking, Ranking, SoftRanking
-from rungwise.core.stopping import FullTraining, MedianStopping, StoppingASHA
+from rungwise.core.stopping import FullTraining, MedianStoppingRule, StoppingASHA
 from rungwise.curves import CurveTable
+from rungwise.errors import InputError
 from rungwise.events import Job
 from rungwise.executors.command import Command
 from rungwise.log import StudyError
-from rungwise.names import InputError
 from rungwise.nas.cells import Cell
 from rungwise.parameters import Categorical, Float, Integer, Ordinal, Parameter
-from rungwise.records import Best, OnFront, TrialRecord
+from rungwise.records import BestTrial, ParetoTrial, TrialRecord
 from rungwise.run import tune
 from rungwise.search import SEARCHERS, RandomSearch, Searcher
 from rungwise.search.evolution import EvolutionSearch
-from rungwise.search.first import First
 from rungwise.search.grid import GridSearch
-from rungwise.search.screened import Screened
+from rungwise.search.initial import InitialSearch
+from rungwise.search.screened import ScreenedSearch
 from rungwise.simulate import Simulation, simulate
 from rungwise.space import Space
 from rungwise.study import Study
@@ -53,29 +53,29 @@ __all__ = [
     "ASHA",
     "PASHA",
     "AsyncHyperband",
-    "Best",
+    "BestTrial",
     "Categorical",
     "Cell",
     "Command",
     "CurveTable",
     "DirectRanking",
     "EvolutionSearch",
-    "First",
     "Float",
     "FullTraining",
     "GridSearch",
     "Hyperband",
+    "InitialSearch",
     "InputError",
     "Integer",
     "Job",
-    "MedianStopping",
-    "OnFront",
+    "MedianStoppingRule",
     "Ordinal",
     "Parameter",
+    "ParetoTrial",
     "RandomSearch",
     "Ranking",
     "Scheduler",
-    "Screened",
+    "ScreenedSearch",
     "Searcher",
     "Simulation",
     "SoftRanking",

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rungwise.core import Scheduler
+from rungwise.errors import InputError
 from rungwise.events import Answer, Promote, Raise, Start, Wait
-from rungwise.names import InputError
 from rungwise.records import TrialRecord
 
 

@@ -18,16 +18,16 @@ import msgspec
 
 from rungwise.bench.command import bench
 from rungwise.control import Request, ask, is_paused
+from rungwise.conversion import as_space
 from rungwise.core import SCHEDULERS, as_scheduler
 from rungwise.core.criteria import RANKINGS
+from rungwise.errors import InputError, suggestion
 from rungwise.executors.command import Command
 from rungwise.executors.devices import from_text
-from rungwise.foreign import as_space
 from rungwise.hold import held
+from rungwise.loading import NamedFunction, load_attribute
 from rungwise.log import StudyError
 from rungwise.metrics import SCORES
-from rungwise.names import InputError, suggestion
-from rungwise.objective import NamedFunction, load_attribute
 from rungwise.options import RunOptions
 from rungwise.paths import real_path
 from rungwise.report.export import export as export_study
@@ -109,7 +109,7 @@ def complain(text: str) -> None:
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__)
 def commands() -> None:
-    """Hyperparameter optimisation that spends only as much training as the answer needs."""
+    """Hyperparameter optimization that spends only as much training as the answer needs."""
 
 
 commands.add_command(bench)

@@ -18,8 +18,8 @@ from typing import Any, Literal, final
 
 import msgspec
 
+from rungwise.errors import InputError
 from rungwise.log import StudyError
-from rungwise.names import InputError
 
 EVERY = 0.2  # seconds between two looks at the folder
 PAUSED = "paused"  # the file that is in the folder while the study is paused, or about to be

@@ -7,10 +7,10 @@ from typing import final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from rungwise.errors import InputError, our_names
 from rungwise.metrics import Mode
-from rungwise.names import InputError, our_names
 from rungwise.study import Study
-from rungwise.values import whole
+from rungwise.validation import whole
 
 
 @final

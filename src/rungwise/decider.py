@@ -43,7 +43,7 @@ from rungwise.observers import Observers
 from rungwise.search import Searcher
 from rungwise.search.intake import checked, is_ours, own
 from rungwise.state import StudyState
-from rungwise.values import copied
+from rungwise.validation import copied
 from rungwise.version import __version__
 
 

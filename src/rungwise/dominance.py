@@ -65,7 +65,7 @@ class Front:
 
     @property
     def room(self) -> NDArray[np.float64]:
-        """The crowding distance of each row: infinite at the ends of a metric, else the gaps to its neighbours there.
+        """The crowding distance of each row: infinite at the ends of a metric, else the gaps to its neighbors there.
 
         Each gap is counted in units of the range of its metric in the front.
         """

@@ -1,6 +1,6 @@
 """What is a study as a table? Its columns, a pandas DataFrame, Parquet, which takes one kind of value a column.
 
-Imports `space`, `log`, `names` and `words` only; pandas inside the functions that need it.
+Imports `space`, `log`, `errors` and `words` only; pandas inside the functions that need it.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from rungwise.errors import InputError
 from rungwise.log import StudyError
-from rungwise.names import InputError
 from rungwise.space import Space
 from rungwise.words import shown, shown_json
 

@@ -12,7 +12,7 @@ import msgspec
 
 from rungwise.events import Completed, Job
 from rungwise.executors import Broke, Message, Paused, Said
-from rungwise.values import copied
+from rungwise.validation import copied
 
 LAST = (Completed, Broke, Paused)  # no message of a job comes after one of these
 

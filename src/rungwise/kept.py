@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from rungwise.errors import InputError
 from rungwise.log import StudyError
-from rungwise.names import InputError
 from rungwise.options import RunOptions
 from rungwise.storage import SESSIONS, Storage, study_place
 from rungwise.store import STORES, Store, as_store, in_words, noted

@@ -13,16 +13,16 @@ from typing import Any
 from rungwise import frames, replay, summary, turns
 from rungwise.core import SCHEDULERS, Scheduler, ceilings
 from rungwise.decider import Decider, handed
+from rungwise.errors import InputError
 from rungwise.events import Created, Fact, Job, Raised, Started
 from rungwise.log import Log, StudyError
 from rungwise.metrics import Metrics
-from rungwise.names import InputError
-from rungwise.records import Best, Budget, OnFront, TrialRecord, rung_results
+from rungwise.records import BestTrial, Budget, ParetoTrial, TrialRecord, rung_results
 from rungwise.search import Searcher
 from rungwise.search.looked_at import LookedAt
 from rungwise.space import Space
 from rungwise.state import StudyState
-from rungwise.values import whole
+from rungwise.validation import whole
 
 
 @turns.in_turn(looks=("rows", "rungs", "rung_results", "dataframe", "explain", "facts", "top"))
@@ -83,7 +83,7 @@ class Known(turns.InTurn):
 
     @property
     def mode(self) -> str | dict[str, str]:
-        """Whether scores are to be minimised, "min", or "max"; of several metrics a dict of them."""
+        """Whether scores are to be minimized, "min", or "max"; of several metrics a dict of them."""
         return self._state.created.mode
 
     @property
@@ -160,7 +160,7 @@ class Known(turns.InTurn):
         return self._state.has_best
 
     @property
-    def front(self) -> list[OnFront]:
+    def front(self) -> list[ParetoTrial]:
         """The answer of a study with several metrics: the Pareto front at the highest rung, in the order of completion.
 
         Raises `StudyError` where there is one metric, which has one `best`.
@@ -168,7 +168,7 @@ class Known(turns.InTurn):
         return self._state.front
 
     @property
-    def best(self) -> Best:
+    def best(self) -> BestTrial:
         """The chosen trial. Raises `StudyError` while no trial has completed a rung with a finite score."""
         return self._state.best
 

@@ -10,8 +10,8 @@ from typing import Protocol
 
 import msgspec
 
+from rungwise.errors import InputError
 from rungwise.events import Completed, Fact, Failed, Promoted, Reported, Started, TakenBack
-from rungwise.names import InputError
 
 
 class StudyError(RuntimeError):

@@ -1,8 +1,8 @@
-"""What does a score mean? One metric or several, each to be minimised or maximised; scores in, losses out.
+"""What does a score mean? One metric or several, each to be minimized or maximized; scores in, losses out.
 
 And which of a trial's reports counts at a resource: the last one (the PASHA paper's), or the best up to there.
 
-Imports `events`, `names` and `values` only.
+Imports `events`, `errors` and `validation` only.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from typing import Any, Literal, final, get_args
 
 import msgspec
 
+from rungwise.errors import InputError, suggestion
 from rungwise.events import Raise, Raised, Score
-from rungwise.names import InputError, suggestion
 
 Mode = Literal["min", "max"]
-"""Whether a score is to be minimised or maximised."""
+"""Whether a score is to be minimized or maximized."""
 Counted = Literal["last", "best"]
 """Which of a trial's reports counts at a resource."""
 SCORES = get_args(Counted)
@@ -80,7 +80,7 @@ class Metrics:
         return now
 
     def losses(self, score: Score | None) -> tuple[float, ...]:
-        """What is to be minimised, a number for each metric; `inf` where a score is not finite."""
+        """What is to be minimized, a number for each metric; `inf` where a score is not finite."""
         if isinstance(score, dict):
             numbers = [score[name] for name in self.names]
             return tuple(_loss(sign, number) for sign, number in zip(self._signs, numbers, strict=True))

@@ -1,7 +1,7 @@
 """How is a study run? All that a run can be told, as one value that checks itself.
 
 `tune` takes the fields as arguments, the command has an option for each, a settings file a key, and a study's file
-keeps them for `rungwise resume`. Imports `names`, `values`, `core`, `store` and
+keeps them for `rungwise resume`. Imports `errors`, `validation`, `core`, `store` and
 `executors.devices`.
 """
 
@@ -16,9 +16,9 @@ from msgspec import Meta
 
 from rungwise import store
 from rungwise.core import Scheduler
+from rungwise.errors import InputError
 from rungwise.executors.devices import Devices, of_slots
-from rungwise.names import InputError
-from rungwise.values import flag, real, whole
+from rungwise.validation import flag, real, whole
 
 Seconds = float | None
 

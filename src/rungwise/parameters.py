@@ -2,7 +2,7 @@
 
 What a user expects (`prior=`) bends how [0, 1] is drawn from, never how it is decoded: a normal cut to [0, 1] around
 the prior's place, or weights, as NePS and PriorBand have it (Mallik et al., NeurIPS 2023, section 4 and NePS's
-`DEFAULT_CONFIDENCE_SCORES`). Imports `names` and `values`. Cells of networks are parameters too: `nas.cells`.
+`DEFAULT_CONFIDENCE_SCORES`). Imports `errors` and `validation`. Cells of networks are parameters too: `nas.cells`.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from typing import Any, ClassVar
 import msgspec
 import numpy as np
 
-from rungwise.names import InputError
-from rungwise.values import LARGEST_INTEGER, as_text, flag, plain, real, same, whole
+from rungwise.errors import InputError
+from rungwise.validation import LARGEST_INTEGER, as_text, flag, plain, real, same, whole
 
 _SCALARS = (str, int, bool, type(None))  # of which those that are equal are the same; 0.0 and -0.0 are not
 SPREADS = {"low": 0.5, "medium": 0.25, "high": 0.125}
@@ -110,7 +110,7 @@ class Parameter(
         """A quick test whether a value is right; where it says False, `wrong` is asked."""
         return lambda value: False
 
-    def neighbour(self, value: Any, rng: np.random.Generator) -> Any:
+    def neighbor(self, value: Any, rng: np.random.Generator) -> Any:
         """Another value near `value`, which evolution takes; None if one drawn anew does as well."""
         return None
 
@@ -159,7 +159,7 @@ class Parameter(
         self._set(prior=prior, confidence=confidence)
 
     def _set(self, **fields: object) -> None:
-        """Normalise fields while the struct is being made; it is frozen from then on."""
+        """Normalize fields while the struct is being made; it is frozen from then on."""
         for name, value in fields.items():
             msgspec.structs.force_setattr(self, name, value)
 
@@ -505,7 +505,7 @@ class Categorical(_Choice, frozen=True):
 
 
 class Ordinal(_Choice, frozen=True):
-    """One of `choices`, which stand in order: a model may learn that neighbours are alike.
+    """One of `choices`, which stand in order: a model may learn that neighbors are alike.
 
     `prior` and `confidence` as for `Float`, the choices being spread evenly.
 

@@ -2,7 +2,7 @@
 
 A name is one of ours, one that an installed package registers as an entry point, or `module:Class`. A study's file
 holds the name and the settings of each part, and a part is made anew from them. Whatever is not ours is imported only
-when a study is gone on with: see `rungwise.trust`. Imports `names` only.
+when a study is gone on with: see `rungwise.trust`. Imports `errors` only.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import inspect
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any, final
 
-from rungwise.names import InputError, suggestion
+from rungwise.errors import InputError, suggestion
 
 OURS = "rungwise."
 

@@ -9,8 +9,8 @@ import re
 import stat
 from pathlib import Path
 
+from rungwise.errors import InputError
 from rungwise.log import StudyError
-from rungwise.names import InputError
 
 OF_SQLITE = ("-wal", "-shm", "-journal")
 BESIDE = (*OF_SQLITE, ".lock", ".holder")

@@ -15,7 +15,7 @@ import numpy as np
 
 from rungwise.explain import number
 from rungwise.metrics import Metrics
-from rungwise.records import Best, TrialRecord
+from rungwise.records import BestTrial, TrialRecord
 
 LEAST = 5  # reports, below which nothing can be said of noise
 EARLY = 2 / 3  # "well before the end": within this share of the resource
@@ -39,8 +39,8 @@ def peak(curve: Mapping[int, float]) -> Peak | None:
     """The best report of `curve`, losses by resource, if it is early and the curve has got worse since; else None.
 
     Worse means three things: the best is within the first two thirds of the resource; the median of the last third of
-    the reports is above the level at the best (the median of it and its neighbours) by more than 4 times the jitter,
-    a robust estimate of the noise from how far each report lies off the middle of its neighbours; and the reports
+    the reports is above the level at the best (the median of it and its neighbors) by more than 4 times the jitter,
+    a robust estimate of the noise from how far each report lies off the middle of its neighbors; and the reports
     after the best rise by more than chance. Below 5 reports there is none. A loss that is not finite is `inf`.
 
     >>> peak({1: 0.5, 2: 0.4, 3: 0.3, 4: 0.35, 5: 0.4, 6: 0.45})
@@ -61,7 +61,7 @@ def peak(curve: Mapping[int, float]) -> Peak | None:
 
 
 def _jitter(losses: np.ndarray) -> float:
-    """The standard deviation of the noise: the median distance from the middle of the neighbours, for normal noise."""
+    """The standard deviation of the noise: the median distance from the middle of the neighbors, for normal noise."""
     finite = losses[np.isfinite(losses)]
     if len(finite) < 3:
         return 0.0
@@ -119,7 +119,7 @@ def remarks(winner: TrialRecord, records: Sequence[TrialRecord], metrics: Metric
     return lines
 
 
-def not_refitted(best: Best, winner: TrialRecord, metrics: Metrics) -> str | None:
+def not_refitted(best: BestTrial, winner: TrialRecord, metrics: Metrics) -> str | None:
     """Why the winner is not trained on though it was asked for; None if that has another reason than its curve."""
     found = peak_of(winner, metrics) if metrics.best else None
     if found is None:
@@ -132,7 +132,7 @@ def not_refitted(best: Best, winner: TrialRecord, metrics: Metrics) -> str | Non
     )
 
 
-def refitted(best: Best, winner: TrialRecord, metrics: Metrics) -> str | None:
+def refitted(best: BestTrial, winner: TrialRecord, metrics: Metrics) -> str | None:
     """What to say of a refit that has come to its end and made nothing better; None if it has, or did not end."""
     end = max(winner.refit, default=None)
     if end is None or winner.job is not None or best.peak == end:

@@ -1,6 +1,6 @@
 """What is known of a trial and of the best one, what may be spent, how long did it run? Plain values: `study` decides.
 
-Imports `events`, `metrics`, `names`, `values`, `reports`, `answers` and `checkpoints` only.
+Imports `events`, `metrics`, `errors`, `validation`, `reports`, `answers` and `checkpoints` only.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ import numpy as np
 
 from rungwise import answers
 from rungwise.checkpoints import Checkpoints
+from rungwise.errors import InputError
 from rungwise.events import Config, Job, Score
 from rungwise.metrics import Metrics
-from rungwise.names import InputError
 from rungwise.reports import Reports
-from rungwise.values import real, whole
+from rungwise.validation import real, whole
 
 as_config = msgspec.json.Decoder(dict[str, Any]).decode
 as_json = msgspec.json.Encoder().encode
@@ -189,7 +189,7 @@ def rung_results(records: Iterable[TrialRecord], levels: Iterable[int], metrics:
     return trials
 
 
-class Best(msgspec.Struct, frozen=True, repr_omit_defaults=True):
+class BestTrial(msgspec.Struct, frozen=True, repr_omit_defaults=True):
     """The answer of a study: the best finite score at the highest rung that has one.
 
     It is of the trial `number` with the configuration `config`, at `resource`; `folder` is the trial's, None if it is
@@ -234,7 +234,7 @@ class Best(msgspec.Struct, frozen=True, repr_omit_defaults=True):
         return None if (kept := _kept(self)) is None else answers.best_saved(kept)
 
 
-class OnFront(msgspec.Struct, frozen=True, repr_omit_defaults=True):
+class ParetoTrial(msgspec.Struct, frozen=True, repr_omit_defaults=True):
     """One trial of a study with several metrics that no other dominates, among those at the highest rung.
 
     None of them is as good in every metric and better in one. It is the trial `number` with the configuration `config`;
@@ -250,15 +250,15 @@ class OnFront(msgspec.Struct, frozen=True, repr_omit_defaults=True):
     checkpoints: Any = None
 
     def load(self) -> Any:
-        """The state in the newest checkpoint, as `Best.load`."""
+        """The state in the newest checkpoint, as `BestTrial.load`."""
         return _state(self)
 
 
-def _state(of: Best | OnFront) -> Any:
+def _state(of: BestTrial | ParetoTrial) -> Any:
     return None if (kept := _kept(of)) is None else answers.newest_state(kept)
 
 
-def _kept(of: Best | OnFront) -> Checkpoints | None:
+def _kept(of: BestTrial | ParetoTrial) -> Checkpoints | None:
     if of.folder is None:
         return None
     return answers.checkpoints_of(of.study, of.number, of.config, of.folder, of.checkpoints)

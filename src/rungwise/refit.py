@@ -6,8 +6,8 @@ May import what `study` may.
 from __future__ import annotations
 
 from rungwise.decider import Decider
+from rungwise.errors import InputError
 from rungwise.events import Refitted
-from rungwise.names import InputError
 
 
 def begin(decider: Decider, until: int | None) -> bool:

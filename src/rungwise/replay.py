@@ -12,6 +12,7 @@ from pathlib import Path
 
 from rungwise.core import SCHEDULERS, Scheduler, as_scheduler
 from rungwise.core.stopping import StoppingASHA
+from rungwise.errors import InputError
 from rungwise.events import (
     Completed,
     Created,
@@ -31,13 +32,12 @@ from rungwise.events import (
     TakenBack,
 )
 from rungwise.log import StudyError
-from rungwise.names import InputError
 from rungwise.search import Searcher, as_searcher
 from rungwise.search.looked_at import named
 from rungwise.space import Space, foreign_kinds
 from rungwise.state import StudyState
 from rungwise.trust import Ask, Named
-from rungwise.values import whole
+from rungwise.validation import whole
 from rungwise.version import __version__, is_newer
 
 UNFIT = (ArithmeticError, AssertionError, AttributeError, LookupError, RecursionError, TypeError, ValueError)

@@ -21,8 +21,10 @@ import msgspec
 from rungwise import explain, kept, peaks, source, summary, trust
 from rungwise.blame import InARow
 from rungwise.control import Control, Request
+from rungwise.conversion import as_space
 from rungwise.core import Scheduler, SchedulerName, as_scheduler
 from rungwise.disk import Disk
+from rungwise.errors import InputError, our_names
 from rungwise.events import Completed, Created, Extended, Job, Reported
 from rungwise.executors import Broke, Executor, Message, Noticed, Paused
 from rungwise.executors.command import Command
@@ -30,13 +32,11 @@ from rungwise.executors.devices import Devices
 from rungwise.executors.limited import Limited
 from rungwise.executors.limits import Limits
 from rungwise.executors.local import LocalWorkers
-from rungwise.foreign import as_space
 from rungwise.kinds import Kind, kind
+from rungwise.loading import NamedFunction
 from rungwise.log import StudyError
 from rungwise.loop import anywhere, drive
 from rungwise.metrics import Counted, Mode
-from rungwise.names import InputError, our_names
-from rungwise.objective import NamedFunction
 from rungwise.observers import LOGGER, Observer, log
 from rungwise.options import RunOptions
 from rungwise.paths import real_path

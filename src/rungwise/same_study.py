@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from rungwise.core import SCHEDULERS, Scheduler, as_scheduler, ceilings
+from rungwise.errors import InputError
 from rungwise.events import Created, Fact
 from rungwise.log import StudyError
-from rungwise.names import InputError
 from rungwise.parts import takes_several_metrics
 from rungwise.search import Searcher
 from rungwise.search.intake import called
 from rungwise.space import Space
-from rungwise.values import plain, same, whole
+from rungwise.validation import plain, same, whole
 from rungwise.version import __version__
 
 REMEMBERED = ("earlier", "left_out")

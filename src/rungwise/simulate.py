@@ -14,16 +14,16 @@ import numpy as np
 
 from rungwise.core import Scheduler, SchedulerName, as_scheduler
 from rungwise.curves import CurveTable
+from rungwise.errors import InputError, our_names
 from rungwise.events import Completed, Config, Event, Job, Reported, Started
 from rungwise.executors import Message, Said
 from rungwise.loop import drive
 from rungwise.metrics import Counted
-from rungwise.names import InputError, our_names
 from rungwise.parameters import Integer
 from rungwise.search import Searcher
 from rungwise.space import Rng, Space
 from rungwise.study import Study
-from rungwise.values import whole
+from rungwise.validation import whole
 
 
 class Simulation(msgspec.Struct, frozen=True):

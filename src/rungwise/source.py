@@ -1,6 +1,6 @@
 """Is it the function that it was? A digest of what trains: its source, or the program's arguments and scripts.
 
-What it calls is not looked into. Imports `executors.command`, `objective` and the standard library only.
+What it calls is not looked into. Imports `executors.command`, `loading` and the standard library only.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from types import CodeType
 from typing import Any
 
 from rungwise.executors.command import Command
-from rungwise.objective import NamedFunction
+from rungwise.loading import NamedFunction
 
 LONGEST = 1_000_000  # bytes of a file that may be a script
 

@@ -1,8 +1,8 @@
 """Which configurations are there? Spaces of parameters, and the unit cube they are drawn from.
 
 A space is a mapping of names to `Float`, `Integer`, `Categorical`, `Ordinal` or `Cell`. Every configuration is
-a point of the unit cube, decoded; so a searcher that knows only numbers can search any space. Imports `names`,
-`values`, `parameters` and `parts`.
+a point of the unit cube, decoded; so a searcher that knows only numbers can search any space. Imports `errors`,
+`validation`, `parameters` and `parts`.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ import msgspec
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from rungwise.names import InputError, suggestion
+from rungwise.errors import InputError, suggestion
 from rungwise.parameters import Parameter
 from rungwise.parts import Parts
-from rungwise.values import plain
+from rungwise.validation import plain
 
 Values = dict[str, Any]
 Rng = Sequence[int] | np.random.Generator

@@ -27,12 +27,12 @@ import msgspec
 
 from rungwise import database, paths, turns
 from rungwise.chain import Chain
+from rungwise.errors import InputError
 from rungwise.events import Fact
 from rungwise.hold import Held, Hold
+from rungwise.integrity import Watch, check_wal
 from rungwise.log import StudyError
-from rungwise.names import InputError
 from rungwise.view import View
-from rungwise.whole import Watch, check_wal
 
 T = TypeVar("T")
 

@@ -16,6 +16,7 @@ from rungwise import peaks, summary
 from rungwise.blame import TOLD
 from rungwise.core import SCHEDULERS, as_scheduler, ceilings
 from rungwise.dominance import ParetoFront
+from rungwise.errors import InputError
 from rungwise.events import (
     Completed,
     Config,
@@ -42,8 +43,7 @@ from rungwise.events import (
 from rungwise.folders import trial_folder
 from rungwise.log import StudyError
 from rungwise.metrics import Metrics
-from rungwise.names import InputError
-from rungwise.records import Best, Budget, OnFront, RunningTime, TrialRecord, as_json
+from rungwise.records import BestTrial, Budget, ParetoTrial, RunningTime, TrialRecord, as_json
 from rungwise.reports import Reports
 from rungwise.space import Space
 
@@ -305,21 +305,21 @@ class StudyState:
         return self._fronts[max(self._fronts)].trials
 
     @property
-    def front(self) -> list[OnFront]:
+    def front(self) -> list[ParetoTrial]:
         """The Pareto front at the highest rung, in the order of completion; `StudyError` where there is one metric."""
         if not self.metrics.names:
             raise StudyError("this study has one metric: study.best is its answer")
         level = max(self._fronts, default=0)
         scores = {number: self.metrics.score(self._fronts[level].losses[number]) for number in self.winners}
         return [
-            OnFront(
+            ParetoTrial(
                 number, self.trials[number].config, score, level, self.folder_of(number), self.created.id, self.kept_in
             )
             for number, score in scores.items()
         ]
 
     @property
-    def best(self) -> Best:
+    def best(self) -> BestTrial:
         """The chosen trial. Raises `StudyError` while no trial has completed a rung with a finite score."""
         if self.metrics.names:
             raise StudyError(f"this study has the metrics {', '.join(self.metrics.names)}: its answer is study.front")
@@ -333,7 +333,7 @@ class StudyState:
         if asked is not None and (level >= asked or self.past_its_best(record)):
             refit, refit_score = level, score  # there was nothing to train
         folder, study = self.folder_of(number), self.created.id
-        return Best(number, record.config, score, level, refit_score, refit, folder, study, peak, self.kept_in)
+        return BestTrial(number, record.config, score, level, refit_score, refit, folder, study, peak, self.kept_in)
 
     def past_its_best(self, record: TrialRecord) -> bool:
         """Whether, where the best report counts, the curve of a trial has got worse again."""

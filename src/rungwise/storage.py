@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import final
 
 from rungwise.checkpoints import Checkpoints
+from rungwise.errors import InputError
 from rungwise.events import Job
 from rungwise.folders import claim, trial_folder
 from rungwise.heads import Identity, identity
 from rungwise.local_store import LocalStore
-from rungwise.names import InputError
 from rungwise.pieces import SESSION, place_of, whose
 from rungwise.store import Store
 

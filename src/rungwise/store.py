@@ -1,7 +1,7 @@
 """Where are checkpoints kept? What a store of them must do, and how a study's file names one.
 
 The first store is a folder (`rungwise.local_store`); one of your own is a class with the six methods of `Store`, over
-whatever can put, get, list and delete. May import `names`, `parts` and `pieces`.
+whatever can put, get, list and delete. May import `errors`, `parts` and `pieces`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-from rungwise.names import InputError
+from rungwise.errors import InputError
 from rungwise.parts import Parts
 
 Bytes = bytes | memoryview

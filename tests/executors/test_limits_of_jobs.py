@@ -92,7 +92,7 @@ class Line:
     capacity = 1
 
     def __init__(self, to_say: list[list[Said]]) -> None:
-        self.to_say, self.cancelled, self.waited = to_say, [], []
+        self.to_say, self.canceled, self.waited = to_say, [], []
 
     def submit(self, job: Job) -> None: ...
 
@@ -103,7 +103,7 @@ class Line:
     def pause(self) -> None: ...
 
     def cancel(self, lease: int) -> None:
-        self.cancelled.append(lease)
+        self.canceled.append(lease)
 
     def close(self) -> None: ...
 
@@ -119,7 +119,7 @@ def test_what_was_said_last_comes_before_the_end_of_a_job_that_overran(ends: boo
     now = 6.0  # this process has slept
     broke = Said(7, None, Broke(3, "the job took longer than job_seconds=5"))
     assert limited.poll(0.2) == [report, *(last or [broke])]
-    assert line.cancelled == ([] if ends else [7])
+    assert line.canceled == ([] if ends else [7])
     assert line.waited[:4] == [0.2, 0.2, 0, 0]
     assert limited.poll(0.2) == [], "it is said once"
 

@@ -304,7 +304,7 @@ def test_too_few_open_files_are_said_before_any_training(tmp_path: Path) -> None
     limit = lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (48, 48))  # noqa: E731
     done = script(tmp_path, code, preexec_fn=limit)
     last = done.stderr.strip().splitlines()[-1]
-    assert last.startswith("rungwise.names.InputError: 64 workers need about ")
+    assert last.startswith("rungwise.errors.InputError: 64 workers need about ")
     assert last.endswith(
         "open files, but this process may have 48 only; allow more with `ulimit -n`, or take fewer workers"
     )

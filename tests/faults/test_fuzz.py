@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 import rungwise as rw
 from rungwise import cli
 from rungwise.executors.command import Command, _report
-from rungwise.values import as_score
+from rungwise.validation import as_score
 
 OURS = (rw.InputError, rw.StudyError)
 JSON = st.recursive(

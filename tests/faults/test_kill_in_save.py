@@ -16,7 +16,7 @@ import json, os, signal, sys
 from pathlib import Path
 from rungwise import checkpoints, folders, heads, history
 from rungwise.events import Job
-from rungwise.trial import Trial, ended
+from rungwise.trial import Trial, wrong_end
 
 checkpoints.LARGE, history.IN_HEAD = int(sys.argv[2]), 2
 
@@ -41,7 +41,7 @@ def live(folder, lease, at_call, out):
         trial.report(epoch / 7)
         trial.save({"at": epoch})
         os.write(out, b"%d\\n" % epoch)
-    assert ended(trial) is None
+    assert wrong_end(trial) is None
 
 for at_call in range(1, 60):
     for lease in (1, 2, 3):

@@ -82,15 +82,15 @@ def test_it_finds_messages_that_are_taken_twice_or_out_of_order(monkeypatch: pyt
     assert found_by()
 
 
-def test_it_finds_that_a_stale_lease_is_honoured(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_finds_that_a_stale_lease_is_honored(monkeypatch: pytest.MonkeyPatch) -> None:
     take = Inbox.take
 
     def any_lease(self: Inbox, heard: list[Said]) -> list[Message]:
-        def honoured(said: Said) -> Said:
+        def honored(said: Said) -> Said:
             lease = self._out.get(said.message.trial)
             return said if lease is None else Said(lease.number, said.place, said.message)
 
-        return take(self, map(honoured, heard))
+        return take(self, map(honored, heard))
 
     monkeypatch.setattr(Inbox, "take", any_lease)
     assert found_by()

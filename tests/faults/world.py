@@ -47,7 +47,7 @@ from rungwise.sqlite import SQLiteLog
 from rungwise.state import StudyState
 from rungwise.storage import Storage, leases
 from rungwise.study import Study
-from rungwise.trial import Trial, ended
+from rungwise.trial import Trial, wrong_end
 
 TRIALS, TOP, WORKERS, RETRIES = 8, 9, 3, 2
 PATIENCE, TICK, NOTED = 30.0, 0.5, 5.0  # simulated seconds
@@ -376,7 +376,7 @@ class Process:
                 trial.save([epoch, trial.config["x"]])
                 world.has_saved(trial, epoch)
                 yield 0.01
-            wrong = ended(trial)
+            wrong = wrong_end(trial)
             self.say(Completed(job.trial) if wrong is None else Broke(job.trial, wrong))
         except (RuntimeError, OSError) as error:
             world.interruptions += 1
@@ -433,7 +433,7 @@ class Watched(InARow):
         return self.check(super().stranded())
 
     def ended(self, trial: int) -> Sequence[Verdict]:
-        verdicts = self.check(super().ended(trial))
+        verdicts = self.check(super().wrong_end(trial))
         self.before |= self.row
         self.row.clear()
         self.before.discard(trial)

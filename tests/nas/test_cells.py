@@ -1,4 +1,4 @@
-"""Cells as a parameter: texts, canonical forms against slow references, neighbours, and cells in spaces and searchers."""
+"""Cells as a parameter: texts, canonical forms against slow references, neighbors, and cells in spaces and searchers."""
 
 from __future__ import annotations
 
@@ -231,19 +231,19 @@ def test_laws_of_canonical_forms(drawn: tuple[Cell, str], data: st.DataObject) -
 
 @settings(deadline=None, max_examples=100)
 @given(some_cells(), st.floats(0, 1))
-def test_laws_of_the_unit_interval_and_of_neighbours(drawn: tuple[Cell, str], u: float) -> None:
+def test_laws_of_the_unit_interval_and_of_neighbors(drawn: tuple[Cell, str], u: float) -> None:
     cell, text = drawn
     left, right = cell.interval(text)
     assert left < cell.encode(text) < right
     assert cell.decode(cell.encode(text)) == cell.decode(left + (right - left) / 3) == cell.canonical(text)
     assert cell.canonical(cell.decode(u)) == cell.decode(u)
-    own, others = cell.canonical(text), cell.neighbours(text)
+    own, others = cell.canonical(text), cell.neighbors(text)
     assert len(set(others)) == len(others)
     assert own not in others
     for other in others:
         assert cell.canonical(other) == other
     if others:
-        assert cell.neighbour(text, np.random.default_rng(0)) in others
+        assert cell.neighbor(text, np.random.default_rng(0)) in others
 
 
 @settings(deadline=None, max_examples=100)
@@ -266,7 +266,7 @@ def test_features_of_a_known_cell() -> None:
     assert features[10:] == pytest.approx([0, 3 / 4, 0])
 
 
-def test_neighbours_are_all_that_one_edge_makes() -> None:
+def test_neighbors_are_all_that_one_edge_makes() -> None:
     own = NAS_BENCH_201.parse(RESNET)
     changed = {
         NAS_BENCH_201.canonical(text)
@@ -274,7 +274,7 @@ def test_neighbours_are_all_that_one_edge_makes() -> None:
         if sum(a != b for a, b in zip(own, NAS_BENCH_201.parse(text), strict=True)) == 1
     }
     assert NAS_BENCH_201.canonical(RESNET) == RESNET
-    assert set(NAS_BENCH_201.neighbours(RESNET)) == changed - {RESNET}
+    assert set(NAS_BENCH_201.neighbors(RESNET)) == changed - {RESNET}
 
 
 def test_decode_spreads_the_texts_evenly() -> None:
@@ -370,14 +370,14 @@ def told(search: rw.Searcher, configs: list[dict], loss) -> None:
 def test_evolution_changes_one_edge_of_a_cell() -> None:
     rng = np.random.default_rng(0)
     children = {mutated(rw.Space({"cell": NAS_BENCH_201}), {"cell": RESNET}, rng)["cell"] for _ in range(400)}
-    assert children == set(NAS_BENCH_201.neighbours(RESNET))
+    assert children == set(NAS_BENCH_201.neighbors(RESNET))
     parent = {"cell": RESNET, "lr": 0.1, "norm": "b", "inner": "|conv~0|+|none~0|conv~1|"}
     parent = JOINT.check(parent)
     for _ in range(100):
         child = mutated(JOINT, parent, rng)
         assert JOINT.check(child) == child
         assert sum(child.get(name) != value for name, value in parent.items()) >= 1
-        assert child["cell"] in (RESNET, *NAS_BENCH_201.neighbours(RESNET))
+        assert child["cell"] in (RESNET, *NAS_BENCH_201.neighbors(RESNET))
 
 
 def convolutions(config: dict) -> float:
@@ -409,11 +409,11 @@ def test_every_searcher_searches_a_joint_space(name: str) -> None:
 
 @pytest.mark.needs("botorch")
 def test_candidates_of_the_gaussian_process_change_one_edge() -> None:
-    from rungwise.search.gp import neighbours
+    from rungwise.search.gp import neighbors
 
     space = rw.Space({"cell": NAS_BENCH_201, "lr": rw.Float(0, 1)})
-    near = list(neighbours(space, {"cell": RESNET, "lr": 0.5}, 400, np.random.default_rng(0)))
-    assert {config["cell"] for config in near} == {RESNET, *NAS_BENCH_201.neighbours(RESNET)}
+    near = list(neighbors(space, {"cell": RESNET, "lr": 0.5}, 400, np.random.default_rng(0)))
+    assert {config["cell"] for config in near} == {RESNET, *NAS_BENCH_201.neighbors(RESNET)}
     assert any(config["lr"] != 0.5 and config["cell"] != RESNET for config in near)
 
 

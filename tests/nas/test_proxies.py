@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from rungwise.names import InputError
+from rungwise.errors import InputError
 from rungwise.nas.proxies import K, jacob_cov, synflow
 from rungwise.nas.torch import network
 
@@ -65,7 +65,7 @@ def test_jacob_cov_by_its_definition() -> None:
     model = small()
     inputs = torch.randn(5, 1, 6, 6)
     rows = []
-    for row in range(5):  # with batch normalisation each input changes all outputs
+    for row in range(5):  # with batch normalization each input changes all outputs
         given = inputs.clone().requires_grad_()
         copy.deepcopy(model).train()(given).sum().backward()
         rows.append(given.grad[row].flatten().numpy())

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 import rungwise as rw
+from rungwise.errors import InputError
 from rungwise.events import Job, Promoted, Reported, Retried
-from rungwise.names import InputError
 from rungwise.nas import NAS_BENCH_201, Cell
 from rungwise.nas.torch import CellModule, accuracy, cosine, evaluate, fit, flips, network
 from rungwise.trial import Trial

@@ -29,7 +29,7 @@ from rungwise.report.stream import Stream
 from rungwise.report.tables import drawn, enqueued, summary
 
 LONG = {
-    "learning_rate_of_the_optimiser_of_the_second_network": rw.Float(1e-5, 1e-1, log=True),
+    "learning_rate_of_the_optimizer_of_the_second_network": rw.Float(1e-5, 1e-1, log=True),
     "a_parameter_with_a_really_long_name_that_goes_on": rw.Categorical(["a value that is very long as well, too long"]),
     "x": rw.Integer(1, 1000),
 }

@@ -13,8 +13,8 @@ import pytest
 
 import rungwise as rw
 from instances import events
+from rungwise.errors import InputError
 from rungwise.events import Created, Event, Promoted, Result, Started
-from rungwise.names import InputError
 from rungwise.parameters import Categorical, Float, Integer, Ordinal
 from rungwise.search import as_searcher, settings_of
 from rungwise.search.gp import GPSearch
@@ -246,7 +246,7 @@ def test_forbidden_configurations_are_not_proposed():
     assert min(config["x"] for config in configs) >= 0.5
 
 
-def test_trials_under_way_are_not_proposed_again_nor_their_neighbours():
+def test_trials_under_way_are_not_proposed_again_nor_their_neighbors():
     space = Space({"x": Float(0, 1)})
     searcher = GPSearch(space, initial=5)
     for trial, x in enumerate(np.linspace(0, 1, 9).tolist()):
@@ -329,7 +329,7 @@ def test_threads_of_torch_are_left_as_they_were():
     assert torch.get_num_threads() == before
 
 
-def test_a_study_of_maximising_finds_the_top():
+def test_a_study_of_maximizing_finds_the_top():
     study = rw.Study({"x": Float(0, 1)}, "pasha", "gp", mode="max")
     assert isinstance(next(study.facts())[1], Created)
     for _ in range(25):

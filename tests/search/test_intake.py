@@ -13,9 +13,9 @@ import rungwise as rw
 from rungwise.events import Fact, Started
 from rungwise.search import as_searcher
 from rungwise.search.evolution import EvolutionSearch
-from rungwise.search.first import First
 from rungwise.search.grid import GridSearch
-from rungwise.search.screened import Screened
+from rungwise.search.initial import InitialSearch
+from rungwise.search.screened import ScreenedSearch
 from rungwise.space import Rng
 
 X = {"x": rw.Float(0, 1)}
@@ -70,8 +70,8 @@ def test_a_searcher_given_to_two_studies_carries_nothing_from_one_to_the_other(w
         space = rw.Space(X)
         searcher: Any = EvolutionSearch(space, population=4)
         if wrapped == "screened":
-            return Screened(space, proxy, searcher)
-        return First(space, searcher, points=[{"x": 0.5}]) if wrapped == "first" else searcher
+            return ScreenedSearch(space, proxy, searcher)
+        return InitialSearch(space, searcher, points=[{"x": 0.5}]) if wrapped == "first" else searcher
 
     initial = [{"x": 0.25}] if wrapped == "with initial" else []
     given = made()
@@ -137,12 +137,12 @@ def test_a_proposal_that_is_not_of_the_space_is_one_clear_line(name: str) -> Non
         study.ask()
     assert study.trials == []
     with pytest.raises(rw.InputError, match=message):
-        rw.Study(X, "asha", First(rw.Space(X), Says(proposed))).ask()  # type: ignore[arg-type]
+        rw.Study(X, "asha", InitialSearch(rw.Space(X), Says(proposed))).ask()  # type: ignore[arg-type]
 
 
 def of_another_space(name: str, wrapped: str, other: rw.Space) -> Any:
     searcher = as_searcher(name, other)
-    return Screened(other, len, searcher) if wrapped == "screened" else searcher
+    return ScreenedSearch(other, len, searcher) if wrapped == "screened" else searcher
 
 
 OF_ANOTHER_SPACE = [(name, how) for name in ("random", "evolution", "grid") for how in ("alone", "with initial")] + [
@@ -295,7 +295,7 @@ def spoils(config: dict[str, Any]) -> float:
 
 def test_nor_does_what_a_proxy_does_to_what_it_is_asked_about() -> None:
     space = rw.Space({**X, "c": rw.Categorical([["a", 1], ["b", 2]])})
-    study = rw.Study(space, "asha", Screened(space, spoils, best_of=3))
+    study = rw.Study(space, "asha", ScreenedSearch(space, spoils, best_of=3))
     for config in some_trials(study, 6):
         assert space.check(config) == config
     assert space["c"].choices == [["a", 1], ["b", 2]]  # type: ignore[attr-defined]

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 import rungwise as rw
+from rungwise.errors import InputError
 from rungwise.events import Started
-from rungwise.names import InputError
 from rungwise.search.screened import rank_correlation
 
 SPACE = {"x": rw.Float(0, 1)}
@@ -34,7 +34,7 @@ def silent(config: dict) -> None:
 
 
 def study(proxy, **arguments) -> rw.Study:
-    searcher = rw.Screened(rw.Space(SPACE), proxy, **arguments)
+    searcher = rw.ScreenedSearch(rw.Space(SPACE), proxy, **arguments)
     made = rw.Study(SPACE, rw.ASHA(max_resource=9), searcher, mode="min")
     made.extend(trials=50)
     while (job := made.ask()) is not None:
@@ -51,7 +51,7 @@ def test_the_best_of_the_proposals_is_started_and_each_is_proposed_once() -> Non
         asked.append(config)
         return right(config)
 
-    searcher = rw.Screened(space, proxy, best_of=4, control=3)
+    searcher = rw.ScreenedSearch(space, proxy, best_of=4, control=3)
     for number in range(30):
         config = searcher.propose([7, number])
         candidates = [space.sample(np.random.default_rng([7, 4 * number + each])) for each in range(4)]
@@ -95,11 +95,13 @@ def test_a_proxy_that_says_nothing_takes_the_first() -> None:
 
 def test_a_proxy_that_says_no_number_is_named() -> None:
     with pytest.raises(InputError, match=r"the proxy '.*:silent' must say a number, not None"):
-        rw.Screened(rw.Space(SPACE), silent).propose([0, 0])
+        rw.ScreenedSearch(rw.Space(SPACE), silent).propose([0, 0])
 
 
 def test_what_the_user_names_does_not_count() -> None:
-    made = rw.Study(SPACE, "asha", rw.Screened(rw.Space(SPACE), right), mode="max", initial=[{"x": 0.1}, {"x": 0.2}])
+    made = rw.Study(
+        SPACE, "asha", rw.ScreenedSearch(rw.Space(SPACE), right), mode="max", initial=[{"x": 0.1}, {"x": 0.2}]
+    )
     for _ in range(12):
         job = made.ask()
         made.report(job.trial, job.until, right(job.config))
@@ -133,14 +135,14 @@ def test_a_proxy_by_name_is_taken_up_with_the_study(tmp_path: Path) -> None:
 )
 def test_what_cannot_be_is_named(arguments: dict, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        rw.Screened(rw.Space(SPACE), **{"proxy": right} | arguments)
+        rw.ScreenedSearch(rw.Space(SPACE), **{"proxy": right} | arguments)
 
 
 def test_helped_says_what_it_cannot_judge() -> None:
-    made = rw.Study(SPACE, "asha", rw.Screened(rw.Space(SPACE), right), mode="min")
+    made = rw.Study(SPACE, "asha", rw.ScreenedSearch(rw.Space(SPACE), right), mode="min")
     with pytest.raises(InputError, match="no trial has a finite score at 0"):
         made.searcher.helped(made)
-    two = rw.Study(SPACE, "asha", rw.Screened(rw.Space(SPACE), right), mode={"a": "min", "b": "min"})
+    two = rw.Study(SPACE, "asha", rw.ScreenedSearch(rw.Space(SPACE), right), mode={"a": "min", "b": "min"})
     with pytest.raises(InputError, match="several"):
         two.searcher.helped(two)
 

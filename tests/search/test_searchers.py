@@ -21,7 +21,7 @@ from instances import events
 from rungwise.events import Result, Started
 from rungwise.search import as_searcher, settings_of
 from rungwise.search.optuna import OptunaSearch
-from rungwise.search.told import best
+from rungwise.search.results import best
 
 SPACE = {"x": rw.Float(0, 1)}
 PLANE = rw.Space(

@@ -23,7 +23,7 @@ VARIANTS: dict[str, Callable[[], rw.Scheduler]] = {
     "pasha without end": rw.PASHA,
     "pasha from 4 by 2": lambda: rw.PASHA(min_resource=4, reduction_factor=2, max_resource=1000),
     "async-hyperband of pasha": lambda: rw.AsyncHyperband(ladder="pasha", **MAX),
-    "median every 2": lambda: rw.MedianStopping(interval=2, min_trials=1, **MAX),
+    "median every 2": lambda: rw.MedianStoppingRule(interval=2, min_trials=1, **MAX),
     "halving of 5": lambda: rw.SuccessiveHalving(bracket_size=5, **MAX),
     "one rung": lambda: rw.ASHA(max_resource=1),
 }
@@ -254,7 +254,7 @@ def test_a_searcher_for_one_metric_says_so_and_one_for_several_is_told_tuples() 
         rw.Study(space, searcher=Walk(rw.Space(space)), mode=mode)
     with pytest.raises(rw.InputError, match="the searcher Walk is for one metric"):
         rw.Study(space, searcher=Walk(rw.Space(space)), mode=mode, initial=[{"x": 0.5}])
-    screened = rw.Screened(rw.Space(space), sum, Walk(rw.Space(space)))
+    screened = rw.ScreenedSearch(rw.Space(space), sum, Walk(rw.Space(space)))
     with pytest.raises(rw.InputError, match="the searcher Walk is for one metric"):
         rw.Study(space, searcher=screened, mode=mode)
     rw.Study(space, searcher=Walk(rw.Space(space)), mode="min")

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import rungwise as rw
-from rungwise.objective import load_attribute
+from rungwise.loading import load_attribute
 from rungwise.testing import TrainingReport, check_training
 
 SPACE = {"lr": rw.Float(0.01, 0.1)}

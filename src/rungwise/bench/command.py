@@ -29,12 +29,12 @@ from rungwise.bench.experiment import (
     search_methods,
 )
 from rungwise.bench.options import ExperimentOptions
-from rungwise.bench.statistics import LEVEL, Interval, Line, hindsight, summarise
+from rungwise.bench.statistics import LEVEL, Interval, Line, hindsight, summarize
 from rungwise.bench.suites import SUITES, load_suite, suite_folder, there_is
 from rungwise.bench.task import Task
 from rungwise.core.criteria import RANKINGS
 from rungwise.core.rungs import Ladder
-from rungwise.names import InputError, suggestion
+from rungwise.errors import InputError, suggestion
 from rungwise.search import SEARCHERS
 
 COLUMNS = ("task", "seed", "method", "score", "seconds", "resource", "max_resource")
@@ -161,7 +161,7 @@ def ablation(names: Sequence[str], file: Path | None, markdown: bool, **options:
         unit = 100.0 if here[0].table.mode == "max" else 1.0
         part = None if file is None else file.with_name(f"{file.stem}-{suite}{file.suffix}")
         runs = _runs(here, partial(ablation_methods, unit=unit), part, ExperimentOptions(**options))
-        lines[suite] = {line.method: line for line in summarise(runs)}
+        lines[suite] = {line.method: line for line in summarize(runs)}
     table = Table(box=box.MARKDOWN if markdown else box.SIMPLE_HEAD)
     table.add_column("criterion")
     for suite, here in by_suite.items():
@@ -252,7 +252,7 @@ def _table(title: str, runs: Sequence[Run], mode: str, markdown: bool, against: 
     seeds = len({run.seed for run in runs})
     size = f"{len({run.task for run in runs})} tasks × {seeds} seeds; {'more' if mode == 'max' else 'less'} is better"
     table = Table(title=f"{title}\n{size}", box=box.MARKDOWN if markdown else box.SIMPLE_HEAD, title_justify="left")
-    lines = summarise(runs, against)
+    lines = summarize(runs, against)
     tested = not math.isnan(lines[0].test)
     score, test = ["score", f"− {against.upper()}'s ({LEVEL} %)"], ["test score"] if tested else []
     headings = ["method", *score, *test, "time", f"speed-up ({LEVEL} %)", "resource", "saving", "max resource"]

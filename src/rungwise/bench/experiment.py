@@ -30,7 +30,7 @@ from rungwise.core import Scheduler
 from rungwise.core.asha import ASHA
 from rungwise.core.pasha import PASHA
 from rungwise.core.rungs import Ladder
-from rungwise.names import InputError, our_names
+from rungwise.errors import InputError, our_names
 from rungwise.simulate import simulate
 from rungwise.version import __version__
 

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from rungwise.bench.experiment import Run
-from rungwise.bench.statistics import Line, summarise
+from rungwise.bench.statistics import Line, summarize
 from rungwise.bench.task import Task
-from rungwise.names import InputError
+from rungwise.errors import InputError
 
 try:
     from matplotlib import rc_context
@@ -33,7 +33,7 @@ def draw(runs: Sequence[Run], tasks: Sequence[Task], folder: Path) -> list[Path]
         figure = Figure(figsize=(11, 4.2), layout="constrained")
         figure.suptitle(f"{suite}: {len(here)} tasks, {len({run.seed for run in found})} seeds")
         cost, ceiling = figure.subplots(1, 2)
-        _cost(cost, summarise(found), here[0].table.mode)
+        _cost(cost, summarize(found), here[0].table.mode)
         _ceiling(ceiling, found)
         files.append(folder / f"{suite}.svg")
         with rc_context({"svg.hashsalt": suite}):  # the same runs give the same file
@@ -53,8 +53,8 @@ def _cost(axes: Any, lines: Sequence[Line], mode: str) -> None:
         x, y = 1 / line.speed_up, line.difference
         bars = [[y - line.difference_interval[0]], [line.difference_interval[1] - y]]
         marker = {"pasha": "D", "asha": "s", "hindsight": "*"}.get(line.method, "o")
-        colour = "C3" if line.method.startswith("pasha") else "C2" if line.method == "hindsight" else "0.4"
-        axes.errorbar(x, y, yerr=bars, fmt=marker, color=colour, markersize=7, elinewidth=0.8)
+        color = "C3" if line.method.startswith("pasha") else "C2" if line.method == "hindsight" else "0.4"
+        axes.errorbar(x, y, yerr=bars, fmt=marker, color=color, markersize=7, elinewidth=0.8)
         below = line.method.startswith("pasha") or line.method.endswith("-epoch")
         axes.annotate(line.method, (x, y), textcoords="offset points", xytext=(5, -11 if below else 5), fontsize=8)
     axes.set_xscale("log")
@@ -69,9 +69,9 @@ def _ceiling(axes: Any, runs: Sequence[Run]) -> None:
     asha = {(run.task, run.seed): run for run in runs if run.method == "asha"}
     for number, method in enumerate(dict.fromkeys(run.method for run in runs if run.method.startswith("pasha"))):
         levels = np.array([_levels(run, asha[run.task, run.seed].seconds) for run in runs if run.method == method])
-        colour = f"C{3 + number}"
-        axes.step(MOMENTS, levels.T[:, :50], where="post", color=colour, alpha=0.12, linewidth=1)
-        axes.step(MOMENTS, np.exp(np.log(levels).mean(axis=0)), where="post", color=colour, linewidth=2, label=method)
+        color = f"C{3 + number}"
+        axes.step(MOMENTS, levels.T[:, :50], where="post", color=color, alpha=0.12, linewidth=1)
+        axes.step(MOMENTS, np.exp(np.log(levels).mean(axis=0)), where="post", color=color, linewidth=2, label=method)
     highest = np.exp(np.mean([np.log(run.ceilings[-1][1]) for run in asha.values()]))
     axes.axhline(highest, color="0.4", linestyle="--", linewidth=1, label="asha")
     axes.set_yscale("log")

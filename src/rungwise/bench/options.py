@@ -1,6 +1,6 @@
 """How is an experiment run? All that it can be told of its size, as one value that checks itself.
 
-`experiment` takes it, and the command has an option for each field. Imports `core`, `names` and `values`.
+`experiment` takes it, and the command has an option for each field. Imports `core`, `errors` and `validation`.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ import msgspec
 from msgspec import Meta
 
 from rungwise.core.rungs import Ladder
-from rungwise.names import InputError
-from rungwise.values import flag, real, whole
+from rungwise.errors import InputError
+from rungwise.validation import flag, real, whole
 
 
 @final

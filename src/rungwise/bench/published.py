@@ -24,8 +24,8 @@ from typing import IO, Any
 import numpy as np
 
 from rungwise.bench.task import Array, Task, curve_table
+from rungwise.errors import InputError, suggestion
 from rungwise.events import Config
-from rungwise.names import InputError, suggestion
 from rungwise.nas.cells import NAS_BENCH_201, OPERATIONS
 
 NATS_DATASETS = {  # the authors' name, the set that was evaluated after every epoch, the test set (only after the last)

@@ -10,8 +10,8 @@ import msgspec
 import numpy as np
 from numpy.typing import ArrayLike
 
+from rungwise.errors import InputError
 from rungwise.events import Config, Event, Started
-from rungwise.names import InputError
 from rungwise.nas.cells import NONE, OPERATIONS, SKIP, Cell
 from rungwise.parameters import Categorical, Float, Integer, Parameter
 from rungwise.search import as_searcher, settings_of

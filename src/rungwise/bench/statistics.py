@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from rungwise.bench.experiment import Run
 from rungwise.bench.task import Task
-from rungwise.names import InputError
+from rungwise.errors import InputError
 
 RESAMPLES = 10_000
 LEVEL = 95  # per cent
@@ -48,7 +48,7 @@ class Line(msgspec.Struct, frozen=True):
     max_resource: float
 
 
-def summarise(runs: Sequence[Run], against: str = "asha") -> list[Line]:
+def summarize(runs: Sequence[Run], against: str = "asha") -> list[Line]:
     """A line for each method that was run wherever `against` was, in the order of the runs.
 
     Runs are paired by suite, task and seed. Raises `InputError` if there is no run of the method `against`, or two of
@@ -63,7 +63,7 @@ def summarise(runs: Sequence[Run], against: str = "asha") -> list[Line]:
     if against not in grouped:
         raise InputError(f"there are no runs of {against!r} to compare with; there are {', '.join(grouped)}")
     if len(suites := {run.suite for run in runs}) > 1:
-        raise InputError(f"these are runs of several suites, {', '.join(sorted(suites))}; summarise each by itself")
+        raise InputError(f"these are runs of several suites, {', '.join(sorted(suites))}; summarize each by itself")
     base = grouped[against]
     return [
         _line([found[pair] for pair in base], list(base.values()))

@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 
 from rungwise.bench import published
 from rungwise.bench.task import Task, curve_table
+from rungwise.errors import InputError, suggestion
 from rungwise.events import Config
-from rungwise.names import InputError, suggestion
 
 TABLES = Path(__file__).parent / "tables"
 TICK = 1e-4  # seconds: the unit of time in the package's own tables
@@ -232,7 +232,7 @@ SUITES = {
         "NATS-tss-*",
     ),
     "pd1": Suite(
-        "optimisers of large networks, real curves (CC BY 4.0)",
+        "optimizers of large networks, real curves (CC BY 4.0)",
         "pd1.tar.gz (storage.googleapis.com/gresearch/pint/pd1.tar.gz)",
         _pd1,
         "*pd1*",

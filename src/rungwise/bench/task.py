@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rungwise.curves import CurveTable
+from rungwise.errors import InputError
 from rungwise.events import Config
-from rungwise.names import InputError
 
 Array = NDArray[np.float64]
 

@@ -13,9 +13,9 @@ from rungwise.core.asha import ASHA
 from rungwise.core.halving import Hyperband, SuccessiveHalving
 from rungwise.core.hyperband import AsyncHyperband
 from rungwise.core.pasha import PASHA
-from rungwise.core.stopping import FullTraining, MedianStopping, StoppingASHA
+from rungwise.core.stopping import FullTraining, MedianStoppingRule, StoppingASHA
+from rungwise.errors import InputError
 from rungwise.events import Answer, Event
-from rungwise.names import InputError
 from rungwise.parts import Parts
 
 
@@ -78,7 +78,7 @@ SCHEDULERS = Parts(
         SuccessiveHalving.name: "rungwise.core.halving:SuccessiveHalving",
         Hyperband.name: "rungwise.core.halving:Hyperband",
         AsyncHyperband.name: "rungwise.core.hyperband:AsyncHyperband",
-        MedianStopping.name: "rungwise.core.stopping:MedianStopping",
+        MedianStoppingRule.name: "rungwise.core.stopping:MedianStoppingRule",
         FullTraining.name: "rungwise.core.stopping:FullTraining",
     },
 )

@@ -1,6 +1,6 @@
 """Which trial next? Asynchronous successive halving, promotion type (Li et al., MLSys 2020, Algorithm 2).
 
-May import `events`, `names`, `space` and `core.rungs`.
+May import `events`, `errors`, `space` and `core.rungs`.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from typing import Any, final
 
 from rungwise.core.pareto import ParetoRung
 from rungwise.core.rungs import Ladder, Rung
+from rungwise.errors import our_names
 from rungwise.events import Answer, Created, Event, Promote, Promoted, Result, Start, Started, Wait
-from rungwise.names import our_names
 
 
 @final

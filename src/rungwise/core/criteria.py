@@ -1,6 +1,6 @@
 """When else do two rungs agree? The criteria that the PASHA paper compares (Bohdal et al., ICLR 2023, appendix).
 
-May import `names`, `values` and `core.ranking`.
+May import `errors`, `validation` and `core.ranking`.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from rungwise.core.ranking import (
     out_of_order,
     soft,
 )
+from rungwise.errors import InputError, suggestion
 from rungwise.events import Disagreement
-from rungwise.names import InputError, suggestion
-from rungwise.values import real
+from rungwise.validation import real
 
 ROUNDING = 1e-9
 """What sums may be off: equal to nine digits is equal, so that no decision hangs on the order of summation."""
@@ -80,7 +80,7 @@ class SoftMeanDistance(_Scaled, frozen=True):
 
     @staticmethod
     def spread(p: NDArray[np.float64]) -> float:
-        """The mean distance of two of `p`: each gap between neighbours, times the i · (n − i) pairs that it separates.
+        """The mean distance of two of `p`: each gap between neighbors, times the i · (n − i) pairs that it separates.
 
         (A sum of scores instead of gaps may come out below 0.)
         """
@@ -105,7 +105,7 @@ class SoftMedianDistance(_Scaled, frozen=True):
 
 
 def _weights(p: float, n: int) -> NDArray[np.float64]:
-    """p⁰, p¹, … p^(n−1), normalised to a sum of 1."""
+    """p⁰, p¹, … p^(n−1), normalized to a sum of 1."""
     weights = p ** np.arange(n)
     return np.asarray(weights / weights.sum())
 
@@ -127,7 +127,7 @@ class _Weighted(Named, frozen=True):
 class RankBiasedOverlap(_Weighted, frozen=True):
     """Consistent when the rank-biased overlap of the two orders is `threshold` or more.
 
-    Σ_d w_d · |top-d(T) ∩ top-d(P)| / d with w_d ∝ p^(d−1), normalised over d = 1 … n; with p = 1 a plain average
+    Σ_d w_d · |top-d(T) ∩ top-d(P)| / d with w_d ∝ p^(d−1), normalized over d = 1 … n; with p = 1 a plain average
     (Webber et al., ACM Transactions on Information Systems 2010).
     """
 
@@ -151,7 +151,7 @@ class RankBiasedOverlap(_Weighted, frozen=True):
 class ReciprocalRankRegret(_Weighted, frozen=True):
     """Consistent when the reciprocal rank regret is `threshold` or less (PASHA, appendix).
 
-    Σ_i w_i · (f_i − g_i) / f_i with w_i ∝ p^i, normalised; f are the scores at the top rung in the order T, g the same
+    Σ_i w_i · (f_i − g_i) / f_i with w_i ∝ p^i, normalized; f are the scores at the top rung in the order T, g the same
     scores in the order P. For losses the regret is (g_i − f_i) / f_i. It is relative to the size of f, |f|, and a place
     where f is 0 or infinite counts as no regret if g is the same, else as a regret of ±1 if f is infinite, ∞ if not.
     """

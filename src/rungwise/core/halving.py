@@ -1,7 +1,7 @@
 """Which trial next, all at a time? Synchronous successive halving, and Hyperband, which is a row of such brackets.
 
 Jamieson & Talwalkar, AISTATS 2016, Algorithm 1; Hyperband: Li et al., JMLR 2018, Algorithm 1.
-May import `events`, `names`, `values` and `core.rungs`.
+May import `events`, `errors`, `validation` and `core.rungs`.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from collections.abc import Callable
 from typing import Any, final
 
 from rungwise.core.rungs import Ladder, Levels, Rung
+from rungwise.errors import InputError, our_names
 from rungwise.events import Answer, Event, Promote, Promoted, Result, Start, Started, Wait
-from rungwise.names import InputError, our_names
-from rungwise.values import whole
+from rungwise.validation import whole
 
 MOST_BRACKETS = 500  # beside each other; with η = 3 there are 34 up to 2**53
 

@@ -1,7 +1,7 @@
 """Which ladder does a new trial join? Asynchronous Hyperband over ladders (Li et al., MLSys 2020, section 4).
 
 Bracket i is a ladder that begins at r·η^i: the later ones are safe where little training tells nothing.
-May import `events`, `names`, `values` and `core`.
+May import `events`, `errors`, `validation` and `core`.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from rungwise.core.asha import ASHA
 from rungwise.core.halving import MOST_BRACKETS
 from rungwise.core.halving import brackets as sizes_and_levels
 from rungwise.core.pasha import PASHA
+from rungwise.errors import InputError, our_names, suggestion
 from rungwise.events import Answer, Event, Promote, Promoted, Raise, Raised, Report, Result, Started, Wait
-from rungwise.names import InputError, our_names, suggestion
-from rungwise.values import LARGEST_INTEGER, whole
+from rungwise.validation import LARGEST_INTEGER, whole
 
 LADDERS = {"asha": ASHA, "pasha": PASHA}
 

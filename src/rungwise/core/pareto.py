@@ -19,8 +19,8 @@ from rungwise.core.fronts import Fronts
 from rungwise.core.noise import Noise
 from rungwise.core.ranking import DirectRanking, Ranking, SoftRanking
 from rungwise.dominance import Losses
+from rungwise.errors import InputError
 from rungwise.events import Disagreement
-from rungwise.names import InputError
 
 
 @final

@@ -2,7 +2,7 @@
 
 ASHA in which only rungs 0..K are open. When a job completes rung K and the rankings of the trials there, by
 rung K and by rung K−1, are not consistent, rung K+1 is opened. K starts at 1 and never falls.
-May import `events`, `names` and `core`.
+May import `events`, `errors` and `core`.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from rungwise.core.noise import Noise
 from rungwise.core.pareto import ParetoRung, TwoParetoRungs
 from rungwise.core.ranking import Ranking, TwoRungs
 from rungwise.core.rungs import Rung
+from rungwise.errors import our_names
 from rungwise.events import Answer, Created, Event, Raise, Raised, Report, Result
-from rungwise.names import our_names
 
 
 @final

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from rungwise.core.noise import LARGEST_FLOAT, Noise
 from rungwise.core.rungs import Entry, Rung
+from rungwise.errors import InputError
 from rungwise.events import Broken, Disagreement
-from rungwise.names import InputError
-from rungwise.values import real
+from rungwise.validation import real
 
 SHOWN = 10
 """How many broken positions a disagreement names; it counts them all."""

@@ -12,8 +12,8 @@ from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 
-from rungwise.names import InputError
-from rungwise.values import real, whole
+from rungwise.errors import InputError
+from rungwise.validation import real, whole
 
 Entry = tuple[float, int, int]
 """(loss, place, trial): entries compare as results do, better first, the earlier completion among equals."""

@@ -2,7 +2,7 @@
 
 For trainers that cannot pause: stopping ASHA (Li et al., MLSys 2020; as Syne Tune and Ray have it), the median rule
 (Golovin et al., KDD 2017, "Google Vizier", section 3.2.1), and no rule at all.
-May import `events`, `names`, `values` and `core.rungs`.
+May import `events`, `errors`, `validation` and `core.rungs`.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from collections import deque
 from typing import Any, final
 
 from rungwise.core.rungs import Ladder, Levels, Rung
+from rungwise.errors import InputError, our_names
 from rungwise.events import Answer, Event, Promote, Promoted, Report, Result, Start, Started, Wait
-from rungwise.names import InputError, our_names
-from rungwise.values import whole
+from rungwise.validation import whole
 
 MOST_RUNGS = 100_000  # at even steps
 
@@ -122,7 +122,7 @@ class StoppingASHA:
 
 
 @final
-class MedianStopping:
+class MedianStoppingRule:
     """The median stopping rule: a trial goes on unless it is worse than the median of the others.
 
     At `min_resource` and then every `interval` (default: `min_resource`) up to `max_resource` the best loss of a trial
@@ -130,7 +130,7 @@ class MedianStopping:
     It is stopped if it is strictly worse, once there are `min_trials` others. (Vizier looks at completed trials alone;
     with several workers and few completed trials that would stop nobody for long.)
 
-    >>> MedianStopping(max_resource=9, min_resource=3).ask()
+    >>> MedianStoppingRule(max_resource=9, min_resource=3).ask()
     Start(until=3)
 
     Raises `InputError` for numbers below 1, and for a min_resource above max_resource.
@@ -179,9 +179,9 @@ class MedianStopping:
         """The arguments that make an equal one, as plain JSON."""
         return dict(self._settings)
 
-    def up_to(self, max_resource: int | None) -> MedianStopping:
+    def up_to(self, max_resource: int | None) -> MedianStoppingRule:
         """A fresh one with the same settings and this `max_resource`."""
-        return MedianStopping(**self.settings() | {"max_resource": max_resource})
+        return MedianStoppingRule(**self.settings() | {"max_resource": max_resource})
 
     def may_promote(self, total: int) -> set[int]:
         """The paused trials that go on: those that were judged well and wait for a worker."""
@@ -217,7 +217,7 @@ def _median(ordered: list[float]) -> float:
 class FullTraining:
     """No early stopping: every trial is trained to `max_resource`.
 
-    With a searcher that learns this is Bayesian optimisation as it is done without early stopping; with a small
+    With a searcher that learns this is Bayesian optimization as it is done without early stopping; with a small
     `max_resource` it is the k-epoch baseline of the PASHA paper (section 5), whose winner is then trained on.
 
     >>> FullTraining(max_resource=81).ask()

@@ -22,10 +22,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, final
 
+from rungwise.errors import InputError, suggestion
 from rungwise.executors.reasons import ProgramError, signal_name
-from rungwise.names import InputError, suggestion
 from rungwise.trial import Trial
-from rungwise.values import as_score, whole
+from rungwise.validation import as_score, whole
 
 JOURNAL = "reports"  # a file in the trial's folder: the program may save without our knowing what it reported
 LOOK = 0.1  # seconds between looks whether the program has ended

@@ -15,7 +15,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from rungwise.names import InputError
+from rungwise.errors import InputError
 
 Devices = str | Sequence[int | str | Sequence[int | str]] | None
 """What a user may give: "auto", None or "none", or a list with an entry a slot."""
@@ -92,7 +92,7 @@ def of_slots(devices: Devices, slots: int, environment: Mapping[str, str]) -> li
 
 
 def _shared_out(found: list[str], slots: int) -> list[list[str]]:
-    """Neighbours go together: they are often the ones with a fast line between them."""
+    """Neighbors go together: they are often the ones with a fast line between them."""
     if slots >= len(found):
         return [[device] for device in found]
     bounds = [len(found) * slot // slots for slot in range(slots + 1)]

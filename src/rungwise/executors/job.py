@@ -14,13 +14,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 from rungwise.checkpoints import Superseded
+from rungwise.errors import InputError
 from rungwise.events import Completed, Job
 from rungwise.executors import Begun, Broke, Message, Paused, Said
 from rungwise.executors.command import Command
 from rungwise.executors.reasons import reason
-from rungwise.names import InputError
 from rungwise.storage import Storage, as_storage
-from rungwise.trial import PauseRequested, Trial
+from rungwise.trial import PauseRequested, Trial, wrong_end
 
 
 def run_job(
@@ -70,7 +70,7 @@ def run_job(
     ended: Message
     try:
         returned = function(trial)
-        wrong = ended(trial, returned, program=isinstance(function, Command))
+        wrong = wrong_end(trial, returned, program=isinstance(function, Command))
         ended = Completed(job.trial) if wrong is None else Broke(job.trial, wrong)
     except PauseRequested:
         ended = Paused(job.trial)

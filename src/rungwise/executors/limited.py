@@ -15,7 +15,7 @@ MOST = 100  # times that it is still listened to a job that has to end
 
 @final
 class Limited:
-    """`executor` with `limits`: a job that overruns is cancelled, and has broken off."""
+    """`executor` with `limits`: a job that overruns is canceled, and has broken off."""
 
     def __init__(self, executor: Executor, limits: Limits, clock: Callable[[], float] = time.monotonic) -> None:
         self._executor, self._limits, self._clock = executor, limits, clock

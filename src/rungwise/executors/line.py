@@ -17,7 +17,7 @@ import threading
 from collections import deque
 from typing import final
 
-from rungwise.names import InputError
+from rungwise.errors import InputError
 from rungwise.trial import ELSEWHERE
 
 LENGTH = 8  # bytes of a message's length

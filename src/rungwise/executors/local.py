@@ -22,6 +22,7 @@ from typing import final
 import msgspec
 
 from rungwise.checkpoints import Superseded
+from rungwise.errors import InputError
 from rungwise.events import Completed, Job
 from rungwise.executors import TICK, Broke, Paused, Said, guard
 from rungwise.executors.devices import Devices, of_slots
@@ -30,7 +31,6 @@ from rungwise.executors.reasons import death
 from rungwise.executors.shipping import logging_here, pickled
 from rungwise.executors.worker import FromWorker, Hello, Ready
 from rungwise.log import StudyError
-from rungwise.names import InputError
 from rungwise.storage import Storage, as_storage
 from rungwise.trial import Trial
 

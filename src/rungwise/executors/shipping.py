@@ -13,7 +13,7 @@ from typing import Any
 import cloudpickle
 import msgspec
 
-from rungwise.names import InputError
+from rungwise.errors import InputError
 
 STYLES = {logging.PercentStyle: "%", logging.StrFormatStyle: "{", logging.StringTemplateStyle: "$"}
 

@@ -2,7 +2,7 @@
 
 The space of NAS-Bench-201 (Dong and Yang, ICLR 2020, section 2) is `NAS_BENCH_201`; any number of nodes and any
 operations make another. Many texts compute the same function; `Cell.canonical` is one text for all of them. Imports
-`names`, `parameters` and `values`.
+`errors`, `parameters` and `validation`.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from typing import Any, ClassVar, NamedTuple, final
 import msgspec
 import numpy as np
 
-from rungwise.names import InputError, suggestion
+from rungwise.errors import InputError, suggestion
 from rungwise.parameters import Axis, Parameter
-from rungwise.values import LARGEST_INTEGER, plain, whole
+from rungwise.validation import LARGEST_INTEGER, plain, whole
 
 OPERATIONS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
 NONE, SKIP = OPERATIONS[:2]
@@ -201,16 +201,16 @@ class Cell(Parameter, frozen=True):
         """The text with those operations."""
         return self.text([self.operations[number] for number in numbers])
 
-    def neighbours(self, text: str) -> list[str]:
+    def neighbors(self, text: str) -> list[str]:
         """The distinct cells, canonical, that differ from the canonical form of `text` by the operation on one edge.
 
         None has more nodes on paths from input to output: to bring in another one, two edges must change.
         """
-        return list(_neighbours(self.nodes, self.operations, text))
+        return list(_neighbors(self.nodes, self.operations, text))
 
-    def neighbour(self, value: str, rng: np.random.Generator) -> str:
-        """One of the `neighbours` of `value`, each as likely."""
-        others = _neighbours(self.nodes, self.operations, value)
+    def neighbor(self, value: str, rng: np.random.Generator) -> str:
+        """One of the `neighbors` of `value`, each as likely."""
+        others = _neighbors(self.nodes, self.operations, value)
         return others[int(rng.integers(len(others)))]
 
     def distinct(self) -> list[str]:
@@ -244,7 +244,7 @@ def _canonical(nodes: int, operations: tuple[str, ...], text: str) -> str:
 
 
 @lru_cache(maxsize=KEPT)
-def _neighbours(nodes: int, operations: tuple[str, ...], text: str) -> tuple[str, ...]:
+def _neighbors(nodes: int, operations: tuple[str, ...], text: str) -> tuple[str, ...]:
     cell = Cell(nodes, operations)
     own = cell.canonical(text)
     names = list(cell.parse(own))

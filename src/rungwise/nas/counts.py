@@ -2,9 +2,9 @@
 
 The network of NAS-Bench-201 (Dong and Yang, ICLR 2020, section 2.1): a 3×3 convolution to `channels` channels; three
 stages of cells, with a residual block between two stages that halves the image and doubles the channels (3×3 twice,
-beside it a 2×2 average pooling and a 1×1 convolution); normalisation, pooling over the whole image, a linear layer.
-Convolutions have no bias; each but the 1×1 of a residual block has a batch normalisation, of two parameters a channel.
-May import `names`, `values` and `nas.cells`.
+beside it a 2×2 average pooling and a 1×1 convolution); normalization, pooling over the whole image, a linear layer.
+Convolutions have no bias; each but the 1×1 of a residual block has a batch normalization, of two parameters a channel.
+May import `errors`, `validation` and `nas.cells`.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from rungwise.names import InputError
+from rungwise.errors import InputError
 from rungwise.nas.cells import NAS_BENCH_201
-from rungwise.values import whole
+from rungwise.validation import whole
 
 STAGES = 3
 KERNELS = {"none": 0, "skip_connect": 0, "avg_pool_3x3": 0, "nor_conv_1x1": 1, "nor_conv_3x3": 9}

@@ -28,7 +28,7 @@ def as_text(cell: str, space: Cell = NAS_BENCH_201) -> str:
 
 
 def as_svg(cell: str, space: Cell = NAS_BENCH_201) -> str:
-    """The nodes on a line and an arc for each edge, from left to right, coloured by its operation: an SVG document.
+    """The nodes on a line and an arc for each edge, from left to right, colored by its operation: an SVG document.
 
     >>> as_svg("|nor_conv_3x3~0|+|none~0|none~1|+|none~0|skip_connect~1|none~2|").count("<path")
     2

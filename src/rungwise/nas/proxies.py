@@ -1,4 +1,4 @@
-"""How good may a network be, by a look at it before training? Zero-cost proxies, for `rungwise.Screened`.
+"""How good may a network be, by a look at it before training? Zero-cost proxies, for `rungwise.ScreenedSearch`.
 
 Abdelfattah, Mehrotra, Dudziak and Lane, "Zero-Cost Proxies for Lightweight NAS", ICLR 2021, sections 3.2 and 3.3, from
 where both are taken as they stand there. Needs torch.
@@ -11,7 +11,7 @@ import math
 
 import numpy as np
 
-from rungwise.names import InputError
+from rungwise.errors import InputError
 
 try:
     import torch
@@ -26,9 +26,9 @@ def synflow(model: nn.Module, shape: tuple[int, ...]) -> float:
     """The logarithm of the sum of |θ ∂R/∂θ| over the weights of convolutions and linear layers.
 
     R is the sum of the outputs to one input of ones, of `shape` without the dimension of the batch, with all parameters
-    made positive and batch normalisation left out: how much flows on the paths from input to output. It
+    made positive and batch normalization left out: how much flows on the paths from input to output. It
     needs no data and no chance but that of the initial weights. (Tanaka, Kunin, Yamins and Ganguli, NeurIPS 2020,
-    equation 3; as in the second paper without normalisation, without which no path counts alone.) The model
+    equation 3; as in the second paper without normalization, without which no path counts alone.) The model
     stays as it is. -inf if nothing flows.
 
     >>> from torch import nn
@@ -55,7 +55,7 @@ def jacob_cov(model: nn.Module, inputs: Tensor) -> float:
 
     With J the gradients of the summed outputs by each input, an input a row, and λ the eigenvalues of the rows'
     correlations: -Σ log(λ + k) + 1 / (λ + k). (Mellor, Turner, Storkey and Crowley, "Neural Architecture Search without
-    Training", first version of 2020, section 3.) Batch normalisation is that of training. The model stays as it
+    Training", first version of 2020, section 3.) Batch normalization is that of training. The model stays as it
     is. -inf where the gradient by some input is the same for all its numbers. Raises `InputError` for fewer than 2
     inputs.
     """

@@ -14,10 +14,10 @@ from itertools import pairwise
 
 import numpy as np
 
-from rungwise.names import InputError, our_names, suggestion
+from rungwise.errors import InputError, our_names, suggestion
 from rungwise.nas.cells import NAS_BENCH_201, Cell
 from rungwise.trial import Trial
-from rungwise.values import real, whole
+from rungwise.validation import real, whole
 
 try:
     import torch
@@ -36,7 +36,7 @@ EVALUATED = 1000  # examples at a time
 
 
 def convolution(before: int, after: int, size: int, stride: int = 1) -> nn.Sequential:
-    """ReLU, convolution, batch normalisation."""
+    """ReLU, convolution, batch normalization."""
     convolve = nn.Conv2d(before, after, size, stride, padding=size // 2, bias=False)
     return nn.Sequential(nn.ReLU(), convolve, nn.BatchNorm2d(after))
 

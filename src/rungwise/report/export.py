@@ -10,12 +10,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from rungwise.errors import InputError
 from rungwise.frames import CONFIG, columns, mixed, parquet
-from rungwise.names import InputError
+from rungwise.integrity import is_study_file
 from rungwise.paths import part_of, real_path
 from rungwise.report.target import in_place_of
 from rungwise.study import Study
-from rungwise.whole import is_study_file
 from rungwise.words import shown_json
 
 FORMATS = (".csv", ".json", ".parquet")

@@ -74,7 +74,7 @@ def failures(study: Study) -> int:
 
 
 def drawn(picture: RenderableType, width: int) -> str:
-    """`picture` as text of at most `width` columns, without colours."""
+    """`picture` as text of at most `width` columns, without colors."""
     file = io.StringIO()
     Console(file=file, width=width, force_jupyter=False, force_terminal=False, color_system=None).print(picture)
     return "\n".join(line.rstrip() for line in file.getvalue().splitlines())

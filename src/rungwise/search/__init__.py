@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Literal, Protocol, runtime_checkable
 
+from rungwise.errors import InputError
 from rungwise.events import Config, Event
-from rungwise.names import InputError
 from rungwise.parts import Parts
 from rungwise.search.random import RandomSearch
 from rungwise.space import Rng, Space
@@ -37,12 +37,12 @@ SEARCHERS = Parts(
     "rungwise.searchers",
     {
         "evolution": "rungwise.search.evolution:EvolutionSearch",
-        "first": "rungwise.search.first:First",
+        "first": "rungwise.search.initial:InitialSearch",
         "gp": "rungwise.search.gp:GPSearch",
         "grid": "rungwise.search.grid:GridSearch",
         "optuna": "rungwise.search.optuna:OptunaSearch",
         "random": "rungwise.search.random:RandomSearch",
-        "screened": "rungwise.search.screened:Screened",
+        "screened": "rungwise.search.screened:ScreenedSearch",
         "sobol": "rungwise.search.sobol:SobolSearch",
         "tpe": "rungwise.search.optuna:tpe",
     },

@@ -1,7 +1,7 @@
-"""What to try next? A mutation of one of the better configurations of late: regularised (aging) evolution.
+"""What to try next? A mutation of one of the better configurations of late: regularized (aging) evolution.
 
 Real, Aggarwal, Huang and Le, "Regularized Evolution for Image Classifier Architecture Search", AAAI 2019, Algorithm 1.
-May import `events`, `names`, `space`, `values` and `search.told`.
+May import `events`, `errors`, `space`, `validation` and `search.results`.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from typing import Any, final
 
 import numpy as np
 
+from rungwise.errors import InputError
 from rungwise.events import Config, Event
-from rungwise.names import InputError
-from rungwise.search.told import Told, best
+from rungwise.search.results import Results, best
 from rungwise.space import Rng, Space
-from rungwise.values import same, whole
+from rungwise.validation import same, whole
 
 DRAWS = 20  # configurations looked at for another value of the parameter to mutate; a parameter may have only one
 
@@ -50,7 +50,7 @@ class EvolutionSearch:
         self.sample = self.population // 2 if sample is None else whole(sample, "sample")
         if not 1 <= self.sample <= self.population:
             raise InputError(f"sample must be from 1 to the population of {self.population}, not {sample!r}")
-        self._told = Told()
+        self._told = Results()
 
     def propose(self, rng: Rng) -> Config:
         """A random configuration at first, then a child."""
@@ -76,7 +76,7 @@ class EvolutionSearch:
 def mutated(space: Space, parent: Mapping[str, Any], rng: np.random.Generator) -> Config:
     """`parent` with one of its parameters as in a configuration drawn at random, another value if there is one.
 
-    A parameter that has neighbours, a `Cell`, becomes one of them.
+    A parameter that has neighbors, a `Cell`, becomes one of them.
 
     >>> from rungwise.parameters import Integer
     >>> mutated(Space({"x": Integer(0, 9), "y": Integer(0, 9)}), {"x": 3, "y": 3}, np.random.default_rng(0))
@@ -84,7 +84,7 @@ def mutated(space: Space, parent: Mapping[str, Any], rng: np.random.Generator) -
     """
     names = list(space)
     name = list(parent)[rng.integers(len(parent))]
-    near = space[name].neighbour(parent[name], rng)
+    near = space[name].neighbor(parent[name], rng)
     for _ in range(DRAWS):
         donor = space.sample(rng)
         if near is not None or (name in donor and not same(donor[name], parent[name])):

@@ -23,11 +23,11 @@ from botorch.optim.fit import fit_gpytorch_mll_scipy
 from gpytorch.mlls import ExactMarginalLogLikelihood
 from numpy.typing import NDArray
 
+from rungwise.errors import InputError, our_names
 from rungwise.events import Config, Event, Promoted, Result, Started
-from rungwise.names import InputError, our_names
 from rungwise.parameters import Parameter
 from rungwise.space import Rng, Space
-from rungwise.values import real, whole
+from rungwise.validation import real, whole
 
 Array = NDArray[np.float64]
 Point = list[float]
@@ -36,16 +36,16 @@ Losses = tuple[float, ...]
 FITTED = 128  # results that lengthscales and noise are fitted to: they need fewer than the predictions do
 ITERATIONS = 10  # of L-BFGS; more change the lengthscales, hardly the predictions
 SAMPLES = 400  # candidates drawn from the space
-CENTRES, NEAR, ROUNDS = 8, 20, 3  # candidates near the best trials, then near the best candidates, which climb so
+CENTERS, NEAR, ROUNDS = 8, 20, 3  # candidates near the best trials, then near the best candidates, which climb so
 
 
 @final
 class GPSearch:
-    """Bayesian optimisation over `space`: a Gaussian process, multi-fidelity and asynchronous.
+    """Bayesian optimization over `space`: a Gaussian process, multi-fidelity and asynchronous.
 
     *Data*: the last report of each job that completed (a trial's results at its rungs), at most `observations`: those
     of the highest rungs, in a rung the newest. A failed job counts as the worst result there is. Losses are clipped
-    and standardised, see `targets`. *Model*: Matérn 5/2 with a lengthscale for each feature and log-resource, noise,
+    and standardized, see `targets`. *Model*: Matérn 5/2 with a lengthscale for each feature and log-resource, noise,
     and BoTorch's priors on them (Hvarfner, Hellsten, Nardi: Vanilla Bayesian optimization performs great in high
     dimensions, ICML 2024). They are fitted anew each time that the results have grown by an eighth or so, always from
     the prior's mode and from the results as they were then, so that a study opened again proposes the same.
@@ -54,8 +54,8 @@ class GPSearch:
 
     `initial` trials must have results before the model is asked; until then, proposals are drawn from the space.
     `prior_weight` is β of πBO (Hvarfner et al., ICLR 2022): the users' prior density to the power of β/n multiplies
-    the expected improvement of the n-th proposal. With several metrics, each proposal minimises an augmented
-    Tchebycheff scalarisation of its own (ParEGO; Knowles, 2006).
+    the expected improvement of the n-th proposal. With several metrics, each proposal minimizes an augmented
+    Tchebycheff scalarization of its own (ParEGO; Knowles, 2006).
 
     >>> from rungwise.parameters import Float
     >>> search = GPSearch(Space({"x": Float(0, 1)}), initial=3)
@@ -143,9 +143,9 @@ class GPSearch:
         strength = self.prior_weight / len(self._configs)
         values: dict[bytes, float] = {}
         pool: dict[bytes, Config] = {}
-        new, centres = [self.space.sample(rng) for _ in range(SAMPLES)], [self._configs[trial] for trial in best]
+        new, centers = [self.space.sample(rng) for _ in range(SAMPLES)], [self._configs[trial] for trial in best]
         for _ in range(ROUNDS):
-            new += [near for centre in centres for near in neighbours(self.space, centre, NEAR, rng)]
+            new += [near for center in centers for near in neighbors(self.space, center, NEAR, rng)]
             fresh = {key: config for config in new if (key := _key(config)) not in self._known and key not in pool}
             if fresh:
                 acquisition = improvement([self._features(config) for config in fresh.values()])
@@ -153,8 +153,8 @@ class GPSearch:
                     acquisition += strength * np.array([self.space.log_prior(config) for config in fresh.values()])
                 values.update(zip(fresh, acquisition.tolist(), strict=True))
                 pool.update(fresh)
-            centres, new = [pool[key] for key in sorted(pool, key=lambda key: -values[key])[: CENTRES // 2]], []
-        return centres[0] if centres else self._drawn(rng)
+            centers, new = [pool[key] for key in sorted(pool, key=lambda key: -values[key])[: CENTERS // 2]], []
+        return centers[0] if centers else self._drawn(rng)
 
     def _improvement(self, weights: Array) -> tuple[list[int], Callable[[list[Point]], Array]]:
         """The trials with the lowest means at the highest level, and log expected improvement there."""
@@ -182,7 +182,7 @@ class GPSearch:
                 inputs, outputs = model.train_inputs[0], model.train_targets
                 model.set_train_data(torch.cat([inputs, pending]), torch.cat([outputs, believed]), strict=False)
         acquisition = LogExpectedImprovement(model, best_f=lowest, maximize=False)
-        return [trials[i] for i in np.argsort(means.numpy(), kind="stable")[:CENTRES]], improvement
+        return [trials[i] for i in np.argsort(means.numpy(), kind="stable")[:CENTERS]], improvement
 
     def _data(self, upto: int, bound: int, weights: Array) -> tuple[list[int], Array, Array]:
         """At most `bound` of the first `upto` results: trials, features with the level's place last, targets."""
@@ -211,15 +211,15 @@ class GPSearch:
 
 def targets(losses: Array, weights: Array) -> Array:
     """What the model is to learn: `losses`, shape (results, metrics), as one robust column of mean 0 and variance 1."""
-    columns = np.column_stack([_standardised(column) for column in losses.T])
+    columns = np.column_stack([_standardized(column) for column in losses.T])
     if len(weights) == 1:
         return columns[:, 0]
     low, high = columns.min(axis=0), columns.max(axis=0)
     weighted = weights * (columns - low) / np.where(high > low, high - low, 1.0)
-    return _standardised(weighted.max(axis=1) + 0.05 * weighted.sum(axis=1))  # ParEGO, eq. 2
+    return _standardized(weighted.max(axis=1) + 0.05 * weighted.sum(axis=1))  # ParEGO, eq. 2
 
 
-def _standardised(losses: Array) -> Array:
+def _standardized(losses: Array) -> Array:
     """Losses that are not finite as the worst finite one, then log(1 + (loss - best) / unit), mean 0, variance 1.
 
     `unit` is the 90% quantile of the differences to the best, at most ten times their median, so that it matters
@@ -238,15 +238,15 @@ def _standardised(losses: Array) -> Array:
     return standard
 
 
-def neighbours(space: Space, config: Config, count: int, rng: np.random.Generator) -> Iterator[Config]:
+def neighbors(space: Space, config: Config, count: int, rng: np.random.Generator) -> Iterator[Config]:
     """Allowed configurations near `config`: one parameter drawn anew, or about half of them moved a little.
 
-    A parameter that has neighbours, a `Cell`, becomes one of them, in both.
+    A parameter that has neighbors, a `Cell`, becomes one of them, in both.
     """
-    centre = space.encode(config)
+    center = space.encode(config)
     absent = np.array([name not in config for name in space])
     for number in range(count):
-        point = np.where(absent, rng.random(len(space)), centre)
+        point = np.where(absent, rng.random(len(space)), center)
         if number % 2:
             moved = np.arange(len(space)) == rng.integers(len(space))
             point[moved] = rng.random()
@@ -256,7 +256,7 @@ def neighbours(space: Space, config: Config, count: int, rng: np.random.Generato
             point = np.clip(point + moved * rng.normal(0, size, len(space)), 0, 1)
         for place, (name, parameter) in enumerate(space.items()):
             if moved[place] and not absent[place]:
-                near = parameter.neighbour(config[name], rng)
+                near = parameter.neighbor(config[name], rng)
                 point[place] = point[place] if near is None else parameter.encode(near)
         near = space.decode(point)
         if space.allows(near):
@@ -264,7 +264,7 @@ def neighbours(space: Space, config: Config, count: int, rng: np.random.Generato
 
 
 def fitted(features: Array, losses: Array) -> Any:
-    """A Gaussian process whose lengthscales and noise maximise the posterior, begun at their prior's mode."""
+    """A Gaussian process whose lengthscales and noise maximize the posterior, begun at their prior's mode."""
     kernel = get_covar_module_with_dim_scaled_prior(features.shape[1], use_rbf_kernel=False)  # Matérn 5/2
     model = SingleTaskGP(
         torch.as_tensor(features), torch.as_tensor(losses)[:, None], covar_module=kernel, outcome_transform=None

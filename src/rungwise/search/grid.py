@@ -1,6 +1,6 @@
 """What to try next? A point of a grid that has not been tried; after the last there is none.
 
-May import `events`, `names`, `space`, `values` and `search.told`.
+May import `events`, `errors`, `space`, `validation` and `search.results`.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from typing import Any, final
 
 import numpy as np
 
+from rungwise.errors import InputError, suggestion
 from rungwise.events import Config, Event, Started
-from rungwise.names import InputError, suggestion
-from rungwise.search.told import as_key
+from rungwise.search.results import as_key
 from rungwise.space import Rng, Space
-from rungwise.values import whole
+from rungwise.validation import whole
 
 MOST_POINTS = 100_000  # points; a grid beyond that is a mistake, and would take seconds to make
 

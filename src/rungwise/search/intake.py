@@ -1,6 +1,6 @@
 """Whose searcher is it, and is what it proposes of this space? What stands between a searcher and a study.
 
-May import `events`, `names`, `space`, `values` and `search`.
+May import `events`, `errors`, `space`, `validation` and `search`.
 """
 
 from __future__ import annotations
@@ -8,12 +8,12 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping
 
+from rungwise.errors import InputError
 from rungwise.events import Config
-from rungwise.names import InputError
 from rungwise.parts import OURS
 from rungwise.search import Searcher
 from rungwise.space import Space
-from rungwise.values import copied
+from rungwise.validation import copied
 
 
 def own(searcher: Searcher) -> Searcher:

@@ -1,7 +1,7 @@
 """Which searcher has a study that is only looked at? None: a stand-in that knows its settings and imports nothing.
 
 A study's file may come from anybody, and the settings of a searcher may name code to import: the path of a sampler or
-of a proxy. Here are those names, for whoever must decide whether to trust them. May import `events`, `names`, `space`
+of a proxy. Here are those names, for whoever must decide whether to trust them. May import `events`, `errors`, `space`
 and `search`.
 """
 
@@ -10,10 +10,10 @@ from __future__ import annotations
 import copy
 from typing import Any, final
 
+from rungwise.errors import InputError
 from rungwise.events import Config, Event
-from rungwise.names import InputError
 from rungwise.search import SEARCHERS
-from rungwise.search.first import First
+from rungwise.search.initial import InitialSearch
 from rungwise.space import Rng, Space
 
 DEEPEST = 8  # searchers within searchers; ours make three: first, screened, and one more
@@ -41,11 +41,11 @@ class LookedAt:
 
     @property
     def points(self) -> list[Config]:
-        """The configurations that were tried first, see `First`."""
+        """The configurations that were tried first, see `InitialSearch`."""
         if self._settings.get("name") != "first":
             return []
         known = {name: self._settings.get(name, []) for name in ("points", "earlier")}
-        return First(self.space, LookedAt(self.space, {}), **known).points
+        return InitialSearch(self.space, LookedAt(self.space, {}), **known).points
 
     @property
     def left_out(self) -> int:

@@ -9,7 +9,7 @@ study's seed and the trial's number, is asked for the next trial. Optuna's state
 * for all other samplers, which would not see pruned trials, COMPLETE with the losses at its highest rung;
 * a trial that failed is PRUNED without a value, TPE's worst; for the others COMPLETE with the loss `inf`.
 
-May import `events`, `names`, `space`, `values`, `search.told` and optuna. Works with Optuna 4 and 5.
+May import `events`, `errors`, `space`, `validation`, `search.results` and optuna. Works with Optuna 4 and 5.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ from optuna.storages import InMemoryStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState
 
+from rungwise.errors import InputError, suggestion
 from rungwise.events import Config, Event, Promoted, Result, Started
-from rungwise.names import InputError, suggestion
 from rungwise.parameters import Axis, Parameter
-from rungwise.search.told import Told, of_study
+from rungwise.search.results import Results, of_study
 from rungwise.space import Rng, Space
-from rungwise.values import plain, real
+from rungwise.validation import plain, real
 
 TRIES = 5  # how often a sampler is asked for a configuration that is allowed and new, before chance takes over
 NEEDS = {"CmaEsSampler": ["cmaes"], "GPSampler": ["scipy", "torch"], "QMCSampler": ["scipy"]}
@@ -78,7 +78,7 @@ class OptunaSearch:
         self._maker = _Maker(sampler, arguments or {})
         kind = self._maker.kind
         self._board = _Board(space, prunes=kind is not None and issubclass(kind, TPESampler))
-        self._told = Told()  # what the board knows
+        self._told = Results()  # what the board knows
         self._news: deque[Event] = deque()  # what it does not know yet
         self._memory: tuple[BaseSampler, dict[str, Any]] | None = None  # of a sampler that has one
         self._used: BaseSampler  # the one that was asked last, under the seed

@@ -1,7 +1,7 @@
 """What to try next? Of several proposals of a searcher the one for which a proxy, cheap to compute, says most.
 
 Zero-cost proxies as a filter before training: Abdelfattah, Mehrotra, Dudziak and Lane, ICLR 2021, section 5.
-May import `events`, `names`, `space`, `values` and `search`.
+May import `events`, `errors`, `space`, `validation` and `search`.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ import msgspec
 import numpy as np
 from numpy.typing import ArrayLike
 
+from rungwise.errors import InputError
 from rungwise.events import Config, Event, Started
-from rungwise.names import InputError
 from rungwise.parts import takes_several_metrics
 from rungwise.search import Searcher, as_searcher, settings_of
-from rungwise.search.told import as_key
+from rungwise.search.results import as_key
 from rungwise.space import Rng, Space
-from rungwise.values import copied, whole
+from rungwise.validation import copied, whole
 
 if TYPE_CHECKING:
     from rungwise.study import Study
@@ -55,7 +55,7 @@ class Helped(msgspec.Struct, frozen=True):
 
 
 @final
-class Screened:
+class ScreenedSearch:
     """`searcher` proposes `best_of` configurations, and the one with the highest `proxy(config)` is started.
 
     `proxy` is a function of a configuration, or its name as package.module:function; it must say the same of equal
@@ -65,7 +65,7 @@ class Screened:
     >>> from rungwise.parameters import Integer
     >>> def proxy(config):
     ...     return config["width"]
-    >>> Screened(Space({"width": Integer(1, 99)}), proxy, best_of=8).propose([0, 0])
+    >>> ScreenedSearch(Space({"width": Integer(1, 99)}), proxy, best_of=8).propose([0, 0])
     {'width': 89}
 
     Raises `InputError` for a searcher that proposes the same until it is started ("grid", "sobol"), for `best_of` below
@@ -100,7 +100,7 @@ class Screened:
         self._said: dict[str, float] = {}
         self._started = 0
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Screened:
+    def __deepcopy__(self, memo: dict[int, Any]) -> ScreenedSearch:
         """Shares the proxy, which may hold what cannot be copied; it says the same each time."""
         twin = copy.copy(self)
         twin.searcher, twin._said = copy.deepcopy(self.searcher, memo), dict(self._said)

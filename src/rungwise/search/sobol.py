@@ -1,7 +1,7 @@
 """What to try next? The next point of a scrambled Sobol sequence: random search without gaps and clusters.
 
 Sobol, 1967, scrambled by Owen's method in the form of Matoušek, J. Complexity 1998; the sequence is scipy's.
-May import `events`, `space`, `search.told` and scipy.
+May import `events`, `space`, `search.results` and scipy.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numpy as np
 from scipy.stats import qmc
 
 from rungwise.events import Config, Event
-from rungwise.search.told import Told, of_study
+from rungwise.search.results import Results, of_study
 from rungwise.space import Rng, Space
 
 BLOCK = 64  # points are made so many at a time
@@ -37,7 +37,7 @@ class SobolSearch:
 
     def __init__(self, space: Space) -> None:
         self.space = space
-        self._told = Told()
+        self._told = Results()
         self._points: _Points | None = None
 
     def propose(self, rng: Rng) -> Config:

@@ -35,7 +35,7 @@ from rungwise.trial import Trial
 Make = Callable[[Callable[[Trial], object], Storage], Executor]
 
 LONG = 1_000_000  # epochs that nobody waits for
-QUIET = 1.0  # seconds in which nothing is to be heard of a job that was cancelled
+QUIET = 1.0  # seconds in which nothing is to be heard of a job that was canceled
 
 
 def check_executor(
@@ -243,14 +243,14 @@ def _cancels(it: _Checked) -> None:
     end = time.monotonic() + QUIET
     while time.monotonic() < end:
         it.listen()
-    assert not it.heard, f"the job was cancelled, but there was heard of it {it.heard}"
-    it.stops(0, "the job was cancelled")
+    assert not it.heard, f"the job was canceled, but there was heard of it {it.heard}"
+    it.stops(0, "the job was canceled")
     it.executor.cancel(1)
     it.submit(1, 2, 3)
-    it.completes(2, "a place where a job was cancelled is free for another")
+    it.completes(2, "a place where a job was canceled is free for another")
     it.executor.cancel(2)
     it.submit(0, 3, len(it.epochs(0)) + 2)
-    it.completes(3, "a trial whose job was cancelled may be given out again")
+    it.completes(3, "a trial whose job was canceled may be given out again")
 
 
 def _fences(it: _Checked) -> None:

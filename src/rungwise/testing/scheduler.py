@@ -11,6 +11,7 @@ from typing import Any, final
 import numpy as np
 
 from rungwise.core import Scheduler, as_scheduler, ceilings
+from rungwise.errors import InputError
 from rungwise.events import (
     Answer,
     Created,
@@ -25,7 +26,6 @@ from rungwise.events import (
     Started,
     Wait,
 )
-from rungwise.names import InputError
 from rungwise.parts import takes_several_metrics
 
 TRIALS = 60  # of each history

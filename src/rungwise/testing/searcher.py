@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from rungwise.conversion import as_space
+from rungwise.errors import InputError
 from rungwise.events import Config, Created, Event, Promoted, Report, Result, Started
-from rungwise.foreign import as_space
-from rungwise.names import InputError
 from rungwise.parts import takes_several_metrics
 from rungwise.search import Searcher, settings_of
 from rungwise.search.intake import own

@@ -18,18 +18,18 @@ from typing import Any, final
 import msgspec
 import numpy as np
 
+from rungwise.conversion import as_space
+from rungwise.errors import InputError
 from rungwise.events import Completed, Config, Job, Reported, Score
 from rungwise.executors import Broke, Noticed, Paused
 from rungwise.executors.command import Command
 from rungwise.executors.local import LocalWorkers
 from rungwise.folders import trial_folder
-from rungwise.foreign import as_space
-from rungwise.names import InputError
 from rungwise.run import check_function
 from rungwise.space import Space
 from rungwise.tail import last_lines
 from rungwise.trial import IMPORTING, Trial
-from rungwise.values import real, whole
+from rungwise.validation import real, whole
 from rungwise.words import counted
 
 Function = Callable[[Trial], object]

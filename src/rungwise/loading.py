@@ -10,8 +10,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, final
 
+from rungwise.errors import InputError, suggestion
 from rungwise.executors.reasons import reason
-from rungwise.names import InputError, suggestion
 from rungwise.trial import IMPORTING, Trial
 
 

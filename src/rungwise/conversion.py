@@ -1,7 +1,7 @@
 """Whose space is this? Spaces of ConfigSpace, Optuna and scipy, as ours, with nothing lost or added.
 
 What cannot be said exactly in ours is refused, in one line that says what and why. No library is imported
-before one of its own objects is handed in. Imports `names`, `space` and `values`.
+before one of its own objects is handed in. Imports `errors`, `space` and `validation`.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rungwise.names import InputError
+from rungwise.errors import InputError
 from rungwise.parameters import Categorical, Float, Integer, Ordinal, Parameter
 from rungwise.space import Space
-from rungwise.values import plain, same, whole
+from rungwise.validation import plain, same, whole
 
 if TYPE_CHECKING:
     from ConfigSpace import ConfigurationSpace

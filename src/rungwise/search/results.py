@@ -17,13 +17,13 @@ from rungwise.space import Rng, Space
 
 
 @final
-class Told:
+class Results:
     """`configs` and `results` by trial: in the order started, and in the order of their first results.
 
     A trial's result is that of the rung which it completed last. Where a loss is not finite it has no losses, and the
     level 0, which no rung has: it is worse than all others, as it is for the scheduler.
 
-    >>> told = Told()
+    >>> told = Results()
     >>> for event in (Started(0, {"x": 1}, 3), Result(0, 3, (0.5,))):
     ...     told.tell(event)
     >>> told.results[0], told.knows({"x": 1}), told.proposed

@@ -1,6 +1,6 @@
 """What to try first? Configurations that the user names and the best of an earlier study; then a searcher's choice.
 
-May import `events`, `names`, `space`, `values` and `search`.
+May import `events`, `errors`, `space`, `validation` and `search`.
 """
 
 from __future__ import annotations
@@ -9,17 +9,17 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, final
 
+from rungwise.errors import InputError
 from rungwise.events import Config, Event, Promoted, Result, Started
-from rungwise.names import InputError
 from rungwise.parts import takes_several_metrics
 from rungwise.search import Searcher, as_searcher, settings_of
-from rungwise.search.told import Told, as_key, best
+from rungwise.search.results import Results, as_key, best
 from rungwise.space import Rng, Space
-from rungwise.values import plain, whole
+from rungwise.validation import plain, whole
 
 
 @final
-class First:
+class InitialSearch:
     """Proposes `points`, then the best configuration of an `earlier` study, then what `searcher` proposes.
 
     `searcher` is told the trials of the earlier study at the beginning, with the numbers -1, -2, …, as if they had been
@@ -29,7 +29,7 @@ class First:
 
     >>> from rungwise.parameters import Float
     >>> earlier = [{"config": {"x": 0.7}, "results": [[1, 0.2]]}, {"config": {"x": 7}, "results": [[1, 0.1]]}]
-    >>> first = First(Space({"x": Float(0, 1)}), "random", points=[{"x": 0.5}], earlier=earlier)
+    >>> first = InitialSearch(Space({"x": Float(0, 1)}), "random", points=[{"x": 0.5}], earlier=earlier)
     >>> first.points, first.left_out
     ([{'x': 0.5}, {'x': 0.7}], 1)
 
@@ -51,7 +51,7 @@ class First:
         self.searcher = as_searcher(searcher, space)
         self._given = _checked(points, space)
         self._earlier, self.left_out = _fitting(earlier, space, left_out)
-        told = Told()
+        told = Results()
         for event in _events(self._earlier):
             told.tell(event)
             self.searcher.tell(event)

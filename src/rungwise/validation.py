@@ -1,6 +1,6 @@
 """What may a value be? Plain JSON, whole numbers, finite numbers, scores: checked where they come in.
 
-Imports `names` and `words` only.
+Imports `errors` and `words` only.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from rungwise.names import InputError
+from rungwise.errors import InputError
 from rungwise.words import whole_text
 
 LARGEST_INTEGER = 2**53  # beyond it JSON, floats and whole numbers part ways
