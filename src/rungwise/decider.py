@@ -63,6 +63,7 @@ class Decider:
         self._one_metric = not state.metrics.names
         self.stopping = False  # whether no more is to be given out in this session
         self._untold = searcher  # as it was before anything was told, to begin anew from
+        self._most = scheduler.max_resource  # when the study began
         self._begin(scheduler)
 
     def _begin(self, scheduler: Scheduler) -> None:
@@ -91,7 +92,7 @@ class Decider:
         path = self.log.path
         with replay.at(path):
             never = undone(fact for _, fact in self.log.read())
-        self._begin(self.scheduler.up_to(self.scheduler.max_resource))
+        self._begin(self.scheduler.up_to(self._most))
         state = StudyState(self.state.created, self.state.space)
         for number, (time, fact) in enumerate(self.log.read(), start=1):
             if number > 1:

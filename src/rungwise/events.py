@@ -209,6 +209,12 @@ class Extended(Fact, frozen=True):
     target: float | None = None
 
 
+class Lengthened(Fact, frozen=True):
+    """The most that any trial may get was raised to `max_resource`; None is no limit. The rungs below it stay."""
+
+    max_resource: int | None = None
+
+
 class Started(Fact, frozen=True):
     """A new trial was given out, to be trained from 0 to `until`."""
 
@@ -316,6 +322,7 @@ AnyFact = (
     Created
     | Opened
     | Extended
+    | Lengthened
     | Started
     | Promoted
     | Raised
@@ -330,5 +337,5 @@ AnyFact = (
     | Refitted
 )
 
-Event = Created | Started | Promoted | Raised | Report | Result
+Event = Created | Lengthened | Started | Promoted | Raised | Report | Result
 """What schedulers and searchers are told, in the order in which it became true."""

@@ -13,6 +13,7 @@ from rungwise.events import (
     Extended,
     Fact,
     Failed,
+    Lengthened,
     Promoted,
     Raised,
     Refitted,
@@ -131,6 +132,8 @@ def in_words(fact: Fact) -> tuple[int, str]:
             return INFO, f"the failure of trial {trial} was taken back"
         case Raised():
             return INFO, rise(fact).splitlines()[0]
+        case Lengthened(max_resource=most):
+            return INFO, "max_resource was removed" if most is None else f"max_resource was raised to {most}"
         case Extended():
             totals = {"trials": fact.trials, "resource": fact.resource, "seconds": fact.seconds, "target": fact.target}
             given = ", ".join(f"{name} {value}" for name, value in totals.items() if value is not None)

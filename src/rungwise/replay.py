@@ -22,6 +22,7 @@ from rungwise.events import (
     Extended,
     Fact,
     Failed,
+    Lengthened,
     Promoted,
     Raised,
     Ran,
@@ -32,6 +33,7 @@ from rungwise.events import (
     TakenBack,
 )
 from rungwise.log import StudyError
+from rungwise.same_study import LENGTHENED
 from rungwise.search import Searcher, as_searcher
 from rungwise.search.looked_at import named
 from rungwise.space import Space, foreign_kinds
@@ -85,6 +87,9 @@ def misfit(state: StudyState, fact: Fact) -> str | None:
         return None if fact.seconds >= 0 else f"it ran for {fact.seconds} s"
     if isinstance(fact, Raised):
         return None if fact.bracket >= 0 and whole(fact.until, "a level") > 0 else "it raises no rung"
+    if isinstance(fact, Lengthened):
+        fits = state.created.scheduler.get("name") in LENGTHENED and whole(fact.max_resource or 1, "a level") > 0
+        return None if fits else "a maximum that its scheduler cannot have"
     if isinstance(fact, Extended):
         state.budget.changed(fact.trials, fact.resource, fact.seconds, fact.target)
         if fact.target is not None and state.metrics.names:

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from rungwise.core import SCHEDULERS, Scheduler, as_scheduler, ceilings
+from rungwise.core.asha import ASHA
+from rungwise.core.pasha import PASHA
 from rungwise.errors import InputError
 from rungwise.events import Created, Fact
 from rungwise.log import StudyError
@@ -20,6 +22,8 @@ from rungwise.space import Space
 from rungwise.validation import plain, same, whole
 from rungwise.version import __version__
 
+LENGTHENED = (ASHA.name, PASHA.name)
+"""Schedulers whose `max_resource` may be raised: of others the brackets, or who was stopped, hang on it."""
 REMEMBERED = ("earlier", "left_out")
 """Settings of a searcher that say what an earlier study had come to when this one was begun; it may have gone on."""
 
@@ -80,6 +84,9 @@ def agreed(path: Path | None, wanted: Created, found: Fact) -> Created:
         new, old = _setting(wanted, what), _setting(found, what)
         if same(new, old):
             continue
+        most = {"max_resource": None}
+        if what == "scheduler" and new.get("name") in LENGTHENED and same(new | most, old | most):
+            continue  # whether it may be raised hangs on what it is by now
         if isinstance(new, dict):
             name = next(key for key in [*new, *old] if not same(new.get(key), old.get(key)))
             what, new, old = f"{what}, {name!r}", new.get(name), old.get(name)
@@ -94,6 +101,13 @@ def agreed(path: Path | None, wanted: Created, found: Fact) -> Created:
                 f"if it has only moved, say: rungwise resume {path} --function FILE.py:NAME"
             )
     return found
+
+
+def as_it_began(scheduler: Scheduler, found: Created) -> Scheduler:
+    """`scheduler` with the `max_resource` that the study had when it began; it may have been raised since."""
+    if found.scheduler.get("name") not in LENGTHENED:
+        return scheduler
+    return scheduler.up_to(found.scheduler.get("max_resource"))
 
 
 def _setting(created: Created, what: str) -> Any:

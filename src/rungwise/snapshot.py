@@ -114,6 +114,7 @@ class _Stand(msgspec.Struct, forbid_unknown_fields=True):
     how_before: dict[str, Any]
     refit_to: Count | None
     horizon: Count | None
+    max_resource: Count | None
 
 
 # -- writing ---------------------------------------------------------------------------------------
@@ -224,6 +225,7 @@ class Snapshots:
             how_before=state.how_before,
             refit_to=state._refit_wanted() if self._refit_to is None else self._refit_to,
             horizon=state.horizon,
+            max_resource=state.max_resource,
         )
 
 
@@ -386,7 +388,7 @@ def _restore_rest(state: StudyState, stand: _Stand) -> None:
     state._best = {level: Result(trial, level, (loss,)) for level, (loss, trial) in stand.best.items()}
     state._lowest = math.inf if stand.lowest is None else stand.lowest
     state.how, state.how_before = stand.how, stand.how_before
-    state.refit_to, state.horizon = stand.refit_to, stand.horizon
+    state.refit_to, state.horizon, state.max_resource = stand.refit_to, stand.horizon, stand.max_resource
     for level, members in stand.fronts.items():
         front = state._fronts[level] = ParetoFront()
         for trial, losses in members:

@@ -28,6 +28,7 @@ from rungwise.events import (
     Fact,
     Failed,
     Job,
+    Lengthened,
     Opened,
     Promoted,
     Raised,
@@ -54,8 +55,9 @@ class StudyState:
 
     `trials` holds a record a trial, `rises` the rises of the ceiling, `failures` (trial, reason) of those that were
     not taken back, in their order. `running` holds the jobs that are under way by trial, in the order given out;
-    `again` those of them that nobody does now. `horizon` is how far any trial may ever be trained, None if nobody has
-    said. `folder` is where the trials' folders are.
+    `again` those of them that nobody does now. `max_resource` is the most that the scheduler gives any trial, None
+    without limit; `horizon` how far any may ever be trained, None if nobody has said. `folder` is where the trials'
+    folders are.
 
     >>> state = StudyState(Created({"x": {"type": "float", "low": 0, "high": 1}}, {"name": "asha"}, {}, "max", 0, "1"))
     >>> for fact in (Started(0, {"x": 0.5}, 1), Reported(0, 1, 0.9), Completed(0)):
@@ -84,6 +86,8 @@ class StudyState:
         self.completed: dict[int, int] = {}  # level -> jobs that ended there
         self.time = RunningTime()
         self.sessions = 0  # how often a driver took it up again
+        most = created.scheduler.get("max_resource")
+        self.max_resource = most if isinstance(most, int) else None
         self.how = self.how_before = created.run  # how it was run last, and before this session
         self.refit_to = self._refit_wanted()
         self.horizon = self._horizon()
@@ -129,6 +133,10 @@ class StudyState:
             self._give_out(self.trials[fact.trial], fact.start, fact.until, refit=True)
         elif isinstance(fact, Raised):
             self.rises.append(fact)
+            return fact
+        elif isinstance(fact, Lengthened):
+            self.max_resource = fact.max_resource
+            self.horizon = self._horizon()
             return fact
         elif isinstance(fact, Retried):
             record = self.trials[fact.trial]
@@ -246,12 +254,6 @@ class StudyState:
         return max((to for to in said if isinstance(to, int) and to > 0), default=None)
 
     # -- what is known -----------------------------------------------------------------------------
-
-    @property
-    def max_resource(self) -> int | None:
-        """The most that the scheduler gives any trial; None without limit."""
-        most = self.created.scheduler.get("max_resource")
-        return most if isinstance(most, int) else None
 
     @property
     def ceilings(self) -> list[int] | None:

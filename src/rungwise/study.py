@@ -15,9 +15,11 @@ from rungwise import refit, replay, same_study, snapshot, summary, turns
 from rungwise import trust as trusted
 from rungwise.conversion import as_space
 from rungwise.core import Scheduler, SchedulerName, as_scheduler
+from rungwise.core.asha import ASHA
+from rungwise.core.pasha import PASHA
 from rungwise.decider import Decider, handed
 from rungwise.errors import InputError, our_names
-from rungwise.events import Completed, Created, Enqueued, Extended, Failed, Job, Reported
+from rungwise.events import Completed, Created, Enqueued, Extended, Failed, Job, Lengthened, Reported
 from rungwise.known import Known
 from rungwise.log import Log, MemoryLog, StudyError
 from rungwise.looking import Looking
@@ -120,8 +122,9 @@ class Study(Known):
                         searcher = as_searcher(found.searcher, space)
                 elif leads:  # and so is what it says of an earlier study
                     searcher = as_searcher({**found.searcher, "searcher": searcher}, space)
-                self._set_up(found, space, scheduler, searcher)
+                self._set_up(found, space, same_study.as_it_began(scheduler, found), searcher)
                 self._deciding.follow(facts)
+                self._lengthen(scheduler)
                 self._keep_snapshots()
                 self._deciding.opened(created.run)
         except BaseException:
@@ -179,6 +182,13 @@ class Study(Known):
     def _set_up(self, created: Created, space: Space, scheduler: Scheduler, searcher: Searcher) -> None:
         self._state = StudyState(created, space, self._folder)
         self._decides = Decider(self._state, self._log, scheduler, searcher)
+
+    def _lengthen(self, wanted: Scheduler) -> None:
+        """Go on up to the `max_resource` of `wanted`, if that is more than the study has had."""
+        decider = self._deciding
+        if isinstance(decider.scheduler, ASHA | PASHA) and wanted.max_resource != decider.scheduler.max_resource:
+            decider.scheduler.check_longer(wanted.max_resource)
+            decider.note(Lengthened(wanted.max_resource))
 
     def refresh(self) -> int:
         """Of a study that was opened to look at it: take in what was noted since; how many facts that was.

@@ -11,7 +11,7 @@ from typing import Any, final
 from rungwise.core.pareto import ParetoRung
 from rungwise.core.rungs import Ladder, Rung
 from rungwise.errors import our_names
-from rungwise.events import Answer, Created, Event, Promote, Promoted, Result, Start, Started, Wait
+from rungwise.events import Answer, Created, Event, Lengthened, Promote, Promoted, Result, Start, Started, Wait
 
 
 @final
@@ -53,6 +53,10 @@ class ASHA:
     def up_to(self, max_resource: int | None) -> ASHA:
         """A fresh one with the same settings and this `max_resource`."""
         return ASHA(**self.settings() | {"max_resource": max_resource})
+
+    def check_longer(self, max_resource: int | None) -> None:
+        """Raise `InputError` if a study cannot go on up to this `max_resource`; else it may be told `Lengthened`."""
+        self.ladder.longer(max_resource)
 
     def beginning_at(self, min_resource: int) -> ASHA:
         """A fresh one with the same settings and this `min_resource`."""
@@ -112,6 +116,8 @@ class ASHA:
             rung = self.ladder.rung_at(event.until)
             self.running[event.trial] = rung
             self.rungs[rung - 1].promote(event.trial)
+        elif isinstance(event, Lengthened):
+            self.ladder = self.ladder.longer(event.max_resource)
         elif isinstance(event, Created):
             self.several = isinstance(event.mode, dict)
 

@@ -17,7 +17,7 @@ from rungwise.core.pareto import ParetoRung, TwoParetoRungs
 from rungwise.core.ranking import Ranking, TwoRungs
 from rungwise.core.rungs import Rung
 from rungwise.errors import our_names
-from rungwise.events import Answer, Created, Event, Raise, Raised, Report, Result
+from rungwise.events import Answer, Created, Event, Lengthened, Raise, Raised, Report, Result
 
 
 @final
@@ -85,6 +85,10 @@ class PASHA:
         """A fresh one with the same settings and this `max_resource`."""
         return PASHA(**self.asha.settings() | {"max_resource": max_resource}, ranking=self.ranking)
 
+    def check_longer(self, max_resource: int | None) -> None:
+        """Raise `InputError` if a study cannot go on up to this `max_resource`; else it may be told `Lengthened`."""
+        self.asha.check_longer(max_resource)
+
     def beginning_at(self, min_resource: int) -> PASHA:
         """A fresh one with the same settings and this `min_resource`."""
         return PASHA(**self.asha.settings() | {"min_resource": min_resource}, ranking=self.ranking)
@@ -121,19 +125,38 @@ class PASHA:
             for noise in self._noises:
                 noise.move(*self._window(top))
             self._rungs = None
+        elif isinstance(event, Lengthened):
+            was_last = self.asha.ceiling == self.asha.ladder.last
+            self.asha.tell(event)
+            if was_last:
+                self._open_above()
         else:
             self.asha.tell(event)
             if isinstance(event, Created) and self.asha.several:
                 assert self.asha.ceiling is not None
                 self._noises = [Noise(*self._window(self.asha.ceiling)) for _ in event.mode]
 
+    def _open_above(self) -> None:
+        """There is a rung above the ceiling now: those that have completed this one were not compared yet."""
+        top, rungs = self.asha.ceiling, self.asha.rungs
+        assert top is not None
+        if top < len(rungs):
+            for noise in self._noises:
+                for trial in rungs[top].trials:
+                    noise.arrive(trial)
+            self._compare(top)
+            self._unchecked = True
+
     def _completed_top(self, trial: int, top: int) -> None:
         for noise in self._noises:
             noise.arrive(trial)
         self._unchecked = True
-        if self._rungs is not None:
+        if self._rungs is None:
+            self._compare(top)
+        else:
             self._rungs.add(trial)
-            return
+
+    def _compare(self, top: int) -> None:
         below, here = self.asha.rungs[top - 1 : top + 1]
         if isinstance(below, ParetoRung) and isinstance(here, ParetoRung):
             self._rungs = TwoParetoRungs(below, here)

@@ -62,6 +62,26 @@ class Ladder:
             self._rung_at[level] = len(self._levels)
             self._levels.append(level)
 
+    def longer(self, max_resource: int | None) -> Ladder:
+        """One that goes on to `max_resource` beyond the last rung of this one, with all of its rungs.
+
+        Raises `InputError` if `max_resource` is no higher, if the last rung is none of the longer ladder, or if it is
+        the only one.
+        """
+        ladder, here = Ladder(self.min_resource, self.reduction_factor, max_resource), self.max_resource
+        if here is None or (max_resource is not None and max_resource <= here):
+            raise InputError(
+                f"max_resource can only be raised: it is {'unlimited' if here is None else here} in this study, "
+                f"not {max_resource}"
+            )
+        if ladder.levels(len(self._levels)) != self._levels or self.last == 0:
+            levels = ", ".join(map(str, Ladder(self.min_resource, self.reduction_factor, None).levels(8)[1:]))
+            raise InputError(
+                f"max_resource={here} of this study cannot be raised: it is no rung of a longer ladder; "
+                f"only one of {levels}, … could be"
+            )
+        return ladder
+
     def level(self, rung: int) -> int:
         """The resource of `rung`, which must not be above the last one."""
         while len(self._levels) <= rung:
