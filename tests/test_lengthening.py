@@ -13,11 +13,13 @@ from rungwise.events import Lengthened, Promoted, Raised, Reported, Started
 SPACE = {"x": rw.Float(0, 1)}
 
 
-def train(study: rw.Study, trials: int = 30) -> None:
+def train(study: rw.Study, trials: int = 30, *, turns: int = 10**9) -> None:
+    """From resource `turns` on the curves stand in the opposite order."""
     study.extend(trials=trials)
     while (job := study.ask()) is not None:
         for resource in range(job.start + 1, job.until + 1):
-            study.report(job.trial, resource, job.config["x"] / 9 + ((job.trial * 7 + resource) % 5) / resource)
+            loss = job.config["x"] / 9 + ((job.trial * 7 + resource) % 5) / resource
+            study.report(job.trial, resource, 1 - job.config["x"] if resource >= turns else loss)
 
 
 def facts(study: rw.Study, *kinds: type) -> list:
@@ -80,11 +82,11 @@ def test_asha_stands_as_if_it_had_had_the_higher_maximum_all_along() -> None:
 def test_pasha_compares_the_rungs_that_were_the_last_ones() -> None:
     """At the last rung nothing was compared; now that there is one above it, it is, before anybody trains on."""
     study = rw.Study(SPACE, rw.PASHA(max_resource=3, ranking="direct"), mode="min")
-    train(study)
+    train(study, turns=3)
     assert study.state.open_level == 3
     assert facts(study, Raised) == []
     study._lengthen(rw.PASHA(max_resource=81, ranking="direct"))
-    train(study)
+    train(study, turns=3)
     kinds = [type(fact) for fact in facts(study, Lengthened, Raised, Promoted)]
     after = kinds[kinds.index(Lengthened) + 1 :]
     assert after[0] is Raised
