@@ -51,6 +51,7 @@ class View:
         self._path, self._real = path, real
         self._connection: sqlite3.Connection | None = None
         self._seen: State | None = None  # of a file that is read as one that nobody writes
+        self._locked = False  # whether SQLite gave up on its locks: then a copy is looked at
         self._stack = contextlib.ExitStack()
         self.version = 0
 
@@ -81,8 +82,11 @@ class View:
                 if self._seen in (None, self._state()):
                     return found
             except (sqlite3.Error, OSError, StudyError) as error:
+                if not left and _passing(error):
+                    raise database.refusal(self._path, error, "read") from None
                 if not left or (before == self._state() and not _passing(error)):
                     raise
+                self._locked = self._locked or _code(error) == sqlite3.SQLITE_PROTOCOL
                 time.sleep(PAUSE)
             self._close()  # it changed meanwhile: look again
         raise StudyError(f"{self._path} cannot be read: it changes all the time")
@@ -106,6 +110,8 @@ class View:
             version = database.version_of(connection, self._path)
         except (sqlite3.Error, OSError) as error:
             self._close()
+            if _passing(error):
+                raise
             raise database.refusal(self._path, error, "read") from None
         if version is None:
             raise NothingYet(f"{self._path} holds no study yet")
@@ -118,7 +124,7 @@ class View:
         self._seen = None
         if not state[1]:  # SQLite would delete a -wal beside it
             raise NothingYet(f"{self._path} holds no study yet")
-        if wal is not None and shm:
+        if wal is not None and shm and not self._locked:
             # readonly_shm: else SQLite would make one if it has gone just now
             connection = database.connect(f"{uri}?mode=ro&readonly_shm=1", uri=True)
         elif wal:
@@ -166,4 +172,8 @@ def _copy(source: str, target: str) -> None:
 
 def _passing(error: Exception) -> bool:
     """Whether it may be gone at the next look, though the files look as they did."""
-    return isinstance(error, sqlite3.Error) and getattr(error, "sqlite_errorcode", 0) & 0xFF in PASSING
+    return isinstance(error, sqlite3.Error) and _code(error) in PASSING
+
+
+def _code(error: Exception) -> int:
+    return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -16,7 +17,7 @@ import pytest
 from click.testing import CliRunner
 
 import rungwise as rw
-from rungwise import view
+from rungwise import database, view
 from rungwise.cli import commands
 
 NOBODY = 65534
@@ -145,6 +146,31 @@ def test_looking_from_python_leaves_nothing_behind(state: str, folder: Path) -> 
     assert listed(folder) == before
     if process is not None:
         process.communicate("end\n")
+
+
+def test_where_sqlite_gives_up_on_its_locks_a_copy_is_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As it may where a driver was killed in the middle of a change of the -shm, on a busy machine."""
+    path = tmp_path / "study.db"
+    study = rw.Study({"x": rw.Float(0, 1)}, "asha", mode="min", path=path)
+    for _ in range(5):
+        study.tell(study.ask(), 0.5)
+    connect, uris = database.connect, []
+
+    def gives_up(name: str, **options: object) -> sqlite3.Connection:
+        uris.append(name)
+        if "readonly_shm" in name:
+            error = sqlite3.OperationalError("locking protocol")
+            error.sqlite_errorcode = sqlite3.SQLITE_PROTOCOL
+            raise error
+        return connect(name, **options)
+
+    monkeypatch.setattr(database, "connect", gives_up)
+    assert len(rw.Study.open(path).trials) == len(study.trials)
+    assert "readonly_shm" in uris[0]
+    assert "rungwise-" in uris[-1]
+    study.close()
 
 
 def test_what_is_durable_is_seen_at_once_while_a_driver_writes(tmp_path: Path) -> None:
