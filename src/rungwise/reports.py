@@ -35,6 +35,14 @@ class Reports:
         self.data = bytearray()
         self.last = array("i")
 
+    def __getstate__(self) -> tuple[Any, ...]:
+        """All but how rows are packed, which cannot be pickled."""
+        return self.width, self.names, self.data, self.last
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        Reports.__init__(self, *state[:2])
+        self.data, self.last = state[2:]
+
     def __len__(self) -> int:
         return len(self.data) // self.size
 

@@ -1,4 +1,6 @@
+import copy
 import math
+import pickle
 
 import pytest
 from hypothesis import given
@@ -6,7 +8,7 @@ from hypothesis import strategies as st
 
 import rungwise as rw
 from rungwise.core.rungs import Ladder, Rung
-from rungwise.events import Completed, Created, Promote, Promoted, Reported, Result, Started
+from rungwise.events import Completed, Created, Promote, Promoted, Report, Reported, Result, Started
 from rungwise.state import StudyState
 
 
@@ -103,3 +105,20 @@ def test_swapping_is_proposed_only_where_it_makes_sense() -> None:
         rw.Float(1, 0, log=True)
     with pytest.raises(rw.InputError, match="swap them"):
         rw.Float(1, 0)
+
+
+@pytest.mark.parametrize("kind", [rw.ASHA, rw.PASHA, rw.SuccessiveHalving, rw.Hyperband, rw.MedianStoppingRule])
+def test_a_scheduler_can_be_sent_to_another_process(kind: type) -> None:
+    scheduler = kind(max_resource=9)
+    for trial in range(20):
+        scheduler.tell(Started(trial, {}, 1))
+        scheduler.tell(Report(trial, 1, (trial / 7,)))
+        scheduler.tell(Result(trial, 1, (trial / 7,)))
+    for other in (pickle.loads(pickle.dumps(scheduler)), copy.deepcopy(scheduler)):
+        assert other.ask() == scheduler.ask()
+        before = scheduler.ask()
+        other.tell(Started(20, {}, 1))
+        other.tell(Report(20, 1, (-1.0,)))
+        other.tell(Result(20, 1, (-1.0,)))
+        assert other.may_promote(30) != scheduler.may_promote(30)
+        assert scheduler.ask() == before

@@ -174,7 +174,10 @@ class SuccessiveHalving:
         self.bracket_size = whole(bracket_size, "bracket_size")
         if self.bracket_size < 1:
             raise InputError(f"bracket_size must be 1 or more, not {bracket_size!r}")
-        self._row = _Row(lambda number: Bracket(ladder, ladder.reduction_factor, self.bracket_size))
+        self._row = _Row(self._bracket)
+
+    def _bracket(self, number: int) -> Bracket:
+        return Bracket(self.ladder, self.ladder.reduction_factor, self.bracket_size)
 
     @property
     def max_resource(self) -> int | None:
@@ -230,14 +233,13 @@ class Hyperband:
 
     @our_names()
     def __init__(self, *, max_resource: int, min_resource: int = 1, reduction_factor: float = 3) -> None:
-        ladder = Ladder(min_resource, reduction_factor, whole(max_resource, "max_resource"))
-        self.ladder, eta = ladder, ladder.reduction_factor
-        self.brackets = brackets(ladder)
-        self._row = _Row(lambda number: self._bracket(number % len(self.brackets), eta))
+        self.ladder = Ladder(min_resource, reduction_factor, whole(max_resource, "max_resource"))
+        self.brackets = brackets(self.ladder)
+        self._row = _Row(self._bracket)
 
-    def _bracket(self, place: int, eta: float) -> Bracket:
-        size, levels = self.brackets[place]
-        return Bracket(Levels(levels), eta, size)
+    def _bracket(self, number: int) -> Bracket:
+        size, levels = self.brackets[number % len(self.brackets)]
+        return Bracket(Levels(levels), self.ladder.reduction_factor, size)
 
     @property
     def max_resource(self) -> int | None:
