@@ -37,6 +37,7 @@ FLOORS = [
     ["decider"],
     ["refit", "looking"],
     ["known"],
+    ["steered"],
     ["study"],
     ["curves", "trial", "executors/__init__"],
     ["inbox"],

@@ -193,7 +193,7 @@ class BestTrial(msgspec.Struct, frozen=True, repr_omit_defaults=True):
     """The answer of a study: the best finite score at the highest rung that has one.
 
     It is of the trial `number` with the configuration `config`, at `resource`; `folder` is the trial's, None if it is
-    not known, `study` the study's id. `peak` is the resource at which the trial's best score so far was reported, with
+    not known; `checkpoints` says where its checkpoints are, if not there; `study` is the study's id. `peak` is the resource at which the trial's best score so far was reported, with
     `score="best"`; else None.
 
     Only results at that rung count; among equals the earlier completion. `refit_score` is the last score of the refit,
@@ -238,7 +238,8 @@ class ParetoTrial(msgspec.Struct, frozen=True, repr_omit_defaults=True):
     """One trial of a study with several metrics that no other dominates, among those at the highest rung.
 
     None of them is as good in every metric and better in one. It is the trial `number` with the configuration `config`;
-    `scores` is by metric, at `resource`. `folder` is the trial's, None if it is not known, `study` the study's id.
+    `scores` is by metric, at `resource`. `folder` is the trial's, None if it is not known; `checkpoints` says
+    where its checkpoints are, if not there; `study` is the study's id.
     """
 
     number: int

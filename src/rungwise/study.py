@@ -7,11 +7,11 @@ May import everything below it.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
-from rungwise import refit, replay, same_study, snapshot, summary, turns
+from rungwise import replay, same_study, snapshot, turns
 from rungwise import trust as trusted
 from rungwise.conversion import as_space
 from rungwise.core import Scheduler, SchedulerName, as_scheduler
@@ -19,20 +19,18 @@ from rungwise.core.asha import ASHA
 from rungwise.core.pasha import PASHA
 from rungwise.decider import Decider, handed
 from rungwise.errors import InputError, our_names
-from rungwise.events import Completed, Created, Enqueued, Extended, Failed, Job, Lengthened, Reported
-from rungwise.known import Known
+from rungwise.events import Completed, Created, Failed, Job, Lengthened, Reported
 from rungwise.log import Log, MemoryLog, StudyError
 from rungwise.looking import Looking
 from rungwise.metrics import Counted, Metrics, Mode
-from rungwise.observers import LOGGER, Observer
 from rungwise.paths import real_path, refuse_checkpoints, study_path, trials_of
-from rungwise.records import Budget, to_take_back
 from rungwise.search import Searcher, SearcherName, as_searcher, settings_of
 from rungwise.search.initial import InitialSearch
 from rungwise.search.intake import own
 from rungwise.space import Space
 from rungwise.sqlite import SQLiteLog
 from rungwise.state import StudyState
+from rungwise.steered import Steered
 from rungwise.validation import as_score, whole
 from rungwise.words import shown_lines
 
@@ -40,7 +38,7 @@ logger = logging.getLogger("rungwise")
 
 
 @turns.in_turn(looks=("close",))
-class Study(Known):
+class Study(Steered):
     """A study that you drive: `ask` for a job, train, `report`, and ask again.
 
     `space` is a `Space`, a dict of parameters, or one of ConfigSpace, Optuna or scipy; `scheduler` and
@@ -262,34 +260,6 @@ class Study(Known):
         self._deciding.take(Failed(self._job(trial).trial, shown_lines(reason)))
         self._deciding.flush()
 
-    @our_names(resource="total_resource")
-    def extend(
-        self,
-        *,
-        trials: int | None = None,
-        total_resource: int | None = None,
-        seconds: float | None = None,
-        target: float | None = None,
-    ) -> None:
-        """Set the totals at which no more work is given out; those left out stay as they are.
-
-        A study has no clock: `seconds` is kept by `tune` and `rungwise resume`, not by `ask`. A total that is reached
-        already is said through the logger "rungwise".
-        """
-        before = self._state.budget
-        self.set_budget(before.changed(trials, total_resource, seconds, target))
-        for text in summary.reached(self._state, before):
-            LOGGER.warning("%s", text)
-
-    def set_budget(self, budget: Budget) -> None:
-        """Set all totals; None is no limit."""
-        names = self._state.metrics.names
-        if budget.target is not None and names:
-            raise InputError(f"target={budget.target!r} is for one metric; this study has {', '.join(names)}")
-        if budget != self._state.budget:
-            self._deciding.note(Extended(budget.trials, budget.resource, budget.seconds, budget.target))
-            self._deciding.flush()
-
     def _job(self, trial: int) -> Job:
         """The job of `trial` that is under way, or an `InputError`."""
         trials = self._state.trials
@@ -298,51 +268,6 @@ class Study(Known):
         if (job := trials[number].job) is None:
             raise InputError(f"trial {trial} is not running; ask() for a job first")
         return job
-
-    def retry_failed(self, trials: Iterable[int] | None = None) -> list[int]:
-        """Take back the failures of `trials` (default: all that have failed): their jobs are given out again.
-
-        The study is then as if they had never failed, and each goes on from its newest checkpoint. The numbers
-        of the trials, in order. Raises `InputError` for a trial that has not failed.
-        """
-        if wanted := to_take_back(self._state.trials, trials):
-            self._deciding.take_back(wanted)
-        return wanted
-
-    def refit(self, until: int | None = None) -> bool:
-        """Have the best trial trained on to `until` (default: `max_resource`): the next `ask` gives that job.
-
-        It stands outside rungs, ceiling and selection. False, and nothing to do, if the trial has been
-        trained that far, or, with `score="best"`, if its curve has got worse again. Raises `InputError` if there is no
-        `max_resource` and no `until`.
-        """
-        decider = self._deciding
-        wanted = refit.begin(decider, None if until is None else whole(until, "the resource to refit to"))
-        decider.flush()
-        return wanted
-
-    def enqueue(self, config: Mapping[str, Any]) -> None:
-        """Have `config` tried next, before what the searcher proposes; it counts as one of the `trials`.
-
-        Raises `InputError` if it is not in the space, or forbidden.
-        """
-        self._deciding.note(Enqueued(self._state.space.check(config)))
-        self._deciding.flush()
-
-    def stop(self) -> None:
-        """Give out nothing more in this session; under `tune`, what runs pauses at its next checkpoint.
-
-        An observer, or another thread, may call it. The study goes on where it stands when it is opened again.
-        """
-        self._deciding.stopping = True
-
-    def observe(self, observer: Observer) -> None:
-        """Tell `observer(state, fact)` each fact from now on, once it is durable; see `rungwise.observers`."""
-        self._deciding.observers.add(observer)
-
-    def sync(self) -> None:
-        """From now on wait for the disk whenever something is noted, so that a power cut loses none of it."""
-        self._log.sync()
 
     def _forked(self) -> None:
         """In a forked child this is a copy, which says what was known at the fork."""
@@ -367,12 +292,6 @@ class Study(Known):
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-    @property
-    def _deciding(self) -> Decider:
-        if self._decides is None:
-            raise StudyError(f"{self._log.path} was opened to look at it; say writable=True to go on with it")
-        return self._decides
 
 
 def _earlier(study: Study | str | Path | None, mode: str | dict[str, str], score: str) -> list[dict[str, Any]]:

@@ -1,0 +1,103 @@
+"""What may be asked of a study as a whole? Other totals, a refit, a configuration to try, an end, an observer.
+
+May import what `study` may.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from rungwise import refit, summary, turns
+from rungwise.decider import Decider
+from rungwise.errors import InputError, our_names
+from rungwise.events import Enqueued, Extended
+from rungwise.known import Known
+from rungwise.log import StudyError
+from rungwise.observers import LOGGER, Observer
+from rungwise.records import Budget, to_take_back
+from rungwise.validation import whole
+
+
+@turns.in_turn(looks=())
+class Steered(Known):
+    """The part of a `Study` that is told what to do next, and when to end."""
+
+    @property
+    def _deciding(self) -> Decider:
+        if self._decides is None:
+            raise StudyError(f"{self._log.path} was opened to look at it; say writable=True to go on with it")
+        return self._decides
+
+    @our_names(resource="total_resource")
+    def extend(
+        self,
+        *,
+        trials: int | None = None,
+        total_resource: int | None = None,
+        seconds: float | None = None,
+        target: float | None = None,
+    ) -> None:
+        """Set the totals at which no more work is given out; those left out stay as they are.
+
+        A study has no clock: `seconds` is kept by `tune` and `rungwise resume`, not by `ask`. A total that is reached
+        already is said through the logger "rungwise".
+        """
+        before = self._state.budget
+        self.set_budget(before.changed(trials, total_resource, seconds, target))
+        for text in summary.reached(self._state, before):
+            LOGGER.warning("%s", text)
+
+    def set_budget(self, budget: Budget) -> None:
+        """Set all totals; None is no limit."""
+        names = self._state.metrics.names
+        if budget.target is not None and names:
+            raise InputError(f"target={budget.target!r} is for one metric; this study has {', '.join(names)}")
+        if budget != self._state.budget:
+            self._deciding.note(Extended(budget.trials, budget.resource, budget.seconds, budget.target))
+            self._deciding.flush()
+
+    def retry_failed(self, trials: Iterable[int] | None = None) -> list[int]:
+        """Take back the failures of `trials` (default: all that have failed): their jobs are given out again.
+
+        The study is then as if they had never failed, and each goes on from its newest checkpoint. The numbers
+        of the trials, in order. Raises `InputError` for a trial that has not failed.
+        """
+        if wanted := to_take_back(self._state.trials, trials):
+            self._deciding.take_back(wanted)
+        return wanted
+
+    def refit(self, until: int | None = None) -> bool:
+        """Have the best trial trained on to `until` (default: `max_resource`): the next `ask` gives that job.
+
+        It stands outside rungs, ceiling and selection. False, and nothing to do, if the trial has been
+        trained that far, or, with `score="best"`, if its curve has got worse again. Raises `InputError` if there is no
+        `max_resource` and no `until`.
+        """
+        decider = self._deciding
+        wanted = refit.begin(decider, None if until is None else whole(until, "the resource to refit to"))
+        decider.flush()
+        return wanted
+
+    def enqueue(self, config: Mapping[str, Any]) -> None:
+        """Have `config` tried next, before what the searcher proposes; it counts as one of the `trials`.
+
+        Raises `InputError` if it is not in the space, or forbidden.
+        """
+        self._deciding.note(Enqueued(self._state.space.check(config)))
+        self._deciding.flush()
+
+    def stop(self) -> None:
+        """Give out nothing more in this session; under `tune`, what runs pauses at its next checkpoint.
+
+        An observer, or another thread, may call it. The study goes on where it stands when it is opened again.
+        """
+        self._deciding.stopping = True
+
+    def observe(self, observer: Observer) -> None:
+        """Tell `observer(state, fact)` each fact from now on, once it is durable; see `rungwise.observers`."""
+        self._deciding.observers.add(observer)
+
+    def sync(self) -> None:
+        """From now on wait for the disk whenever something is noted, so that a power cut loses none of it."""
+        self._log.sync()
