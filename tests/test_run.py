@@ -25,6 +25,7 @@ from rungwise.executors.limited import Limited
 from rungwise.executors.limits import Limits
 from rungwise.executors.local import LocalWorkers
 from rungwise.folders import trial_folder
+from rungwise.records import Budget
 
 
 def tune(function, **arguments) -> rw.Study:
@@ -200,7 +201,7 @@ def test_a_refit_that_broke_off_is_finished_though_the_time_is_up(tmp_path: Path
 
 def test_totals_are_those_of_the_last_call(tmp_path: Path) -> None:
     assert len(tune(objectives.train, trials=3, target=0.0, study=tmp_path / "s.db").trials) == 3
-    assert tune(objectives.train, trials=5, study=tmp_path / "s.db").budget == rw.study.Budget(trials=5)
+    assert tune(objectives.train, trials=5, study=tmp_path / "s.db").budget == Budget(trials=5)
 
 
 def test_whoever_has_just_been_submitted_is_asked_to_pause(tmp_path: Path) -> None:

@@ -348,7 +348,7 @@ WRONG = {
     "another mode": (lambda p: opened(p, mode="min"), "another mode: 'max' there, 'min' now"),
     "another seed": (lambda p: opened(p, seed=5), "another seed: 0 there, 5 now"),
     "a lower maximum": (lambda p: opened(p, scheduler=rw.PASHA(max_resource=3)), "max_resource can only be raised"),
-    "another factor": (lambda p: opened(p, scheduler=rw.PASHA(max_resource=9, reduction_factor=9)), "another scheduler, 'reduction_factor': 3 there"),
+    "another factor": (lambda p: opened(p, scheduler=rw.PASHA(max_resource=9, reduction_factor=9)), "another scheduler, 'reduction_factor': 3.0 there"),
     "a newer file": (a_newer_file, "was written by a newer rungwise"),
     "another program's file": (another_programs_file, "a database of another program"),
     "a text file": (a_text_file, "is not a study file"),

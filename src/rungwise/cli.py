@@ -49,9 +49,10 @@ F = TypeVar("F", bound=Callable[..., object])
 
 SETTINGS = "rungwise.toml"
 IN_SETTINGS = (
-    "function", "command", "space", "scheduler", "searcher", "mode", "score", "trials", "total_resource", "resource",
-    "seconds", "target", "path", "study", "seed", "initial", "warm_start", *RunOptions.__struct_fields__,
+    "function", "command", "space", "scheduler", "searcher", "mode", "score", "trials", "total_resource",
+    "seconds", "target", "path", "seed", "initial", "warm_start", *RunOptions.__struct_fields__,
 )  # fmt: skip
+CALLED_BEFORE = ("resource", "study")
 
 
 def main() -> None:
@@ -224,7 +225,7 @@ def _settings(path: Path | None, *, wanted: bool) -> dict[str, Any]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: {error}") from None
     for name in settings:
-        if name not in IN_SETTINGS:
+        if name not in (*IN_SETTINGS, *CALLED_BEFORE):
             raise InputError(f"{path} has the unknown setting {name!r}{suggestion(name, IN_SETTINGS)}")
     return settings
 

@@ -193,8 +193,8 @@ class BestTrial(msgspec.Struct, frozen=True, repr_omit_defaults=True):
     """The answer of a study: the best finite score at the highest rung that has one.
 
     It is of the trial `number` with the configuration `config`, at `resource`; `folder` is the trial's, None if it is
-    not known; `checkpoints` says where its checkpoints are, if not there; `study` is the study's id. `peak` is the resource at which the trial's best score so far was reported, with
-    `score="best"`; else None.
+    not known; `checkpoints` says where its checkpoints are, if not there; `study` is the study's id. `peak` is the
+    resource at which the trial's best score so far was reported, with `score="best"`; else None.
 
     Only results at that rung count; among equals the earlier completion. `refit_score` is the last score of the refit,
     taken at `refit_resource`; without a refit None, but `score` where a refit was asked for and there was nothing to

@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from rungwise import refit, summary, turns
+from rungwise import refit, turns
 from rungwise.decider import Decider
-from rungwise.errors import InputError, our_names
+from rungwise.errors import InputError
 from rungwise.events import Enqueued, Extended
 from rungwise.known import Known
 from rungwise.log import StudyError
-from rungwise.observers import LOGGER, Observer
+from rungwise.observers import Observer
 from rungwise.records import Budget, to_take_back
 from rungwise.validation import whole
 
@@ -28,25 +28,6 @@ class Steered(Known):
         if self._decides is None:
             raise StudyError(f"{self._log.path} was opened to look at it; say writable=True to go on with it")
         return self._decides
-
-    @our_names(resource="total_resource")
-    def extend(
-        self,
-        *,
-        trials: int | None = None,
-        total_resource: int | None = None,
-        seconds: float | None = None,
-        target: float | None = None,
-    ) -> None:
-        """Set the totals at which no more work is given out; those left out stay as they are.
-
-        A study has no clock: `seconds` is kept by `tune` and `rungwise resume`, not by `ask`. A total that is reached
-        already is said through the logger "rungwise".
-        """
-        before = self._state.budget
-        self.set_budget(before.changed(trials, total_resource, seconds, target))
-        for text in summary.reached(self._state, before):
-            LOGGER.warning("%s", text)
 
     def set_budget(self, budget: Budget) -> None:
         """Set all totals; None is no limit."""

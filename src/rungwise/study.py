@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
-from rungwise import replay, same_study, snapshot, turns
+from rungwise import replay, same_study, snapshot, summary, turns
 from rungwise import trust as trusted
 from rungwise.conversion import as_space
 from rungwise.core import Scheduler, SchedulerName, as_scheduler
@@ -23,6 +23,7 @@ from rungwise.events import Completed, Created, Failed, Job, Lengthened, Reporte
 from rungwise.log import Log, MemoryLog, StudyError
 from rungwise.looking import Looking
 from rungwise.metrics import Counted, Metrics, Mode
+from rungwise.observers import LOGGER
 from rungwise.paths import real_path, refuse_checkpoints, study_path, trials_of
 from rungwise.search import Searcher, SearcherName, as_searcher, settings_of
 from rungwise.search.initial import InitialSearch
@@ -259,6 +260,25 @@ class Study(Steered):
         """Give up the job of `trial`: it completes its rung with the worst score."""
         self._deciding.take(Failed(self._job(trial).trial, shown_lines(reason)))
         self._deciding.flush()
+
+    @our_names(resource="total_resource")
+    def extend(
+        self,
+        *,
+        trials: int | None = None,
+        total_resource: int | None = None,
+        seconds: float | None = None,
+        target: float | None = None,
+    ) -> None:
+        """Set the totals at which no more work is given out; those left out stay as they are.
+
+        A study has no clock: `seconds` is kept by `tune` and `rungwise resume`, not by `ask`. A total that is reached
+        already is said through the logger "rungwise".
+        """
+        before = self._state.budget
+        self.set_budget(before.changed(trials, total_resource, seconds, target))
+        for text in summary.reached(self._state, before):
+            LOGGER.warning("%s", text)
 
     def _job(self, trial: int) -> Job:
         """The job of `trial` that is under way, or an `InputError`."""
