@@ -95,7 +95,7 @@ def test_a_warm_start_counts_as_the_new_study_does() -> None:
 
 def test_a_study_is_not_taken_up_under_another_score(tmp_path: Path) -> None:
     trained("best", tmp_path / "s.db").close()
-    with pytest.raises(rw.InputError, match="is a study of another score: 'best' there, 'last' now"):
+    with pytest.raises(rw.InputError, match="holds a study with another score: 'best' there, 'last' now"):
         rw.Study(SPACE, rw.ASHA(max_resource=9), mode="min", path=tmp_path / "s.db")
 
 
@@ -109,7 +109,7 @@ def test_the_job_says_what_counts() -> None:
     ("score", "mode", "said"),
     [
         ("bets", "min", "score must be 'last' or 'best', not 'bets'; did you mean 'best'?"),
-        (True, "min", "score must be 'last' or 'best', not True; there are 'last', 'best'"),
+        (True, "min", "score must be 'last' or 'best', not True; choose from 'last', 'best'"),
         ("best", {"a": "min", "b": "max"}, "score='best' is for one metric: of a, b together there is no one best"),
     ],
 )
@@ -136,4 +136,4 @@ def test_from_the_command_line(tmp_path: Path) -> None:
     assert json.loads(best.stdout)["score"] == 0.5
     again = subprocess.run([*tune, *options[:-1], "last"], cwd=tmp_path, capture_output=True, text=True, timeout=60)
     assert again.returncode == 2
-    assert "is a study of another score: 'best' there, 'last' now" in again.stderr
+    assert "holds a study with another score: 'best' there, 'last' now" in again.stderr

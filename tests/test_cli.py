@@ -242,7 +242,7 @@ WRONG = {
     "no such function": (["tune", "train.py:trian", *TUNE[2:]], None, "train.py has no 'trian'; did you mean 'train'?"),
     "no such file": (["tune", "tran.py:train", *TUNE[2:]], None, "there is no file tran.py"),
     "no such module": (["tune", "no.module:train", *TUNE[2:]], None, "importing no.module failed: ModuleNotFoundError"),
-    "no name": (["tune", "train.py", *TUNE[2:]], None, "name it as train.py:train"),
+    "no name": (["tune", "train.py", *TUNE[2:]], None, "name the function as train.py:train"),
     "a broken file": (["tune", "broken.py:train", *TUNE[2:]], None, "importing broken.py failed: ModuleNotFoundError: No module named 'numpyy'"),
     "no function": (["tune", "train.py:NUMBER", *TUNE[2:]], None, "must be a function, not 3"),
     "low above high": ([*TUNE[:3], SPACE_WITH.format('"low": 2, "high": 1'), *TUNE[4:]], None, "'x': low=2.0 is above high=1.0"),
@@ -251,7 +251,7 @@ WRONG = {
     "no space file": ([*TUNE[:3], "none.json", *TUNE[4:]], None, "the space none.json cannot be read"),
     "eta": ([*TUNE, "--reduction-factor", "1"], None, "reduction_factor must be above 1"),
     "min above max": ([*TUNE, "--min-resource", "9", "--max-resource", "3"], None, "min_resource=9 is above max_resource=3"),
-    "refit whereto": ([*TUNE, "--refit"], None, "no max_resource, so say how far to refit"),
+    "refit whereto": ([*TUNE, "--refit"], None, "no max_resource; say how far to refit"),
     "a directory": ([*TUNE, "--study", "."], None, ". is a directory"),
     "unwritable": ([*TUNE, "--study", "/proc/no/s.db"], None, "cannot be written"),
     "another mode": ([*TUNE[:5], "max", *TUNE[6:], "--study", "s.db"], a_study, "another mode: 'min' there, 'max' now"),
@@ -344,10 +344,10 @@ def test_failures_are_taken_back_and_tried_again(folder: Path) -> None:
     assert "NameError: modle" in failures[4]
     assert rungwise(folder, "retry", "s.db", "2").stderr.startswith("rungwise: trial 2 has not failed; those that have")
     one = rungwise(folder, "retry", "s.db", "4")
-    assert one.stdout.splitlines()[0] == "the failures of 1 trial are taken back: 4"
+    assert one.stdout.splitlines()[0] == "1 failed trial will be retried: 4"
     rest = rungwise(folder, "retry", "s.db")
     assert rest.stdout.splitlines() == [
-        "the failures of 3 trials are taken back: 1, 7, 10",
+        "3 failed trials will be retried: 1, 7, 10",
         "go on with: rungwise resume s.db",
     ]
     assert rungwise(folder, "retry", "s.db").stdout.startswith("no trial has failed")

@@ -226,7 +226,7 @@ def test_words_about_a_program_speak_of_the_program(tmp_path: Path) -> None:
         said[name] = study.trials[0].failure
     assert said == {
         "nothing": 'the program reported nothing between 0 and 3; report at least once by then (a line {"resource": …, '
-        '"score": …}), or let min_resource be how often it reports',
+        '"score": …}), or set min_resource to how often it reports',
         "too few": "the program ended at resource 1, before {until} = 3; let it train up to {until}, and report there",
         "exits": f"{sys.executable} ended with exit code 2",
         "is killed": f"{sys.executable} was killed by SIGSEGV",
@@ -239,7 +239,7 @@ def test_a_program_that_saves_nothing_is_told_where_to_save(tmp_path: Path, capf
     command = rw.Command([sys.executable, str(tmp_path / "program.py"), "{until}"])
     rw.tune(command, {"x": rw.Float(0, 1)}, mode="min", trials=3, scheduler=rw.ASHA(max_resource=3))
     said = " ".join(capfd.readouterr().err.split())
-    assert "let the program load what is in {checkpoint} at the beginning and save there at the end" in said
+    assert "let the program load {checkpoint} at the start and save to it at the end" in said
     assert "trial.save" not in said
 
 

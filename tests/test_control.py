@@ -75,13 +75,13 @@ def test_a_study_is_paused_goes_on_is_extended_and_stopped(running: subprocess.P
     wrong = rungwise(tmp_path, "enqueue", "s.db", '{"y": 1}')
     assert (wrong.returncode, wrong.stderr) == (
         1,
-        "rungwise: the configuration has 'y', the space has not; there are 'x'\n",
+        "rungwise: the configuration has 'y', the space has not; choose from 'x'\n",
     )
     status = rungwise(tmp_path, "status", "s.db").stdout
     assert "\npaused: rungwise resume goes on\n" in status
     assert ", 1 enqueued" in status
     assert status.endswith('\nenqueued: {"x": 0.123}\n')
-    assert rungwise(tmp_path, "resume", "s.db").stdout == "it goes on\n"
+    assert rungwise(tmp_path, "resume", "s.db").stdout == "continuing\n"
     assert "paused" not in rungwise(tmp_path, "status", "s.db").stdout
     until(lambda: any(record.config == {"x": 0.123} for record in seen(tmp_path).trials), "not tried")
     again = rungwise(tmp_path, "resume", "s.db")
@@ -92,7 +92,7 @@ def test_a_study_is_paused_goes_on_is_extended_and_stopped(running: subprocess.P
     reached = rungwise(tmp_path, "extend", "s.db", "--trials", "1").stdout
     assert re.fullmatch(r"the totals are .* 1, .*; trials=1 is reached already: \d+ trials started\n", reached)
     assert "is reached already" not in rungwise(tmp_path, "extend", "s.db", "--trials", "10000").stdout
-    assert "nothing to take back" in rungwise(tmp_path, "retry", "s.db").stdout
+    assert "nothing to retry" in rungwise(tmp_path, "retry", "s.db").stdout
     assert rungwise(tmp_path, "stop").returncode == 1, "there is no rungwise.db"
     assert rungwise(tmp_path, "stop", "s.db").stdout.startswith("stopping: ")
     said, _ = running.communicate(timeout=60)

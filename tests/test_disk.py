@@ -273,7 +273,7 @@ def test_a_trial_whose_checkpoint_we_deleted_is_told_so(tmp_path: Path, capsys) 
     rw.tune(objectives.train, SPACE, trials=90, **options)
     said = capsys.readouterr().err
     assert "trains from the start again: its checkpoints were deleted as out of reach with trials=30" in said
-    assert "with keep_checkpoints=True all are kept" in said
+    assert "keep_checkpoints=True keeps them all" in said
     assert "call trial.save" not in said
 
 

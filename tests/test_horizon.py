@@ -54,7 +54,7 @@ def test_that_it_moves_is_said_once(capsys: pytest.CaptureFixture[str]) -> None:
     rw.tune(tell_horizon, space, mode="min", scheduler=rw.ASHA(), trials=30, refit=3)
     said = capsys.readouterr().err
     assert said.count("trial.horizon = ") == 1
-    assert "began with trial.horizon = 3 and is now trained to 9: from here on it is 9" in said
+    assert "began with trial.horizon = 3 and is now trained to 9: its horizon is now 9" in said
     rw.tune(tell_horizon, space, mode="min", scheduler=rw.ASHA(), trials=30, horizon=81, refit=3)
     assert "trial.horizon = " not in capsys.readouterr().err
 
@@ -113,9 +113,9 @@ def test_the_command_line_and_resume(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("horizon", "message"),
     [
-        (0, "horizon must be a resource from 1, not 0"),
+        (0, "horizon must be a resource of 1 or more, not 0"),
         (True, "horizon must be a whole number, not True"),
-        (3, "horizon=3 is below max_resource=9, up to which trials are trained; leave it out, and the horizon is"),
+        (3, "horizon=3 is below max_resource=9, to which trials are trained; leave it out to use max_resource"),
     ],
 )
 def test_horizons_that_cannot_be(horizon: int, message: str) -> None:

@@ -43,7 +43,7 @@ def test_running_jobs_pause_at_their_next_checkpoint_when_the_time_is_up(tmp_pat
     study = tune(objectives.slow, seconds=1.5, study=tmp_path / "s.db", quiet=False)
     assert time.monotonic() - began < 15
     assert not study.interrupted
-    assert "the time is up: 2 running jobs may reach a checkpoint first" in capfd.readouterr().err
+    assert "time is up: 2 running jobs may reach a checkpoint first" in capfd.readouterr().err
     assert [record.state for record in study.trials] == ["running"] * 2
     reached = [record.resource for record in study.trials]
     assert all(0 < resource < 400 for resource in reached)
@@ -59,10 +59,10 @@ def test_running_jobs_pause_when_the_target_is_reached_and_the_study_is_finished
     assert study.finished
     assert len(study.trials) == 2
     assert all(record.resource < 400 for record in study.trials)
-    assert "the target is reached" in capfd.readouterr().err
+    assert "target reached" in capfd.readouterr().err
     again = tune(one_is_quick, trials=9, target=0.5, study=tmp_path / "s.db", quiet=False)
     assert repr(again.trials) == repr(study.trials), "nothing is given out again"
-    assert "finished: 2 of 9 trials, nothing was run" in capfd.readouterr().err
+    assert "already finished: 2 of 9 trials" in capfd.readouterr().err
     on = tune(one_is_quick, trials=2, study=tmp_path / "s.db")
     assert [record.resource for record in on.trials] == [400, 400]
 
@@ -76,7 +76,7 @@ def test_running_jobs_pause_when_the_resource_is_used_up(tmp_path: Path) -> None
 def test_a_job_that_never_saves_is_trained_to_its_end_and_that_is_said_once(capfd) -> None:
     study = tune(never_saves, seconds=0.5, scheduler=rw.FullTraining(max_resource=100), quiet=False)
     said = capfd.readouterr().err
-    assert said.count("a job can pause only where it calls trial.save(state)") == 1
+    assert said.count("a job can pause only when it calls trial.save(state)") == 1
     assert [record.resource for record in study.trials] == [100, 100]
 
 

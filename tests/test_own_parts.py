@@ -75,7 +75,7 @@ def test_a_study_of_own_parts_is_gone_on_with_by_name_where_it_is_trusted(tmp_pa
     study.extend(trials=4)
     study.report(study.ask().trial, 1, 0.5)
     study.close()
-    with pytest.raises(rw.InputError, match=r"going on with .* would import the kind of parameter own_parts:Angle"):
+    with pytest.raises(rw.InputError, match=r"resuming .* would import the kind of parameter own_parts:Angle"):
         rw.Study.open(tmp_path / "s.db", writable=True)
     with rw.Study.open(tmp_path / "s.db", writable=True, trust=True) as again:
         assert isinstance(again.scheduler, TwoRungs)
@@ -204,7 +204,7 @@ def test_a_log_of_ones_own_holds_a_study() -> None:
     study.close()
     again = rw.Study({"x": rw.Float(0, 1)}, "asha", log=log)
     assert (again.budget.trials, again.best.score, again.path) == (5, 0.5, None)
-    with pytest.raises(rw.InputError, match="give either a path or a log, one of the two"):
+    with pytest.raises(rw.InputError, match="give either path= or log=, not both"):
         rw.Study({"x": rw.Float(0, 1)}, log=log, path="s.db")
 
 

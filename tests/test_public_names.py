@@ -28,8 +28,8 @@ def test_names_of_before_go_on_working() -> None:
 @pytest.mark.parametrize(
     ("given", "wanted"),
     [
-        ({"study": "a.db", "path": "b.db"}, "tune got both path= and study=, which are the same; give one"),
-        ({"resource": 3, "total_resource": 4}, "tune got both total_resource= and resource=, which are the same"),
+        ({"study": "a.db", "path": "b.db"}, "tune got both path= and study=, which mean the same; give one"),
+        ({"resource": 3, "total_resource": 4}, "tune got both total_resource= and resource=, which mean the same"),
         ({"storage": "a.db"}, "tune has no argument 'storage'; did you mean 'path'?"),
     ],
 )

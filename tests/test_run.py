@@ -152,7 +152,7 @@ def test_what_a_function_does_wrong_is_said(function, trial, reason, tmp_path: P
 
 def test_a_score_that_is_not_finite_is_worst_and_said_once(capfd) -> None:
     study = tune(objectives.diverges, quiet=False)
-    assert "trial 0 reported a score that is not finite at 1; it counts as the worst" in capfd.readouterr().err
+    assert "trial 0 reported a non-finite score at 1; it counts as the worst" in capfd.readouterr().err
     assert study.trials[0].resource == 1
     assert study.best.number != 0
 
@@ -418,8 +418,8 @@ WRONG = {
     "retries": (lambda: tune(objectives.train, retries=-1), "retries must be 0 or more"),
     "a limit": (lambda: tune(objectives.train, job_seconds=0), "job_seconds must be above 0"),
     "a silence": (lambda: tune(objectives.train, silence_seconds=-1), "silence_seconds must be above 0, not -1"),
-    "refit whereto": (lambda: tune(objectives.train, refit=True, scheduler="pasha"), "no max_resource, so say how far to refit"),
-    "refit to nothing": (lambda: tune(objectives.train, refit=-3), "refit must be True, False or a resource"),
+    "refit whereto": (lambda: tune(objectives.train, refit=True, scheduler="pasha"), "no max_resource; say how far to refit"),
+    "refit to nothing": (lambda: tune(objectives.train, refit=-3), "refit must be True, False, or a resource"),
     "what cannot be sent": (lambda: tune(holds_a_lock()), "cannot be sent to a worker process"),
     "a command with a typo": (lambda: tune(rw.Command(["train", "{xx}"])), "{xx} in the command is unknown; did you mean 'x'?"),
     "a command with a brace": (lambda: rw.Command(["train", "{x"]), "write {{ and }} for braces"),
@@ -457,8 +457,8 @@ def test_each_kind_of_failure_is_said_once_and_counted(tmp_path: Path, capfd) ->
     assert failed == list(range(1, 40, 2))
     said = " ".join(capfd.readouterr().err.split())
     assert said.count("failed: ValueError: no layer") == 1
-    assert len(re.findall(r"10 trials have failed like trial \d+: ValueError: no layer", said)) == 1
-    assert len(re.findall(r"20 trials failed like trial \d+: ValueError: no layer", said)) == 1
+    assert len(re.findall(r"10 trials have failed the same way as trial \d+: ValueError: no layer", said)) == 1
+    assert len(re.findall(r"20 trials failed the same way as trial \d+: ValueError: no layer", said)) == 1
     assert "20 of 40 trials failed" in study.explain()
     assert [row["failure"] is not None for row in study.rows()] == [trial % 2 == 1 for trial in range(40)]
 

@@ -37,7 +37,7 @@ def test_what_is_noted_makes_an_equal_one() -> None:
         ({"retries": -1}, "retries must be 0 or more, not -1"),
         ({"job_seconds": 0}, "job_seconds must be above 0, not 0"),
         ({"patience": -1}, "patience must be 0 seconds or more, not -1"),
-        ({"refit": 0}, "refit must be True, False or a resource from 1, not 0"),
+        ({"refit": 0}, "refit must be True, False, or a resource of 1 or more, not 0"),
         ({"sync": 1}, "sync must be true or false, not 1"),
     ],
 )

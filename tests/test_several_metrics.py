@@ -271,7 +271,7 @@ def reported(score: object, mode: object = None) -> None:
         (lambda: reported({"accuracy": 1}, "max"), "a score must be one number: this study has one metric"),
         (lambda: rw.Study(SPACE, mode={"accuracy": "maximize", "seconds": "min"}), "did you mean 'max'?"),
         (lambda: rw.Study(SPACE, mode={"accuracy": "max"}), "a dict of two metrics or more"),
-        (lambda: asked(scheduler={"name": "hyperband", "max_resource": 9}), "the scheduler 'hyperband' is for one metric"),
+        (lambda: asked(scheduler={"name": "hyperband", "max_resource": 9}), "the scheduler 'hyperband' takes one metric"),
         (lambda: asked().extend(target=0.5), "target=0.5 is for one metric"),
         (lambda: rw.tune(train, SPACE, mode=MODE, trials=3, refit=9), "refit=9 needs one best trial"),
         (lambda: rw.CurveTable.from_study(asked(), 9), "a table of curves has one metric"),

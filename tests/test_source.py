@@ -41,14 +41,14 @@ def test_a_finished_study_that_is_run_again_says_so_and_warns_of_a_changed_funct
     refit: bool, tmp_path: Path
 ) -> None:
     first = run(tmp_path, "1 / epoch", refit=refit)
-    assert "nothing was run" not in first
+    assert "already finished" not in first
     assert "warning" not in first
     again = run(tmp_path, "1 / epoch", refit=refit)
-    assert "finished: 3 of 3 trials, nothing was run" in again
+    assert "already finished: 3 of 3 trials" in again
     assert "has changed" not in again
     changed = run(tmp_path, "2 / epoch", refit=refit)
-    assert "finished: 3 of 3 trials, nothing was run" in changed
-    assert "warning: the source of the function has changed" in " ".join(changed.split())
+    assert "already finished: 3 of 3 trials" in changed
+    assert "warning: the function's source has changed" in " ".join(changed.split())
     assert "has changed" not in run(tmp_path, "2 / epoch", refit=refit), "it is said when it changes"
 
 

@@ -111,6 +111,6 @@ def test_a_session_that_begins_gives_all_jobs_out_again() -> None:
 def test_a_study_lets_go_of_its_file_at_the_end_of_a_with_block(tmp_path: Path) -> None:
     with rw.Study({"x": rw.Float(0, 1)}, path=tmp_path / "s.db") as study:
         study.ask()
-    with pytest.raises(rw.StudyError, match="is closed; open it again to go on with it"):
+    with pytest.raises(rw.StudyError, match="is closed; open it again to continue"):
         study.ask()
     rw.Study({"x": rw.Float(0, 1)}, path=tmp_path / "s.db").close()

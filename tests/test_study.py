@@ -218,7 +218,7 @@ def test_without_a_maximum_one_must_say_how_far_to_refit() -> None:
     study = rw.Study(SPACE, "pasha")
     study.extend(trials=1)
     finish(study)
-    with pytest.raises(rw.InputError, match="no max_resource, so say how far"):
+    with pytest.raises(rw.InputError, match="no max_resource; say how far"):
         study.refit()
 
 

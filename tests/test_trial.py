@@ -107,7 +107,7 @@ def test_a_function_that_reports_nothing_by_the_rung_is_told_what_to_do(tmp_path
     assert list(trial) == [1, 2, 3]
     assert wrong_end(trial) == (
         "the function reported nothing between 0 and 3; report at least once by then, "
-        "or let min_resource be how often it reports"
+        "or set min_resource to how often it reports"
     )
 
 
@@ -162,7 +162,12 @@ def test_a_loop_that_reports_every_other_epoch_is_fine(tmp_path: Path) -> None:
 
 def test_reports_that_cannot_be(tmp_path: Path) -> None:
     trial, sent = a_trial(tmp_path, until=3)
-    for resource, message in ((4, "until = 3 only"), (0, "only go up"), (1.5, "whole number"), (True, "whole number")):
+    for resource, message in (
+        (4, "goes to trial.until = 3"),
+        (0, "each report must go further"),
+        (1.5, "whole number"),
+        (True, "whole number"),
+    ):
         with pytest.raises(rw.InputError, match=message):
             trial.report(0.5, resource=resource)
     for score in (None, "0.5", [0.5]):
@@ -170,7 +175,7 @@ def test_reports_that_cannot_be(tmp_path: Path) -> None:
             trial.report(score)
     trial.report(float("nan"))
     assert [fact.score for fact in sent] == [None]
-    with pytest.raises(rw.InputError, match="at resource 1 after 1; resources only go up"):
+    with pytest.raises(rw.InputError, match="at resource 1 after 1; each report must go further"):
         trial.report(0.5, resource=1)
 
 
@@ -209,7 +214,7 @@ def test_a_trial_says_that_its_checkpoint_is_damaged(both: bool, where: str, tmp
         file.write_bytes(b"rot")
     trial, sent = a_trial(tmp_path, until=3)
     assert trial.load() == (None if both else "state 1")
-    assert sent == [Noticed(3, f"its newest checkpoint is damaged; training goes on {where}")]
+    assert sent == [Noticed(3, f"its newest checkpoint is damaged; training resumes {where}")]
     assert next(iter(trial)) == (1 if both else 2)
     again, sent = a_trial(tmp_path, until=3)  # another try, before anything was saved
     assert again.load() == (None if both else "state 1")

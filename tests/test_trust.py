@@ -211,7 +211,7 @@ def test_a_folder_for_checkpoints_that_this_user_named_is_gone_on_with_without_a
     assert len(list((folder / "big").iterdir())) == 1
     assert not list((folder / "s.db.trials").rglob("checkpoint*"))
     done = rungwise(folder, "resume", "s.db", "--checkpoints", "other")
-    assert "leave checkpoints= out to go on there" in " ".join(done.stderr.split())
+    assert "leave checkpoints= out to use them" in " ".join(done.stderr.split())
     assert rungwise(folder, "status", "s.db").returncode == 0
 
 

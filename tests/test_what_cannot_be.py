@@ -104,7 +104,7 @@ def test_a_closed_study_gives_out_no_job(tmp_path: Path) -> None:
         study.ask()
     looked = rw.Study.open(tmp_path / "s.db")
     assert not looked.finished
-    with pytest.raises(rw.StudyError, match="was opened to look at it"):
+    with pytest.raises(rw.StudyError, match="was opened read-only"):
         looked.ask()
     assert [one.trial for one in looked.running] == [job.trial]
 

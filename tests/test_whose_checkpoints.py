@@ -44,7 +44,7 @@ def test_a_checkpoint_of_another_configuration_is_set_aside_and_not_loaded(tmp_p
     train(a_trial(tmp_path, {"x": 1})[0])
     trial, sent = a_trial(tmp_path, {"x": 2})
     assert trial.load() is None
-    assert sent == [Noticed(3, "a checkpoint of another configuration or study was set aside, not loaded")]
+    assert sent == [Noticed(3, "set aside a checkpoint of another configuration or study")]
     assert list(trial) == [1, 2, 3]
     assert states(tmp_path) == []
     for mark in tmp_path.glob("*.foreign"):
@@ -163,7 +163,7 @@ def test_the_answer_does_not_load_what_is_anothers(tmp_path: Path, caplog) -> No
         newest(folder).unlink()
         save(folder, Head(1, [], study=study.id, configuration="another"), "his", 1)
         assert answer(study).load() is None
-        assert "holds a checkpoint of another configuration or study, which is not loaded" in caplog.text
+        assert "holds a checkpoint of another configuration or study; it was not loaded" in caplog.text
         caplog.clear()
         study.close()
 

@@ -27,7 +27,7 @@ def newest_state(kept: Checkpoints) -> Any:
     found = kept.find()
     if found.foreign:
         logging.getLogger("rungwise").warning(
-            "%s holds a checkpoint of another configuration or study, which is not loaded", _place(kept)
+            "%s holds a checkpoint of another configuration or study; it was not loaded", _place(kept)
         )
     return found.state
 

@@ -10,9 +10,9 @@ from typing import ParamSpec, TypeVar
 
 
 class InputError(ValueError, TypeError):
-    """Something the user gave is wrong; the message says what was given, what is wanted, what was meant.
+    """An argument or input is wrong; the message says what was given, what is wanted, and what was probably meant.
 
-    Both a `ValueError` and a `TypeError`, since callers should not have to know which of the two we chose.
+    It is both a `ValueError` and a `TypeError`, so you can catch either.
     """
 
 
@@ -50,7 +50,7 @@ def suggestion(name: str, known: Iterable[str]) -> str:
         meant = close[0] if close else None
     if meant is not None:
         return f"; did you mean {meant!r}?"
-    return f"; there are {', '.join(map(repr, known))}" if known else ""
+    return f"; choose from {', '.join(map(repr, known))}" if known else ""
 
 
 def our_names(**also: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
@@ -69,7 +69,7 @@ def our_names(**also: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
         def checked(*args: P.args, **kwargs: P.kwargs) -> T:
             for name in also.keys() & kwargs.keys():
                 if (ours := also[name]) in kwargs:
-                    raise InputError(f"{shown} got both {ours}= and {name}=, which are the same; give one")
+                    raise InputError(f"{shown} got both {ours}= and {name}=, which mean the same; give one")
                 kwargs[ours] = kwargs.pop(name)
             for name in kwargs:
                 if name not in known:

@@ -21,8 +21,8 @@ def refuse_unknown(study: Study, options: RunOptions) -> None:
     where = study.state.how.get("checkpoints")
     if options.checkpoints is None and isinstance(where, Mapping) and STORES.is_foreign(where.get("name")):
         raise InputError(
-            f"the checkpoints of {study.path} are kept in a store of its own, {in_words(where)}: hand it over, "
-            "checkpoints=…, or go on with rungwise resume"
+            f"the checkpoints of {study.path} are in a custom store, {in_words(where)}: pass it as checkpoints=, or "
+            "use rungwise resume"
         )
 
 
@@ -44,8 +44,8 @@ def storage_of(study: Study, options: RunOptions) -> Storage:
         study.decider.opened(study.state.how | {"checkpoints": now})
     elif study.path is not None and not storage.store.list(f"{place}/{SESSIONS}"):
         raise StudyError(
-            f"the checkpoints of {study.path} were kept in {in_words(now)}, and there is nothing of this study: mount "
-            "it or put it back, or say where they are now (checkpoints=…, --checkpoints)"
+            f"the checkpoints of {study.path} should be in {in_words(now)}, but nothing of this study is there: mount "
+            "it or put it back, or pass the new place (checkpoints=…, --checkpoints)"
         )
     study.state.store = options.checkpoints if isinstance(options.checkpoints, Store) else None
     return storage
@@ -61,6 +61,4 @@ def _refuse_to_leave(study: Study, before: Any) -> None:
         left, where = bool(as_store(before).list(study_place(study.id))), f"{in_words(before)}/{study.id}"
         how = ", or move that folder to the new place first" if isinstance(before, str) else ""
     if left:
-        raise InputError(
-            f"the checkpoints of this study are in {where} already; leave checkpoints= out to go on there{how}"
-        )
+        raise InputError(f"the checkpoints of this study are in {where}; leave checkpoints= out to use them{how}")

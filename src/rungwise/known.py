@@ -45,45 +45,45 @@ class Known(turns.InTurn):
             facts = self._log.read()
             next(facts)
             looked.follow(facts)
-            looked.closed = f"the study {self._log.path} was opened to look at it; say writable=True to go on with it"
+            looked.closed = f"the study {self._log.path} was opened read-only; pass writable=True to change it"
             self._decides = looked
         return self._decides
 
     @property
     def state(self) -> StudyState:
-        """How the study stands, as whoever watches it sees it."""
+        """The study's state, as observers see it."""
         return self._state
 
     @property
     def decider(self) -> Decider:
-        """Who decides in it, for a loop of its own; it has no lock."""
+        """The object that makes the decisions, for a loop of your own; it has no lock."""
         return self._decided
 
     @property
     def scheduler(self) -> Scheduler:
-        """What decides how far each trial goes."""
+        """The scheduler, which decides how far each trial goes."""
         return self._decided.scheduler
 
     @property
     def searcher(self) -> Searcher:
-        """What proposes configurations; a stand-in that knows its settings where the study is looked at."""
+        """The searcher, which proposes configurations; in a study opened to look at, a stand-in with its settings."""
         if self._decides is None:
             return LookedAt(self._state.space, self._state.created.searcher)
         return self._decides.searcher
 
     @property
     def space(self) -> Space:
-        """What configurations are made of."""
+        """The search space."""
         return self._state.space
 
     @property
     def id(self) -> str:
-        """The random name that its checkpoints carry; empty for a study that was begun before there were any."""
+        """The random id that the study's checkpoints carry; empty for studies from before there were ids."""
         return self._state.created.id
 
     @property
     def mode(self) -> str | dict[str, str]:
-        """Whether scores are to be minimized, "min", or "max"; of several metrics a dict of them."""
+        """The mode, "min" or "max": whether lower or higher scores are better. For several metrics, a dict of these."""
         return self._state.created.mode
 
     @property
@@ -98,12 +98,12 @@ class Known(turns.InTurn):
 
     @property
     def metrics(self) -> Metrics:
-        """What scores mean."""
+        """The metrics, with their modes."""
         return self._state.metrics
 
     @property
     def trials(self) -> list[TrialRecord]:
-        """A record a trial, in the order of their numbers."""
+        """One record per trial, in order of number."""
         return self._state.trials
 
     @property
@@ -113,39 +113,39 @@ class Known(turns.InTurn):
 
     @property
     def rises(self) -> list[Raised]:
-        """The rises of the ceiling, in their order."""
+        """The rises of the ceiling, in order."""
         return self._state.rises
 
     @property
     def failures(self) -> list[tuple[int, str]]:
-        """(trial, reason) of the jobs that failed, refits too, in their order."""
+        """(trial, reason) for each failed job, including refits, in order."""
         return self._state.failures
 
     @property
     def resource_used(self) -> int:
-        """How much training was reported, refits aside."""
+        """The resource trained so far, as reported, without refits."""
         return self._state.resource_used
 
     @property
     def running_seconds(self) -> float:
-        """For how long the study has been run, in seconds, as far as its log tells."""
+        """How many seconds the study has run, over all sessions."""
         return self._state.time.seconds
 
     @property
     def running(self) -> list[Job]:
-        """The jobs that are under way, in the order given out."""
+        """The running jobs, in the order in which they were given out."""
         return [handed(job) for job in self._state.running.values()]
 
     @property
     def waiting(self) -> bool:
-        """Whether there are jobs that were given out, broke off or were never begun, and are next."""
+        """Whether interrupted jobs, or jobs that were given out but never begun, are waiting to be given out again."""
         return bool(self._state.again)
 
     @property
     def finished(self) -> bool:
         """Whether nothing is running and no more work will be given out under the budget.
 
-        A study that is only looked at does not know whether its grid is at its end.
+        A study opened to look at does not know whether its grid has been used up.
         """
         return self._decided.finished
 
@@ -156,71 +156,71 @@ class Known(turns.InTurn):
 
     @property
     def has_best(self) -> bool:
-        """Whether any trial has completed a rung with a finite score, in each metric."""
+        """Whether any trial has completed a rung with a finite score in each metric."""
         return self._state.has_best
 
     @property
     def front(self) -> list[ParetoTrial]:
-        """The answer of a study with several metrics: the Pareto front at the highest rung, in the order of completion.
+        """The answer of a study with several metrics: the Pareto front at the highest rung, in order of completion.
 
-        Raises `StudyError` where there is one metric, which has one `best`.
+        Raises `StudyError` if the study has one metric; then use `best`.
         """
         return self._state.front
 
     @property
     def best(self) -> BestTrial:
-        """The chosen trial. Raises `StudyError` while no trial has completed a rung with a finite score."""
+        """The best trial. Raises `StudyError` until a trial has completed a rung with a finite score."""
         return self._state.best
 
     def top(self, k: int = 10) -> list[TrialRecord]:
-        """The `k` best trials: first those that completed the highest rung, in a rung those with the best scores.
+        """The `k` best trials: from the highest rung down, and within a rung by score.
 
-        A score at 1 epoch does not compete with one at 81. Each trial stands at the highest rung that it completed
-        (`paused_at`), with its score there; among equals the trial of `best` comes first, then the lower number. Trials
-        that failed, or whose score there is not finite, are left out.
+        A score at 1 epoch does not compete with one at 81. Each trial counts at the highest rung that it completed
+        (`paused_at`), with its score there. Among equals the trial of `best` comes first, then the lower number. Trials
+        that failed, or whose score there is not finite, are omitted.
 
-        Raises `StudyError` where there are several metrics: their answer is `front`.
+        Raises `StudyError` if the study has several metrics; then use `front`.
         """
         if self._state.metrics.names:
-            raise StudyError("a study with several metrics has no one order of trials: its answer is study.front")
+            raise StudyError("with several metrics trials have no single order; use study.front")
         if whole(k, "k") < 0:
             raise InputError(f"k must be 0 or more, not {k!r}")
         return summary.top(self._state, whole(k, "k"))
 
     @property
     def folder(self) -> Path | None:
-        """Where the trials' folders are."""
+        """The folder that holds the trials' folders."""
         return self._state.folder
 
     @property
     def path(self) -> Path | None:
-        """The file of the study; None in memory."""
+        """The study's file; None in memory."""
         return self._log.path
 
     def facts(self) -> Iterator[tuple[float, Fact]]:
-        """All facts that are durable, with the times at which they were noted (Unix seconds)."""
+        """All durable facts, each with the time at which it was logged (Unix seconds)."""
         for time, fact in self._log.read():
             yield time, copy.deepcopy(fact) if isinstance(fact, Created | Started) else fact
 
     def rungs(self) -> list[tuple[int, int, int, float | None]]:
-        """A row a level that has results, from the top: level, completed, running to it, best score."""
+        """One row per level with results, from the top: level, trials that completed it, running to it, best score."""
         return self._state.rungs()
 
     def rows(self, *, reports: bool = False) -> list[dict[str, Any]]:
-        """A dict a trial (with the score that counts: its last, or its best), or with `reports` one a report.
+        """One dict per trial, with the score that counts (last or best), or with `reports` one per report.
 
         Keys: trial, state, resource, score (score.NAME for each of several metrics), seconds, failure and
-        refit_failure (with `reports` refit in their place), and config.NAME for each parameter that exists under the
-        values of the others. A state is that of the record, but "waiting" for "running" where no process holds the
-        study's file: whoever drove it was killed, or has ended.
+        refit_failure (with `reports`, refit instead of these two), and config.NAME for each active parameter. The state
+        is that of the record, but "waiting" instead of "running" if no process holds the study's file, because its
+        driver has ended or was killed.
         """
         return summary.rows(self._state, self._log.path, reports=reports)
 
     def rung_results(self, score: str | None = None) -> list[dict[str, Any]]:
-        """A dict a trial that has ended a job: "config", and "results", [level, loss] at the rungs that it completed.
+        """One dict per trial that has ended a job: "config", and "results", [level, loss] at each completed rung.
 
-        A loss that is not finite is None; so is the last of a trial that failed. `score` is how to count, "last" or
-        "best", if not as this study does.
+        A non-finite loss is None, as is the last loss of a failed trial. `score`, "last" or "best", overrides the
+        study's own.
         """
         metrics = self._state.metrics if score is None else Metrics(self._state.created.mode, score)
         return rung_results(self._state.trials, self._state.completed, metrics)
@@ -228,23 +228,23 @@ class Known(turns.InTurn):
     def dataframe(self, *, reports: bool = False) -> Any:
         """`rows` as a pandas DataFrame; needs `pip install 'rungwise[frames]'`.
 
-        A parameter that does not exist is NaN there; the choice None is None.
+        An inactive parameter is NaN; the choice None is None.
         """
         names = frames.columns(self._state.space, self._state.metrics.names, reports=reports)
         return frames.dataframe(self.rows(reports=reports), names, self._state.space)
 
     def __repr__(self) -> str:
-        """Where it is, how many trials it has, its best score."""
+        """The study's file, its number of trials, and its best score."""
         with self._turn:
             return f"<{summary.headline(self._state, self._log.path)}>"
 
     def _repr_html_(self) -> str:
-        """For notebooks: the same, and a table of the best trials."""
+        """As `repr`, with a table of the best trials, for notebooks."""
         with self._turn:
             return summary.as_html(self._state, self._log.path)
 
     def explain(self) -> str:
-        """Why the study stands where it stands: each rise of the ceiling, failures, the best trial."""
+        """Why the study is where it is: each rise of the ceiling, failures, and the best trial."""
         state = self._state
         several = len(state.ceilings or ()) > 1 and not SCHEDULERS.is_foreign(state.created.scheduler.get("name"))
         # only the scheduler knows which trial is in which bracket

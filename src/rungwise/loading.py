@@ -22,7 +22,7 @@ def load_attribute(target: str) -> Any:
     """
     place, colon, name = target.rpartition(":")
     if not colon or not place or not name:
-        raise InputError(f"name it as train.py:train or package.module:train, not {target!r}")
+        raise InputError(f"name the function as train.py:train or package.module:train, not {target!r}")
     IMPORTING.set()
     try:
         module = _load_file(Path(place)) if place.endswith(".py") else _load_module(place)

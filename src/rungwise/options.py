@@ -25,30 +25,30 @@ Seconds = float | None
 
 @final
 class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """What `tune` says of the arguments with these names holds for the fields; so do the defaults.
+    """The fields are the arguments of `tune` with these names, with the same defaults.
 
     >>> RunOptions(workers=2).noted()["workers"]
     2
 
-    Raises `InputError` for a value that cannot be.
+    Raises `InputError` for an invalid value.
     """
 
     workers: Annotated[int, Meta(description="Local processes (default 1).")] = 1
     devices: Annotated[
         Any,
-        Meta(description="GPUs that workers see: auto (default), none, one for each like 0,1 or several like 0+1,2+3."),
+        Meta(description="GPUs per worker: auto (default), none, one each like 0,1, or several each like 0+1,2+3."),
     ] = "auto"
-    refit: Annotated[Any, Meta(description="Train the best on to the maximal resource.")] = False
+    refit: Annotated[Any, Meta(description="At the end, train the best trial to the maximum resource.")] = False
     horizon: Annotated[
-        int | None, Meta(description="How far any trial may ever be trained, for schedules over a fixed length.")
+        int | None, Meta(description="The most that any trial may ever be trained, for learning-rate schedules.")
     ] = None
     job_seconds: Annotated[Seconds, Meta(description="End a job that takes longer.")] = None
-    epoch_seconds: Annotated[Seconds, Meta(description="End a job that takes longer for each of its epochs.")] = None
+    epoch_seconds: Annotated[Seconds, Meta(description="End a job whose epochs take longer on average.")] = None
     silence_seconds: Annotated[Seconds, Meta(description="End a job that reports nothing for longer.")] = None
-    retries: Annotated[int, Meta(description="How often a job that broke off is tried again (default 2).")] = 2
-    patience: Annotated[float, Meta(description="Seconds of waiting while nothing works (default 120).")] = 120.0
+    retries: Annotated[int, Meta(description="How often an interrupted job is retried (default 2).")] = 2
+    patience: Annotated[float, Meta(description="Seconds to wait while no job works (default 120).")] = 120.0
     checkpoints: Annotated[
-        Any, Meta(description="A folder for the checkpoints, such as one on a larger disk (default: STUDY.trials).")
+        Any, Meta(description="Folder for checkpoints, such as one on a larger disk (default: STUDY.trials).")
     ] = None
     keep_checkpoints: Annotated[bool, Meta(description="Keep every trial's checkpoints.")] = False
     sync: Annotated[bool, Meta(description="Wait for the disk at every decision.")] = False
@@ -68,9 +68,9 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
             flag(getattr(self, name), name)
         store.noted(self.checkpoints)
         if self.horizon is not None and whole(self.horizon, "horizon") < 1:
-            raise InputError(f"horizon must be a resource from 1, not {self.horizon!r}")
+            raise InputError(f"horizon must be a resource of 1 or more, not {self.horizon!r}")
         if not isinstance(self.refit, bool) and whole(self.refit, "refit") < 1:
-            raise InputError(f"refit must be True, False or a resource from 1, not {self.refit!r}")
+            raise InputError(f"refit must be True, False, or a resource of 1 or more, not {self.refit!r}")
 
     @staticmethod
     def of(how: Mapping[str, Any]) -> RunOptions:
@@ -87,11 +87,11 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
         """Raise `InputError` if it is not known how far to refit, or if trials are trained beyond the horizon."""
         most = scheduler.max_resource
         if self.refit is True and most is None:
-            raise InputError("this study has no max_resource, so say how far to refit: refit=81 (a resource)")
+            raise InputError("the scheduler has no max_resource; say how far to refit, such as refit=81")
         if self.horizon is not None and most is not None and self.horizon < most:
             raise InputError(
-                f"horizon={self.horizon} is below max_resource={most}, up to which trials are trained; leave it out, "
-                "and the horizon is max_resource"
+                f"horizon={self.horizon} is below max_resource={most}, to which trials are trained; leave it out to "
+                "use max_resource"
             )
 
 

@@ -105,7 +105,7 @@ class Parts(Collection[str]):
                 found = getattr(found, part)
         except Exception as error:  # whatever the module does when it is imported
             raise InputError(
-                f"the {self.what} {name!r} cannot be imported here ({type(error).__name__}: {error}); hand it over: "
+                f"the {self.what} {name!r} cannot be imported here ({type(error).__name__}: {error}); pass it: "
                 f"rw.Study(space, …, {self.what}=…, path=path)"
             ) from None
         return found

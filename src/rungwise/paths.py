@@ -23,16 +23,16 @@ def study_path(given: object) -> Path:
         raise InputError(f"the study's file must be a path, not {given!r}")
     text = str(given)
     if given == "" or text == ":memory:":
-        raise InputError(f"{text!r} is no file's name; leave path= out to keep a study in memory")
+        raise InputError(f"{text!r} is not a file name; leave path= out to keep a study in memory")
     if text.startswith("file:") or "://" in text or _was_url(text):
         meant = _SCHEME.sub("", text.split("?")[0].removeprefix("file:").split("://")[-1]).lstrip("/") or "study.db"
-        raise InputError(f"a study is kept in a file, not at {text!r}; name the file, such as {meant!r}")
+        raise InputError(f"a study is kept in a file, not at {text!r}; give the file name, such as {meant!r}")
     if "\0" in text:
         raise InputError(f"the study's file {text!r} has a zero byte in its name")
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise InputError(f"the study's file {text!a} has bytes in its name that are no text in UTF-8") from None
+        raise InputError(f"the name of the study's file {text!a} is not valid UTF-8") from None
     return Path(given)
 
 
@@ -59,7 +59,7 @@ def real_path(path: Path) -> Path:
         return real
     except NotADirectoryError:
         wrong = next(parent for parent in real.parents if parent.is_file())
-        raise StudyError(f"there is no study {path}, nor can there be: {wrong} is a file, not a folder") from None
+        raise StudyError(f"there is no study {path}: {wrong} is a file, not a folder") from None
     except OSError as error:
         if error.errno == errno.ELOOP:
             raise StudyError(f"{path} cannot be read: it is a link that leads in a circle") from None
@@ -67,7 +67,7 @@ def real_path(path: Path) -> Path:
     if stat.S_ISDIR(found.st_mode):
         raise StudyError(f"{path} is a directory; name a file in it, such as {path / 'study.db'}")
     if not stat.S_ISREG(found.st_mode):
-        raise StudyError(f"{path} is no file but a device, a pipe or a socket; name a file")
+        raise StudyError(f"{path} is a device, a pipe, or a socket; name a file")
     return real
 
 
@@ -90,7 +90,7 @@ def refuse_leftovers(path: Path, real: Path) -> None:
     for beside in (Path(f"{real}{ending}") for ending in OF_SQLITE):
         with contextlib.suppress(OSError):
             if not stat.S_ISREG(beside.lstat().st_mode):
-                raise StudyError(f"{path} is not opened, since {beside} beside it is no file; move that away")
+                raise StudyError(f"{path} was not opened, because {beside} beside it is not a file; move that away")
     try:
         if real.stat().st_size:
             return
@@ -100,7 +100,7 @@ def refuse_leftovers(path: Path, real: Path) -> None:
     try:
         folder.exists()
     except OSError as error:
-        raise StudyError(f"there can be no study {path}, nor what belongs beside it: {error.strerror}") from None
+        raise StudyError(f"the study {path} and the files beside it cannot be created: {error.strerror}") from None
     left = []
     if wal.exists() and wal.stat().st_size:
         left.append(f"{wal} holds the newest facts")
@@ -108,8 +108,8 @@ def refuse_leftovers(path: Path, real: Path) -> None:
         left.append(f"{folder} holds the checkpoints")
     if left:
         raise StudyError(
-            f"{path} holds no facts, though {' and '.join(left)} of a study: put the file back (nothing has been "
-            f"touched), or move {'these' if len(left) > 1 else 'that'} away to begin anew"
+            f"{path} holds no facts, but {' and '.join(left)} of a study: put the file back (nothing has been "
+            f"touched), or move {'these' if len(left) > 1 else 'that'} away to start over"
         )
 
 
@@ -121,8 +121,8 @@ def refuse_second_names(path: Path, real: Path) -> None:
     """
     if (names := real.stat().st_nlink) > 1:
         raise StudyError(
-            f"{path} has {names} names (hard links), and its newest facts may stand beside another one: delete all but "
-            f"one, the one with a -wal beside it if there is any (find / -xdev -samefile {real} lists them)"
+            f"{path} has {names} names (hard links), and its newest facts may be beside another one: delete all but "
+            f"one, and keep one with a -wal beside it if there is any (find / -xdev -samefile {real} lists them)"
         )
 
 
@@ -130,8 +130,8 @@ def refuse_checkpoints(path: Path | None, folder: Path) -> None:
     """Raise `StudyError` if `folder` holds checkpoints, of a study whose file `path` holds no facts."""
     if _holds_checkpoints(folder):
         raise StudyError(
-            f"{path} holds no facts, though {folder} holds the checkpoints of a study: put the file back, or move that "
-            "folder away to begin anew"
+            f"{path} holds no facts, but {folder} holds the checkpoints of a study: put the file back, or move that "
+            "folder away to start over"
         )
 
 

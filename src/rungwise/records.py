@@ -30,16 +30,15 @@ as_json = msgspec.json.Encoder().encode
 class TrialRecord(msgspec.Struct, gc=False, eq=False):
     """What is known of the trial `number`.
 
-    * `config`, its configuration, of which `json` is the storage; `metrics`, the names where there are several;
-    * `job`, the one that is under way, None if there is none; `horizon`, how far the trial may ever be trained, as that
-      was known when it was started;
-    * `attempts`, how often that job broke off, `broke_off`, why it did so last, and `broke_at`, how many jobs had come
-      to their end by then (`blame.TOLD` if a run was given up with it);
-    * `resource`, the highest one reported, `score`, what counts there (nan if it is not finite, None before the first
-      report), `peak`, the resource at which that was reported, `seconds_used`, the training time that it took; all
-      reports are in `reports` and `seconds`, of which `all_reports`, those of all trials, is the storage;
-    * `paused_at`, the rung that it completed last; `failure`, why it failed, None if it has not;
-    * `refit`, like `reports`, for jobs that trained the winner on (stored in `refit_reports`), and `refit_failure`.
+    * `config`: its configuration, stored in `json`. `metrics`: the metrics' names if there are several.
+    * `job`: its running job, or None. `horizon`: how far the trial may ever be trained, as known when it started.
+    * `attempts`: how often that job broke off. `broke_off`: the last reason. `broke_at`: how many jobs had ended by
+      then (`blame.TOLD` if a run was given up with it).
+    * `resource`: the highest reported. `score`: the score that counts there; NaN if it is not finite, None before the
+      first report. `peak`: the resource at which that score was reported. `seconds_used`: the training time so far.
+      `reports` and `seconds` hold all reports; they are stored in `all_reports`, shared by all trials.
+    * `paused_at`: the last rung that it completed. `failure`: why it failed, or None.
+    * `refit`: like `reports`, for jobs that trained the winner further (stored in `refit_reports`); `refit_failure`.
     """
 
     number: int
@@ -190,16 +189,17 @@ def rung_results(records: Iterable[TrialRecord], levels: Iterable[int], metrics:
 
 
 class BestTrial(msgspec.Struct, frozen=True, repr_omit_defaults=True):
-    """The answer of a study: the best finite score at the highest rung that has one.
+    """The answer of a study: the trial with the best finite score at the highest rung that has one.
 
-    It is of the trial `number` with the configuration `config`, at `resource`; `folder` is the trial's, None if it is
-    not known; `checkpoints` says where its checkpoints are, if not there; `study` is the study's id. `peak` is the
-    resource at which the trial's best score so far was reported, with `score="best"`; else None.
+    It is trial `number` with configuration `config` and its `score` at `resource`. `folder` is the trial's folder, or
+    None if unknown; `study` is the study's id. `checkpoints` is the store of its checkpoints; None if they are in
+    `folder`. With `score="best"`, `peak` is the resource at which the trial's best score was reported; otherwise it is
+    None.
 
-    Only results at that rung count; among equals the earlier completion. `refit_score` is the last score of the refit,
-    taken at `refit_resource`; without a refit None, but `score` where a refit was asked for and there was nothing to
-    train: the trial stands there already. With `score="best"` it is the trial's best so far, never worse than `score`,
-    and a trial whose curve got worse again is not trained on.
+    Only results at that rung count; among equals the earlier completion wins. `refit_score` is the last score of the
+    refit, at `refit_resource`. Without a refit it is None; if there was nothing to refit, because the trial had been
+    trained that far, it is `score`. With `score="best"` it is the trial's best so far, never worse than `score`, and a
+    trial whose curve got worse again is not refitted.
     """
 
     number: int
@@ -214,15 +214,14 @@ class BestTrial(msgspec.Struct, frozen=True, repr_omit_defaults=True):
     peak: int | None = None
     """With `score="best"`: the resource at which the trial's best score so far was reported; else None."""
     checkpoints: Any = None
-    """The store of its checkpoints, or what a study's file notes of it; None if they are in `folder`."""
+    """The store of its `checkpoints`, or what the study's file says of it; None if they are in `folder`."""
 
     def load(self) -> Any:
         """The state in the newest checkpoint; None if the function saved none.
 
-        With `score="best"` it is the state that was saved at `peak`; if none was saved there, the one with the best
-        score among those saved where there was a report; and if that file is missing or damaged, the newest. A state of
-        another resource than `peak` is said through the logger "rungwise". It runs what the file says: load only from
-        studies that you trust.
+        With `score="best"` it is the state saved at `peak`. If none was saved there, it is the saved state with the
+        best reported score; if that file is missing or damaged, it is the newest. The logger "rungwise" says so if the
+        state is not the one at `peak`. Loading a pickle can run code: load only from studies that you trust.
         """
         if self.peak is None:
             return _state(self)
@@ -230,16 +229,16 @@ class BestTrial(msgspec.Struct, frozen=True, repr_omit_defaults=True):
 
     @property
     def saved(self) -> int | None:
-        """The resource of the state that `load` gives; None if the function saved none."""
+        """The resource of the state that `load` returns; None if the function saved none."""
         return None if (kept := _kept(self)) is None else answers.best_saved(kept)
 
 
 class ParetoTrial(msgspec.Struct, frozen=True, repr_omit_defaults=True):
-    """One trial of a study with several metrics that no other dominates, among those at the highest rung.
+    """A trial on the Pareto front of a study with several metrics: no other trial at the highest rung dominates it.
 
-    None of them is as good in every metric and better in one. It is the trial `number` with the configuration `config`;
-    `scores` is by metric, at `resource`. `folder` is the trial's, None if it is not known; `checkpoints` says
-    where its checkpoints are, if not there; `study` is the study's id.
+    That is, none is at least as good in every metric and better in one. It is trial `number` with configuration
+    `config`; `scores` maps each metric to the score at `resource`. `folder` is the trial's folder, or None if unknown;
+    `study` is the study's id. `checkpoints` is the store of its checkpoints; None if they are in `folder`.
     """
 
     number: int
@@ -266,7 +265,7 @@ def _kept(of: BestTrial | ParetoTrial) -> Checkpoints | None:
 
 
 class Budget(msgspec.Struct, frozen=True):
-    """Totals over the whole life of a study; None is no limit. `seconds` are of running time."""
+    """Totals over the whole life of a study; None is no limit. `seconds` is running time."""
 
     trials: int | None = None
     resource: int | None = None

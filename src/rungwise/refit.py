@@ -14,10 +14,10 @@ def begin(decider: Decider, until: int | None) -> bool:
     """Give the best trial a job to `until` (None: `max_resource`), as `Study.refit`; False if nothing is to be done."""
     state = decider.state
     if state.metrics.names:
-        raise InputError("a study of several metrics has no one best trial to refit; train one of study.front on")
+        raise InputError("with several metrics there is no single best trial to refit; choose one of study.front")
     best = state.best
     if (until := state.max_resource if until is None else until) is None:
-        raise InputError("this study has no max_resource, so say how far to refit: refit=81 (a resource)")
+        raise InputError("the scheduler has no max_resource; say how far to refit, such as refit=81")
     record = state.trials[best.number]
     if record.job is not None:
         if record.job.refit:

@@ -94,53 +94,54 @@ def tune(
     quiet: bool = False,
     observers: Sequence[Observer] = (),
 ) -> Study:
-    """Tune `function(trial)` over `space` on `workers` local processes (1); the study is returned.
+    """Tune `function(trial)` over `space` on `workers` local processes (default 1) and return the study.
 
-    `mode` is "min" or "max", or a dict of them for several metrics, which `trial.report` then gets as a dict too; the
-    answer is `study.front`. The study ends when one of the totals is reached: `trials` started, `total_resource`
-    used, `seconds` of running time, a score as good as `target`; at least one must be given. What runs then pauses at
-    its next checkpoint. `path` names
-    a file: if it is there, the study in it is taken up where it stood, and the totals are the new ones.
-    Without it the study is kept in memory. `initial` and `warm_start` are as for `Study`: configurations to try first,
-    and an earlier study to learn from. It ends sooner if the searcher has no configuration left (a grid).
+    `mode` is "min" or "max". For several metrics it is a dict of these: `trial.report` then takes a dict of scores, and
+    the answer is `study.front`. With `score="best"`, a trial's score at a resource is the best of its reports so far
+    instead of the last, and `study.best.load()` returns the state at that report. Use it for curves that get worse
+    again.
 
-    With `score="best"` a trial's score at a resource is the best of its reports up to there, in place of the last one,
-    and `study.best.load()` gives the state of that report: for curves that get worse again.
+    The study ends when it reaches one of its totals: `trials` started, `total_resource` used, `seconds` of running
+    time, or a score as good as `target`. Give at least one. It ends sooner if the searcher has no configuration left (a
+    grid). Running jobs then pause at their next checkpoint. `path` names the study's file; if the file exists, its
+    study resumes under the new totals. Without `path` the study is kept in memory. `initial` (configurations to try
+    first), `warm_start` (an earlier study to learn from), and `seed` work as in `Study`.
 
-    `refit=True` trains the best trial on to the scheduler's `max_resource` at the end, a number to that resource.
-    `horizon` is for schedulers without `max_resource`, and for a longer refit that you decide on later: how far a trial
-    may ever be trained, which the function reads as `trial.horizon` and runs its learning-rate schedule over; it limits
-    nothing. A job that takes longer than `job_seconds`, or than `epoch_seconds` for each unit of resource that it
-    trains (once the function is loaded), or reports nothing for longer than `silence_seconds` (the start of a process
-    counts), is ended. A job that fails, overruns or loses its process is given out again from its last checkpoint, up
-    to `retries` times; then its trial has failed, if other jobs work. Where three trials in a row break off it is taken
-    for the machine's fault: no more work is given out, one job is tried now and then, and if none works for `patience`
-    seconds of waiting the run ends, with no trial failed. Checkpoints of trials that cannot be promoted any more under
-    the `trials` given (however many come, where none is given) are deleted, unless `keep_checkpoints`: set it if
-    `trials` may be raised later, or such a trial trains from the start again. `checkpoints` says where they are kept
-    if not beside the study: a folder, which many studies may share, on a larger disk or one that all machines see, or a
-    `rungwise.store.Store`; the study's file notes it, so that it may be left out later. With `sync` the study waits for
-    the disk
-    whenever it notes something, so that not even a power cut loses a decision. What the function prints goes to a log
-    file beside each trial's folder; from the 200th on, those of trials that are over and did not fail are moved into
-    one file, `finished.log`.
+    `refit=True` trains the best trial to the scheduler's `max_resource` at the end; a number trains it to that
+    resource. `horizon` says how far any trial may ever be trained, if the scheduler has no `max_resource` or you may
+    refit further later. It limits nothing: the function reads it as `trial.horizon` and runs its learning-rate schedule
+    over it.
 
-    `devices` says which GPUs each worker sees, as CUDA_VISIBLE_DEVICES: "auto" shares out those that this process sees,
-    if there are several workers; a list has an entry for each worker in turn (`[0, 1]`, `[0, 0, 1, 1]`, or
-    `["0,1", "2,3"]` for two each), numbered as PyTorch does here; "none" leaves all to the function, for which
-    `trial.worker` counts the workers.
+    A job is ended if it takes longer than `job_seconds`, longer than `epoch_seconds` for each unit of resource that it
+    trains (counted once the function is loaded), or reports nothing for `silence_seconds` (starting a process counts).
+    A job that fails, overruns, or loses its process is retried from its last checkpoint, up to `retries` times. After
+    that its trial has failed, if other jobs work. If the jobs of three trials in a row break off, the machine is at
+    fault: no more work is given out, and one job is tried now and then. If none works within `patience` seconds of
+    waiting, the run ends, and no trial has failed.
 
-    With `executor`, jobs run there and not in local processes: a `rungwise.executors.Executor`, which is used as it is,
-    or what makes one when it is called with the function and the `rungwise.storage.Storage` of the trials. It is closed
-    at the end.
+    Checkpoints of trials that can no longer be promoted under `trials` (under any number, if there is no such total)
+    are deleted. Set `keep_checkpoints` if you may raise `trials` later, or such a trial trains from the start again.
+    `checkpoints` says where to keep them instead of beside the study: in a folder, such as one on a larger or a shared
+    disk, which several studies may share, or in a `rungwise.store.Store`. The study's file records it, so you may omit
+    it later. With `sync` the study waits for the disk at each decision, so not even a power cut loses one. What the
+    function prints goes to a log file beside each trial's folder. From the 200th log on, those of trials that are over
+    and did not fail are moved into one file, `finished.log`. `quiet` shows nothing.
 
-    Each of `observers` is called with `(state, fact)` for each fact once it is durable (`rungwise.observers`); one that
-    raises is told of and hears no more. While it runs, `rungwise pause | resume | stop | extend | enqueue | retry` with
-    the study's file tell it what to do, from any shell of the same user; `logging.getLogger("rungwise")` hears what
-    happens.
+    `devices` says which GPUs each worker sees, as CUDA_VISIBLE_DEVICES. "auto" shares out those that this process sees,
+    if there are several workers. A list has an entry for each worker in turn (`[0, 1]`, `[0, 0, 1, 1]`, or
+    `["0,1", "2,3"]` for two each), numbered as PyTorch does here. "none" leaves all of them to the function, which
+    knows its worker's number as `trial.worker`.
 
-    The first Ctrl-C, or SIGTERM, gives out no more work and lets running jobs reach a checkpoint; then the study
-    is returned as it stands, and can be taken up again. The second stops at once with `KeyboardInterrupt`.
+    With `executor`, jobs run there instead of in local processes. It is a `rungwise.executors.Executor`, or a callable
+    that makes one from the function and the trials' `rungwise.storage.Storage`. It is closed at the end.
+
+    Each of `observers` is called with `(state, fact)` for each fact once the fact is durable (`rungwise.observers`). If
+    one raises, it is called no more, and a message says so. While the study runs, you can steer it from any shell of
+    the same user: `rungwise pause | resume | stop | extend | enqueue | retry`. `logging.getLogger("rungwise")` logs
+    what happens.
+
+    The first Ctrl-C, or SIGTERM, gives out no more work and lets running jobs reach a checkpoint. Then the study is
+    returned as it stands, and can be resumed. The second Ctrl-C stops at once with `KeyboardInterrupt`.
 
     >>> import rungwise as rw
     >>> def train(trial):
@@ -150,11 +151,11 @@ def tune(
     >>> len(study.trials)
     9
 
-    Configuration n is drawn with `numpy.random.default_rng([seed, n])`; what a function draws from `trial.seed()` is
-    another in each study.
+    Configuration n is drawn with `numpy.random.default_rng([seed, n])`. `trial.seed()` differs between studies, even
+    with the same `seed`.
 
-    Raises `InputError` for arguments that cannot be, before any training; `StudyError` if the file cannot be
-    used, or if nothing works: the first three jobs break off, or later all do for longer than `patience`.
+    Raises `InputError` for invalid arguments, before any training. Raises `StudyError` if the file cannot be used, or
+    if nothing works: the first three jobs break off, or later all of them do for longer than `patience`.
     """
     if IMPORTING.is_set():
         raise InputError(
@@ -164,9 +165,9 @@ def tune(
     check_function(function)
     if executor is not None and (workers is not None or devices != "auto"):
         what = "devices" if workers is None else "workers"
-        raise InputError(f"{what}= is for local processes, and an executor has its own; give one or the other")
+        raise InputError(f"{what}= is for local processes; give either it or an executor")
     if executor is not None and not (callable(executor) or isinstance(executor, Executor)):
-        raise InputError(f"executor must be an Executor, or what makes one of function and storage, not {executor!r}")
+        raise InputError(f"executor must be an Executor, or a callable that makes one, not {executor!r}")
     if callable(observers) or not all(map(callable, observers)):
         raise InputError(f"observers must be a list of functions (state, fact), like [{observers!r:.60}]")
     options = RunOptions(
@@ -183,7 +184,7 @@ def tune(
     scheduler = as_scheduler(scheduler)
     options.check_against(scheduler)
     if refit and isinstance(mode, Mapping):
-        raise InputError(f"refit={refit!r} needs one best trial, which several metrics have not; see study.front")
+        raise InputError(f"refit={refit!r} needs one best trial; with several metrics there is study.front instead")
     if isinstance(function, Command):
         function.check(space, horizon=bool(scheduler.max_resource or horizon or refit))
         how["command"] = function.arguments
@@ -285,11 +286,11 @@ def run(
         study.observe(display)
         if left_out := getattr(study.searcher, "left_out", 0):
             what = counted(left_out, "configuration")
-            display.say(f"left out: {what} of the earlier study, which this space does not hold")
+            display.say(f"left out: {what} of the earlier study that this space does not contain")
         if elsewhere is not None:
             display.say(
-                f"the jobs of this study ran in the executor {elsewhere}, which its file does not hold; now they run "
-                "in local processes: to go on there, stop this and run the program again that began it"
+                f"the jobs of this study ran in the executor {elsewhere}, which its file cannot store; now they run in "
+                "local processes: to use that executor again, stop this and run the program that began the study"
             )
         session = _Session(study, storage, executor, takes, display, options)
         stack.enter_context(session.interrupts())
@@ -301,7 +302,7 @@ def run(
             session.warn_of_peaks(at_the_end=True)
         refits = options.refit and not session.interrupted and study.has_best
         if refits and not session.refit(None if options.refit is True else options.refit) and not tune:
-            display.say(f"trial {study.best.number} has been trained that far already")
+            display.say(f"trial {study.best.number} has already been trained that far")
         session.end(only_refits=not tune)
         study.interrupted = bool(session.interrupted)
         display.end()
@@ -310,8 +311,8 @@ def run(
 def taken_back(trials: Sequence[int]) -> str:
     """In words, which failures were taken back."""
     if not trials:
-        return "no trial has failed, so there is nothing to take back"
-    return f"the failures of {counted(len(trials), 'trial')} are taken back: {', '.join(map(str, trials))}"
+        return "no trial has failed, so there is nothing to retry"
+    return f"{counted(len(trials), 'failed trial')} will be retried: {', '.join(map(str, trials))}"
 
 
 def _judge(study: Study, options: RunOptions) -> InARow:
@@ -386,7 +387,7 @@ class _Session:
         """Until the study is to go on, or to stop; the time does not count."""
         self._note_time()
         self.study.decider.flush()
-        self.display.say("paused: go on with rungwise resume, or end with rungwise stop")
+        self.display.say("paused: continue with rungwise resume, or end with rungwise stop")
         while self.pauses and not self.interrupted:
             time.sleep(PAUSED)
             self._asked()
@@ -404,7 +405,7 @@ class _Session:
         while not self.interrupted and (job := study.trials[study.best.number].job) is not None and not job.refit:
             self.drive(lambda job: job.trial == study.best.number)
         if not self.interrupted and (began := study.refit(until)):
-            self.display.say(f"refit: training trial {study.best.number} on")
+            self.display.say(f"refit: training trial {study.best.number} further")
             self.drive(lambda job: job.refit)
         winner = study.trials[study.best.number]
         if self.interrupted:
@@ -424,10 +425,10 @@ class _Session:
         if self._ran:
             self._note_time()
         elif study.finished and not only_refits:
-            self.display.say(f"finished: {of_total(len(study.trials), study.budget.trials)}, nothing was run")
+            self.display.say(f"already finished: {of_total(len(study.trials), study.budget.trials)}")
         for one in self._kinds.values():
             if one.count > 1:
-                self.display.say(f"{one.count} trials failed like trial {one.trial}: {one.reason}")
+                self.display.say(f"{one.count} trials failed the same way as trial {one.trial}: {one.reason}")
 
     def compare(self, function: Function) -> None:
         """Say so if the function is not what it was."""
@@ -435,8 +436,8 @@ class _Session:
         now = source.digest(function)
         if before and now and before != now and any(record.resource for record in self.study.trials):
             self.display.say(
-                "warning: the source of the function has changed since this study was begun: what it found before is "
-                "the old one's, and is not trained again; if it can no longer be compared, begin another study file"
+                "warning: the function's source has changed since this study was begun: earlier results come from the "
+                "old function and are not trained again; if the two cannot be compared, begin a new study file"
             )
         if before and now and self.study.state.how.get("source") != now:  # so that it is said once
             self.study.decider.opened(self.study.state.how | {"source": now})
@@ -448,9 +449,9 @@ class _Session:
         """Which total is reached."""
         study, limit = self.study, self.study.budget.seconds
         if study.state.spent:
-            return "the target is reached" if study.state.target_reached else "the resource is used up"
+            return "target reached" if study.state.target_reached else "total_resource used up"
         if limit is not None and study.running_seconds + time.monotonic() - self._since >= limit:
-            return "the time is up"
+            return "time is up"
         return None
 
     def _asked(self) -> None:
@@ -469,7 +470,7 @@ class _Session:
         said = self._did(request)
         self._done = True
         later = self._refits and request.ask in ("extend", "enqueue", "retry")
-        return f"{said}; the best trial is being trained on, rungwise resume takes it up after that" if later else said
+        return f"{said}; the refit is running: when it has ended, continue with rungwise resume" if later else said
 
     def _did(self, request: Request) -> str:
         study = self.study
@@ -478,9 +479,9 @@ class _Session:
             return f"pausing: {counted(study.state.under_way, 'running job')} may reach a checkpoint first"
         if request.ask == "resume":
             if not self.pauses:
-                raise InputError(f"{study.path} is not paused: it runs")
+                raise InputError(f"{study.path} is not paused; it is running")
             self._pause(False)
-            return "it goes on"
+            return "continuing"
         if request.ask == "stop":
             self.interrupted = max(1, self.interrupted)
             return f"stopping: {counted(study.state.under_way, 'running job')} may reach a checkpoint first"
@@ -503,9 +504,9 @@ class _Session:
             if before is not None and job.horizon is not None and job.horizon != before:
                 self._tell_once(
                     "horizon",
-                    f"trial {job.trial} began with trial.horizon = {before} and is now trained to {job.until}: from "
-                    f"here on it is {job.horizon}, and a schedule that runs over it is another one; say horizon= as "
-                    "far as any trial may ever be trained",
+                    f"trial {job.trial} began with trial.horizon = {before} and is now trained to {job.until}: its "
+                    f"horizon is now {job.horizon}, which changes a schedule that runs over it; set horizon= to the "
+                    "most that any trial may ever be trained",
                 )
                 return
 
@@ -558,8 +559,7 @@ class _Session:
             if message.score is None:
                 self._tell_once(
                     "not finite",
-                    f"trial {message.trial} reported a score that is not finite at {message.resource}; "
-                    "it counts as the worst",
+                    f"trial {message.trial} reported a non-finite score at {message.resource}; it counts as the worst",
                 )
             if self._pausing and record.job is not None:
                 self._after[message.trial] += 1
@@ -567,9 +567,9 @@ class _Session:
                     why = (
                         "a program cannot pause before its {until}"
                         if self.program
-                        else "a job can pause only where it calls trial.save(state); call it after each epoch"
+                        else "a job can pause only when it calls trial.save(state); call it after each epoch"
                     )
-                    on = f"trial {message.trial} trains on to {record.job.until}, {counted(left, 'unit')} more"
+                    on = f"trial {message.trial} continues to {record.job.until}, {counted(left, 'unit')} more"
                     self._tell_once("cannot pause", f"{on}: {why}")
             job = self.study.decider.restarted.get(message.trial)
             if job is not None and self._restarted.get(job.trial) is not job:  # now, before more is deleted
@@ -578,7 +578,7 @@ class _Session:
         elif isinstance(message, Noticed):
             self.display.say(f"trial {message.trial}: {message.text}")
         elif isinstance(message, Broke) and record.job is not None:
-            again = " and goes on with the study" if self.interrupted else ""
+            again = " and will be retried when the study resumes" if self.interrupted else ""
             self._tell_once(kind(message.reason), f"trial {message.trial} broke off{again}: {message.reason}")
         if isinstance(message, Completed | Paused | Broke):
             self.disk.ended(message.trial)
@@ -593,20 +593,20 @@ class _Session:
         if one.count == 1:
             self.display.say(f"trial {trial} failed: {reason}")
         elif str(one.count).strip("0") == "1":  # 10, 100, …
-            self.display.say(f"{one.count} trials have failed like trial {one.trial}: {one.reason}")
+            self.display.say(f"{one.count} trials have failed the same way as trial {one.trial}: {one.reason}")
 
     def _given_up(self, why: str) -> str:
         """Why the run ends, what becomes of the trials, and what the function printed."""
         log = self._storage.log_of(self.judge.last or 0)
         tail = last_lines(log)
         if self.study.path is None:  # the log goes with the study
-            printed = "\n".join(["; the last that it printed:", *tail]) if tail else ""
+            printed = "\n".join(["; its last output:", *tail]) if tail else ""
             return f"{why}{printed}"
         if tail:
             self.display.say("\n".join([f"the end of {log}:", *tail]))
         return (
-            f"{why}; what it printed is in {log}; no trial has failed for that: when it is mended the same command, or "
-            f"rungwise resume {self.study.path}, goes on"
+            f"{why}; its output is in {log}; no trial has failed because of this: fix it, then continue with the same "
+            f"command or rungwise resume {self.study.path}"
         )
 
     def warn_of_peaks(self, *, at_the_end: bool = False) -> None:
@@ -640,13 +640,12 @@ class _Session:
 
 def _from_the_start(job: Job, gone: str | None, *, program: bool) -> tuple[str, str]:
     """What is told once of a promotion that trains from the start, by its kind; `gone`: why its checkpoints are."""
-    what = f"trial {job.trial} was promoted from {job.start} to {job.until} and trains from the start again"
+    what = f"trial {job.trial} was promoted from {job.start} to {job.until} but trains from the start again"
     if gone is not None:
-        return "deleted", f"{what}: its checkpoints were deleted {gone}; with keep_checkpoints=True all are kept"
+        return "deleted", f"{what}: its checkpoints were deleted {gone}; keep_checkpoints=True keeps them all"
     load, save = "call trial.load()", "trial.save(state)"
     if program:
-        load, save = "let the program load what is in {checkpoint}", "save there"
+        load, save = "let the program load {checkpoint}", "save to it"
     return "from the start", (
-        f"{what}, {counted(job.start, 'unit')} for nothing; to spare that, {load} at the beginning and {save} at the "
-        "end"
+        f"{what}, which repeats {counted(job.start, 'unit')}; to avoid that, {load} at the start and {save} at the end"
     )

@@ -48,13 +48,13 @@ def wanted(
         raise InputError(f"seed must be 0 or more, not {seed!r}")
     if isinstance(mode, dict) and not takes_several_metrics(scheduler):
         raise InputError(
-            f"the scheduler {scheduler.name!r} is for one metric, this study has {', '.join(mode)}; "
-            "with several take 'pasha', 'asha', 'async-hyperband' or 'full'"
+            f"the scheduler {scheduler.name!r} takes one metric, but this study has {', '.join(mode)}; "
+            "for several metrics use 'pasha', 'asha', 'async-hyperband', or 'full'"
         )
     if isinstance(mode, dict) and not takes_several_metrics(searcher):
         raise InputError(
-            f"{called(searcher)} is for one metric, this study has {', '.join(mode)}; if its tell() takes tuples of "
-            "losses, say so there: several_metrics = True"
+            f"{called(searcher)} takes one metric, but this study has {', '.join(mode)}; if its tell() accepts tuples "
+            "of losses, set several_metrics = True on its class"
         )
     decides = {"name": SCHEDULERS.name_of(scheduler), **scheduler.settings()}
     if not SCHEDULERS.is_foreign(decides["name"]):
@@ -79,7 +79,7 @@ def agreed(path: Path | None, wanted: Created, found: Fact) -> Created:
     Raises `StudyError` if it begins no study, `InputError` with the first difference if it is another.
     """
     if not isinstance(found, Created):
-        raise StudyError(f"{path} does not begin as a study does; name another file")
+        raise StudyError(f"{path} does not begin like a study; name another file")
     for what in ("space", "mode", "score", "seed", "searcher", "scheduler"):
         new, old = _setting(wanted, what), _setting(found, what)
         if same(new, old):
@@ -91,14 +91,14 @@ def agreed(path: Path | None, wanted: Created, found: Fact) -> Created:
             name = next(key for key in [*new, *old] if not same(new.get(key), old.get(key)))
             what, new, old = f"{what}, {name!r}", new.get(name), old.get(name)
         raise InputError(
-            f"{path} is a study of another {what}: {old!r} there, {new!r} now; give it the same, or begin another file"
+            f"{path} holds a study with another {what}: {old!r} there, {new!r} now; use the same, or begin a new file"
         )
     for what in ("function", "command"):
         new, old = wanted.run.get(what), found.run.get(what)
         if new is not None and old is not None and new != old:
             raise InputError(
-                f"{path} is a study of another {what}: {old!r} there, {new!r} now; begin another file, or, "
-                f"if it has only moved, say: rungwise resume {path} --function FILE.py:NAME"
+                f"{path} holds a study of another {what}: {old!r} there, {new!r} now; begin a new file or, if it has "
+                f"only moved, use: rungwise resume {path} --function FILE.py:NAME"
             )
     return found
 

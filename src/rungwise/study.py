@@ -42,21 +42,21 @@ logger = logging.getLogger("rungwise")
 class Study(Steered):
     """A study that you drive: `ask` for a job, train, `report`, and ask again.
 
-    `space` is a `Space`, a dict of parameters, or one of ConfigSpace, Optuna or scipy; `scheduler` and
-    `searcher` are names or objects; `mode` is "min" or "max"; configuration n is drawn with
-    `numpy.random.default_rng([seed, n])`. With `path` the study lives in that file and is taken up from it if
-    it is there (or in a `log` of your own): jobs that were running are given out again. A report is durable when
-    `report` returns. `run` is noted in the log for whoever resumes it.
+    `space` is a `Space`, a dict of parameters, or a space from ConfigSpace, Optuna, or scipy. `scheduler` and
+    `searcher` are names or objects. `mode` is "min" or "max", or a dict of these for several metrics. Configuration n
+    is drawn with `numpy.random.default_rng([seed, n])`. With `path` the study is kept in that file (or in a `log` of
+    your own). If the file exists, its study resumes, and jobs that were running are given out again. A report is
+    durable when `report` returns. `run` is stored in the log for `rungwise resume`.
 
-    With `score="best"` a trial's score at a resource is the best of its reports up to there, in place of the last one:
-    for curves that get worse again, as those of boosting and fine-tuning do. All that is decided, and the answer,
-    follows it; `trials[i].reports` are what was reported. It is for one metric.
+    With `score="best"`, a trial's score at a resource is the best of its reports so far instead of the last. Use it for
+    curves that get worse again, as in boosting and fine-tuning. All decisions and the answer follow this score;
+    `trials[i].reports` still holds every report. It needs a single metric.
 
-    `interrupted` says whether the last run of it was stopped by Ctrl-C.
+    `interrupted` says whether Ctrl-C stopped the study's last run.
 
-    The configurations in `initial` are tried first. With `warm_start`, an earlier study or its file, of the same mode,
-    its best configuration comes next, and the searcher is told its results; `Study.searcher.left_out` counts those of
-    its configurations that do not fit this space. Both are kept in the new study's file.
+    The configurations in `initial` are tried first. `warm_start` is an earlier study of the same mode, or its file: its
+    best configuration is tried next, and the searcher is told its results. `Study.searcher.left_out` counts its
+    configurations that do not fit this space. Both are stored in the new study's file.
 
     >>> import rungwise as rw
     >>> study = rw.Study({"x": rw.Float(0, 1)}, "asha", mode="min")
@@ -66,8 +66,8 @@ class Study(Steered):
     >>> study.best.number
     0
 
-    Raises `InputError` for arguments that cannot be, also when `path` holds a study of another space,
-    scheduler, mode or seed; `StudyError` if the file cannot be used.
+    Raises `InputError` for invalid arguments, also if `path` holds a study with another space, scheduler, searcher,
+    mode, score, or seed. Raises `StudyError` if the file cannot be used.
     """
 
     @our_names()
@@ -87,7 +87,7 @@ class Study(Steered):
         run: dict[str, Any] | None = None,
     ) -> None:
         if path is not None and log is not None:
-            raise InputError("give either a path or a log, one of the two")
+            raise InputError("give either path= or log=, not both")
         modes: str | dict[str, str] = {**mode} if isinstance(mode, Mapping) else mode
         Metrics(modes, score)  # which says what is wrong with them
         space, scheduler = as_space(space), as_scheduler(scheduler)
@@ -132,14 +132,14 @@ class Study(Steered):
 
     @staticmethod
     def open(path: str | Path, *, writable: bool = False, trust: bool | trusted.Ask = False) -> Study:
-        """The study in the file `path`, to look at, or with `writable` to go on with.
+        """Open the study in the file `path` to look at it, or with `writable` to resume it.
 
-        Looking imports and runs nothing that the file names, whoever wrote it; the study's `searcher` is then a
-        stand-in that knows its settings and does not say when a grid is at its end. To go on with a study whose
-        searcher names code, the path of a sampler or of a proxy, needs `trust=True`; or hand the searcher over:
+        Looking imports and runs nothing that the file names, whoever wrote the file. The study's `searcher` is then a
+        stand-in that knows its settings but not whether a grid has been used up. If the searcher names code (the path
+        of a sampler or a proxy), resuming needs `trust=True`; or pass the searcher yourself:
         `rw.Study(space, …, searcher=…, path=path)`.
 
-        Raises `StudyError` if the file cannot be used, `InputError` where trust is wanting.
+        Raises `StudyError` if the file cannot be used, and `InputError` if it needs your trust.
         """
         study = Study.__new__(Study)
         ask = trust if callable(trust) else trusted.agreed if trust else trusted.refuse
@@ -175,7 +175,7 @@ class Study(Steered):
         self._looks: Looking | None = None  # where it is looked at
         self._folder = None if path is None else trials_of(path)
         self.interrupted = False
-        """Whether the last run of it was stopped by Ctrl-C."""
+        """Whether Ctrl-C stopped the study's last run."""
         self._own()
 
     def _set_up(self, created: Created, space: Space, scheduler: Scheduler, searcher: Searcher) -> None:
@@ -190,15 +190,15 @@ class Study(Steered):
             decider.note(Lengthened(wanted.max_resource))
 
     def refresh(self) -> int:
-        """Of a study that was opened to look at it: take in what was noted since; how many facts that was.
+        """Read the facts that were added since a study was opened to look at it; return how many.
 
-        It takes as long as they do, a microsecond or four each. A study that you drive knows all that there is: 0.
+        This takes one to four microseconds per fact. A study that you drive is always up to date: 0.
 
         >>> import rungwise as rw
         >>> rw.Study({"x": rw.Float(0, 1)}).refresh()
         0
 
-        Raises `StudyError` if the file is not the one that was opened any more.
+        Raises `StudyError` if another file has taken the place of the one that was opened.
         """
         if self._looks is None:
             return 0
@@ -212,23 +212,23 @@ class Study(Steered):
     # -- asking and telling -------------------------------------------------------------------------
 
     def ask(self) -> Job | None:
-        """The next job, now yours; None if there is none now (all is done, or others must report first)."""
+        """The next job, which is now yours; None if there is none: all is done, or running jobs must report first."""
         decider = self._deciding
         job = decider.hand_out()
         decider.flush()
         return None if job is None else handed(job)
 
     def report(self, trial: int, resource: int, score: object) -> bool:
-        """`trial` scored `score` at `resource`; at the end of its job this completes it.
+        """Report that `trial` scored `score` at `resource`. At the end of its job this completes the job.
 
-        False if this resource, or one beyond it, was reported before; such a report is ignored. A score
-        that is not finite counts as the worst. Raises `InputError` if the trial is not running, if the
-        resource is not within its job, or if the score is not one number.
+        Returns False, and ignores the report, if this resource or a higher one was reported before. A non-finite score
+        counts as the worst. Raises `InputError` if the trial is not running, if the resource is outside its job, or if
+        the score is not one number.
         """
         job = self._job(trial)
         if not 0 < (resource := whole(resource, "resource")) <= job.until:
             raise InputError(
-                f"trial {trial} reported at resource {resource}, its job goes from {job.start} to {job.until}"
+                f"trial {trial} reported at resource {resource}, but its job goes from {job.start} to {job.until}"
             )
         taken = as_score(score)
         if (wrong := self._state.metrics.wrong(taken)) is not None:
@@ -241,23 +241,23 @@ class Study(Steered):
         return new
 
     def tell(self, job: Job | int, score: object, resource: int | None = None) -> bool:
-        """`report` under the name of ask-and-tell: `job`, or the trial of that number, scored `score`.
+        """As `report`, for loops in ask-and-tell style. `job` is a job or a trial's number.
 
-        Without `resource` that is at the end of its job, which completes it.
+        Without `resource` the score is that at the end of the job, which completes it.
         """
         trial = job.trial if isinstance(job, Job) else job
         return self.report(trial, self._job(trial).until if resource is None else resource, score)
 
     def complete(self, trial: int) -> None:
-        """The job of `trial` is at its end though its last report was before: training that reports every k.
+        """End the job of `trial` although its last report came earlier, as in training that reports every k epochs.
 
-        The last report is the score of the rung; with no report in this job, the job has failed.
+        The last report is the score at the rung. Without any report in this job, the job has failed.
         """
         self._deciding.take(Completed(self._job(trial).trial))
         self._deciding.flush()
 
     def fail(self, trial: int, reason: str = "failed") -> None:
-        """Give up the job of `trial`: it completes its rung with the worst score."""
+        """Report that the job of `trial` failed: the trial completes its rung with the worst score."""
         self._deciding.take(Failed(self._job(trial).trial, shown_lines(reason)))
         self._deciding.flush()
 
@@ -270,10 +270,10 @@ class Study(Steered):
         seconds: float | None = None,
         target: float | None = None,
     ) -> None:
-        """Set the totals at which no more work is given out; those left out stay as they are.
+        """Set the totals at which no more work is given out; omitted ones stay as they are.
 
-        A study has no clock: `seconds` is kept by `tune` and `rungwise resume`, not by `ask`. A total that is reached
-        already is said through the logger "rungwise".
+        A study has no clock: `tune` and `rungwise resume` enforce `seconds`, `ask` does not. If a total has already
+        been reached, the logger "rungwise" says so.
         """
         before = self._state.budget
         self.set_budget(before.changed(trials, total_resource, seconds, target))
@@ -284,17 +284,65 @@ class Study(Steered):
         """The job of `trial` that is under way, or an `InputError`."""
         trials = self._state.trials
         if not 0 <= (number := whole(trial, "a trial's number")) < len(trials):
-            raise InputError(f"there is no trial {trial!r}; {len(trials)} have been started")
+            raise InputError(f"there is no trial {trial!r}; so far {len(trials)} have been started")
         if (job := trials[number].job) is None:
             raise InputError(f"trial {trial} is not running; ask() for a job first")
         return job
 
+<<<<<<< HEAD
+=======
+    def retry_failed(self, trials: Iterable[int] | None = None) -> list[int]:
+        """Give failed `trials` (default: all that failed) another chance: their jobs are given out again.
+
+        The study is then as if they had never failed. Each resumes from its newest checkpoint. Returns the numbers of
+        these trials in order. Raises `InputError` for a trial that has not failed.
+        """
+        if wanted := to_take_back(self._state.trials, trials):
+            self._deciding.take_back(wanted)
+        return wanted
+
+    def refit(self, until: int | None = None) -> bool:
+        """Train the best trial to `until` (default: `max_resource`): the next `ask` returns that job.
+
+        A refit does not affect rungs, ceiling, or selection. Returns False if there is nothing to do: the trial has
+        been trained that far or, with `score="best"`, its curve has got worse again. Raises `InputError` if there is
+        neither `max_resource` nor `until`.
+        """
+        decider = self._deciding
+        wanted = refit.begin(decider, None if until is None else whole(until, "the resource to refit to"))
+        decider.flush()
+        return wanted
+
+    def enqueue(self, config: Mapping[str, Any]) -> None:
+        """Try `config` next, before the searcher's proposals; it counts as one of the `trials`.
+
+        Raises `InputError` if it is not in the space, or is forbidden.
+        """
+        self._deciding.note(Enqueued(self._state.space.check(config)))
+        self._deciding.flush()
+
+    def stop(self) -> None:
+        """Give out no more work in this session; under `tune`, running jobs pause at their next checkpoint.
+
+        Observers and other threads may call it. The study resumes from here when it is opened again.
+        """
+        self._deciding.stopping = True
+
+    def observe(self, observer: Observer) -> None:
+        """Call `observer(state, fact)` for each fact from now on, once it is durable; see `rungwise.observers`."""
+        self._deciding.observers.add(observer)
+
+    def sync(self) -> None:
+        """From now on wait for the disk at each decision, so that a power cut loses none."""
+        self._log.sync()
+
+>>>>>>> words2
     def _forked(self) -> None:
         """In a forked child this is a copy, which says what was known at the fork."""
         self._refuse()
 
     def close(self) -> None:
-        """Let go of the file. The study can still be read, no longer changed. In a forked child it does nothing."""
+        """Release the file. The study can still be read but not changed. In a forked child this does nothing."""
         try:
             if self._decides is not None and self._decides.closed is None:
                 self._decides.flush()
@@ -305,7 +353,7 @@ class Study(Steered):
     def _refuse(self) -> None:
         if self._decides is not None:
             where = self._log.path or "in memory"
-            self._decides.closed = f"the study {where} is closed; open it again to go on with it"
+            self._decides.closed = f"the study {where} is closed; open it again to continue"
 
     def __enter__(self) -> Study:
         return self
@@ -313,16 +361,25 @@ class Study(Steered):
     def __exit__(self, *_: object) -> None:
         self.close()
 
+<<<<<<< HEAD
+=======
+    @property
+    def _deciding(self) -> Decider:
+        if self._decides is None:
+            raise StudyError(f"{self._log.path} was opened read-only; pass writable=True to change it")
+        return self._decides
+
+>>>>>>> words2
 
 def _earlier(study: Study | str | Path | None, mode: str | dict[str, str], score: str) -> list[dict[str, Any]]:
     """What a warm start takes over from `study`, its scores counted as in the new study."""
     if study is None:
         return []
     if not isinstance(study, (Study, str, Path)):
-        raise InputError(f"warm_start must be a study or the path of one, not {study!r}")
+        raise InputError(f"warm_start must be a study or the path of its file, not {study!r}")
     if not isinstance(study, Study):
         study = Study.open(study)
         study.close()
     if study.mode != mode:
-        raise InputError(f"the earlier study has mode {study.mode!r}, this one {mode!r}; its scores mean the opposite")
+        raise InputError(f"the earlier study has mode {study.mode!r}, this one {mode!r}; the modes must be the same")
     return study.rung_results(score)

@@ -28,13 +28,13 @@ another one in each of its workers, and so on."""
 
 
 ELSEWHERE = (
-    "a trial can report, save and load only in the process that was given it, not in a child of that: "
+    "a trial can report, save, and load only in the process that received it, not in a child process: "
     "send the score back (multiprocessing.Queue, a return value) and call trial.report there"
 )
 
 
 class PauseRequested(BaseException):
-    """Raised out of `Trial.save` when the study is being stopped; not an `Exception`, so not caught by chance."""
+    """Raised by `Trial.save` when the study is stopping; not an `Exception`, so it is not caught by accident."""
 
 
 P = ParamSpec("P")
@@ -59,13 +59,13 @@ def _where_it_was_given(method: Callable[Concatenate[Trial, P], T]) -> Callable[
 class Trial:
     """One job of one trial, as the training function sees it.
 
-    Iterating gives the resources (epochs) that are asked for, one by one, up to `until`: from the one after
-    the state that `load` gave, or from 1 if nothing was loaded.
+    Iterating over it yields the epochs (units of resource) to train in this job, up to `until`. They start after the
+    state that `load` returned, or at 1 if nothing was loaded.
 
-    `number` is that of the trial, 0, 1, 2, … in the order of sampling; `config` its configuration, the function's own
-    to change; `folder` one of its own, for whatever the function wants to keep. `start` is the rung from which the job
-    goes on, 0 for a new trial; `horizon` how far the trial may ever be trained, for schedules of the learning rate,
-    None if nothing says so. `worker` says which of the workers this is, from 0.
+    `number` is the trial's number: 0, 1, 2, … in order of sampling. `config` is its configuration, which the function
+    may change. `folder` is a folder of the trial's own, for whatever the function wants to keep. `start` is the rung
+    from which the job resumes, 0 for a new trial. `horizon` is how far the trial may ever be trained, for learning-rate
+    schedules; None if nothing says so. `worker` is the worker's number, from 0.
 
     >>> sent = []
     >>> trial = Trial(Job(0, {"lr": 0.1}, 0, 3), Path("folder"), sent.append)
@@ -87,21 +87,21 @@ class Trial:
         kept: Checkpoints | None = None,
     ) -> None:
         self.number: int = job.trial
-        """The number of this trial: 0, 1, 2, … in the order of sampling."""
+        """The trial's number: 0, 1, 2, … in order of sampling."""
         self.config: Config = copied(job.config)
-        """The configuration: parameter name -> value. It is the function's own: changing it changes nothing else."""
+        """The configuration: parameter name -> value. The function may change it; nothing else is affected."""
         self.start: int = job.start
-        """The rung from which the job goes on; 0 for a new trial."""
+        """The rung from which the job resumes; 0 for a new trial."""
         self.until: int = job.until
-        """The resource up to which the job goes."""
+        """The resource to which the job trains."""
         self.horizon: int | None = job.horizon
-        """How far this trial may ever be trained: the scheduler's `max_resource`, or what `tune(horizon=)` or a refit
-        says beyond it; None if nothing says so. A schedule of the learning rate runs over this, not over `until`: a
-        rung stops it, and the next job goes on where it stopped."""
+        """How far this trial may ever be trained: the scheduler's `max_resource`, or more if `tune(horizon=)` or a
+        refit says so; None if nothing does. Run learning-rate schedules over this, not over `until`: a rung interrupts
+        the schedule, and the next job continues it."""
         self.folder: Path = folder
-        """A folder of this trial's own, for whatever the function wants to keep."""
+        """A folder of the trial's own, for whatever the function wants to keep."""
         self.worker: int = worker
-        """Which of the workers this is, from 0: no two that run at once have the same number."""
+        """The worker's number, from 0; no two running workers have the same."""
         self._process = os.getpid()
         self._astray = mmap.mmap(-1, 1)  # shared with forked children: 1 if one of them has tried to report
         self._lock = threading.RLock()  # a function may report from its threads
@@ -130,20 +130,20 @@ class Trial:
 
     @_where_it_was_given
     def report(self, score: object, resource: int | None = None) -> None:
-        """Say how good the model is at `resource` (default: the resource of the loop, else the next one).
+        """Report the model's `score` at `resource` (default: the loop's current epoch, else the next one).
 
-        `score` is one finite number, of Python, numpy or a tensor; nan and infinities count as the worst. Where the
-        study has several metrics it is a dict of them.
-        What an earlier job of this trial has reported is ignored by the study. Raises `InputError` if `score`
-        is not a number, or `resource` is beyond `until` or not above the last one.
+        `score` is one number: a Python or NumPy number, or a tensor with one element. NaN and infinities count as the
+        worst. For several metrics it is a dict of numbers. The study ignores what an earlier job of this trial has
+        already reported. Raises `InputError` if `score` is not a number, or if `resource` is beyond `until` or not
+        above the last one.
         """
         if resource is None:
             resource = self._at + 1 if self._iterating else self._reported + 1
         resource = whole(resource, "resource")
         if resource > self.until:
-            raise InputError(f"reported at resource {resource}, but this job goes to trial.until = {self.until} only")
+            raise InputError(f"reported at resource {resource}, but this job only goes to trial.until = {self.until}")
         if resource <= self._reported:
-            raise InputError(f"reported at resource {resource} after {self._reported}; resources only go up")
+            raise InputError(f"reported at resource {resource} after {self._reported}; each report must go further")
         taken, seconds = as_score(score), self._clock() - self._since
         self._spacing = resource - max(self._reported, self.start)
         self._reported = resource
@@ -161,11 +161,11 @@ class Trial:
 
     @_where_it_was_given
     def save(self, state: object) -> None:
-        """Store `state` as that after the resource last reported; when it returns, it is durable.
+        """Save `state` as the state at the last reported resource; it is durable when `save` returns.
 
-        In the loop over the trial it is the state after the epoch of this turn, reported or not. It takes the
-        place of the state before; under `score="best"` that of the best score among those saved is kept beside it.
-        `state` is anything that pickle can take.
+        In a loop over the trial it is the state after the current epoch, reported or not. It replaces the state before;
+        with `score="best"`, the saved state with the best score is kept as well. `state` is anything that pickle can
+        store.
         """
         resource = max(self._reported, self._at + 1 if self._iterating else self._at)
         if self._history.full:
@@ -183,15 +183,15 @@ class Trial:
 
     @_where_it_was_given
     def load(self) -> Any:
-        """The newest state that was saved, or None; the loop then goes on from its resource."""
+        """The newest saved state, or None; the loop over the trial then continues after its resource."""
         found = self._kept.find()
         if found.foreign or found.damaged:
             self._kept.set_aside(found)
         if found.foreign:
-            self._send(Noticed(self.number, "a checkpoint of another configuration or study was set aside, not loaded"))
+            self._send(Noticed(self.number, "set aside a checkpoint of another configuration or study"))
         if found.damaged:
             where = "from the start" if found.head is None else f"from the one before, at {found.head.resource}"
-            self._send(Noticed(self.number, f"its newest checkpoint is damaged; training goes on {where}"))
+            self._send(Noticed(self.number, f"its newest checkpoint is damaged; training resumes {where}"))
         if (head := found.head) is None:
             return None
         state, history = found.state, History(self._kept)
@@ -208,18 +208,18 @@ class Trial:
         return state
 
     def seed(self, step: int = 0) -> int:
-        """A seed, from 0 to 2**63 - 1, that depends on the study, this trial and `step` alone.
+        """A seed, from 0 to 2**63 - 1, that depends only on the study, this trial, and `step`.
 
-        Data order, dropout and augmentation that begin from it anew at each epoch are the same whether or not there
-        was a pause before, so that no state of a generator has to be saved:
+        Seed data order, dropout, and augmentation with it at the start of each epoch. They are then the same with or
+        without a pause, and no generator's state has to be saved:
 
             for epoch in trial:
                 rng = np.random.default_rng(trial.seed(epoch))
                 torch.manual_seed(trial.seed(epoch))  # CUDA too
                 order = rng.permutation(len(data))
 
-        `np.random.seed` takes 32 bits of it only: `trial.seed(epoch) % 2**32`. `trial.seed()` is for what comes before
-        the first epoch, such as the initial weights. Another study draws other seeds, the same `seed=` or not.
+        `np.random.seed` takes only 32 bits: `trial.seed(epoch) % 2**32`. Use `trial.seed()` before the first epoch, as
+        for the initial weights. Another study has other seeds, even with the same `seed=`.
 
         >>> trial = Trial(Job(0, {}, 0, 3, study="5f1d"), Path("folder"), print)
         >>> trial.seed(1) == trial.seed(1) != trial.seed(2)
@@ -244,17 +244,17 @@ def wrong_end(trial: Trial, returned: object = None, *, program: bool = False) -
             trial._kept.settle()
         return None  # the last: it reports every so often, and the next report would be beyond
     if trial._astray[0]:
-        return f"a child process of the function tried to report, save or load; {ELSEWHERE}"
+        return f"a child process of the function tried to report, save, or load; {ELSEWHERE}"
     if reported <= trial.start and not program and (score := _number(returned)) is not None:
         return (
-            f"the function returned {score:g} but reported nothing; call trial.report(score) after each epoch, "
-            "in a loop `for epoch in trial:`"
+            f"the function returned {score:g} but reported nothing; loop `for epoch in trial:` and call "
+            "trial.report(score) after each epoch"
         )
     if reported <= trial.start and (program or through):
         who, how = ("program", ' (a line {"resource": …, "score": …})') if program else ("function", "")
         return (
             f"the {who} reported nothing between {trial.start} and {trial.until}; "
-            f"report at least once by then{how}, or let min_resource be how often it reports"
+            f"report at least once by then{how}, or set min_resource to how often it reports"
         )
     if program:
         return (
@@ -263,7 +263,7 @@ def wrong_end(trial: Trial, returned: object = None, *, program: bool = False) -
         )
     return (
         f"the function returned at resource {trial._reported}, before trial.until = {trial.until}; "
-        "loop over the trial to its end, or report up to trial.until"
+        "loop over the whole trial, or report up to trial.until"
     )
 
 

@@ -61,8 +61,8 @@ def refuse(named: Named) -> None:
     """The answer of whoever does not say so. What is run is another's question: opening a study runs nothing."""
     if named.how is None:
         raise InputError(
-            f"going on with {shown(named.path)} would import {shown(', '.join(named.names))}: if you trust it, say "
-            "rw.Study.open(path, writable=True, trust=True), or hand it over: rw.Study(space, …, searcher=…, path=path)"
+            f"resuming {shown(named.path)} would import {shown(', '.join(named.names))}: if you trust it, use "
+            "rw.Study.open(path, writable=True, trust=True), or pass it: rw.Study(space, …, searcher=…, path=path)"
         )
 
 
@@ -80,11 +80,11 @@ def wanting(named: Named) -> str | None:
     path = os.path.realpath(named.path)
     note = _read(path)
     if note is None or (note.path, note.id) != (path, named.created.id):
-        return "you have not begun it here"
+        return "you did not begin it here"
     if note.made != _made(named.created) or (named.how is not None and note.run != _run(named.how)):
-        return "it names something else than when you went on with it last"
+        return "it names other code than when you last resumed it"
     if note.folder != os.getcwd():
-        return f"you began it in {note.folder}, where names may mean something else than here"
+        return f"you began it in {note.folder}, where the names may mean something else"
     return None
 
 

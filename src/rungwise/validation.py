@@ -25,7 +25,7 @@ def plain(value: object, what: str) -> Any:
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, str) and not whole_text(value):
-        raise InputError(f"{what} must be whole text; {value!r} holds half of a character, which no file can keep")
+        raise InputError(f"{what} must be valid Unicode; {value!r} has a lone surrogate, which no file can store")
     if value is None or isinstance(value, (bool, int, str)):
         return value
     if isinstance(value, float):
@@ -40,7 +40,7 @@ def plain(value: object, what: str) -> Any:
 
 
 def copied(config: Mapping[str, Any]) -> dict[str, Any]:
-    """`config` as a dict of one's own, its lists and dicts too: whoever gets it may change it."""
+    """A copy of `config`, including its lists and dicts, that the receiver may change."""
     for value in config.values():
         if type(value) is list or type(value) is dict:
             return copy.deepcopy(dict(config))
@@ -67,7 +67,7 @@ def whole(value: object, what: str) -> int:
     if isinstance(number, bool) or not isinstance(number, int):
         raise InputError(f"{what} must be a whole number, not {value!r}")
     if not -LARGEST_INTEGER <= number <= LARGEST_INTEGER:
-        raise InputError(f"{what} must be a whole number within ±2**53, not one of {len(str(abs(number)))} digits")
+        raise InputError(f"{what} must be a whole number within ±2**53; this one has {len(str(abs(number)))} digits")
     return number
 
 
@@ -79,7 +79,7 @@ def real(value: object, what: str) -> float:
     try:
         return float(number)
     except OverflowError:
-        raise InputError(f"{what} must be a number that a float can hold, not one of 309 digits or more") from None
+        raise InputError(f"{what} must be a number that fits into a float; this one is too large") from None
 
 
 def flag(value: object, what: str) -> bool:
@@ -90,10 +90,10 @@ def flag(value: object, what: str) -> bool:
 
 
 def as_score(value: object) -> Any:
-    """A reported score as a float; None if it is not finite. Whatever is not one number is refused.
+    """A reported score as a float; None if it is not finite. Anything that is not one number is refused.
 
-    Accepts Python and numpy numbers and anything with one element and `item()` (0-d arrays, tensors); and a dict of
-    them, for several metrics.
+    Accepts Python and NumPy numbers, anything with one element and `item()` (0-d arrays, tensors), and, for several
+    metrics, a dict of these.
 
     >>> as_score(np.float32(0.5)), as_score(float("nan"))
     (0.5, None)
@@ -103,7 +103,7 @@ def as_score(value: object) -> Any:
     if isinstance(value, dict) and value and all(isinstance(name, str) for name in value):
         for name in value:
             if not whole_text(name):
-                raise InputError(f"a metric's name must be whole text; {name!r} holds half of a character")
+                raise InputError(f"a metric's name must be valid Unicode; {name!r} has a lone surrogate")
         return {name: _number(each) for name, each in value.items()}
     return _number(value)
 

@@ -71,7 +71,7 @@ def loads_in_a_child(trial: rw.Trial) -> None:
 def test_training_in_a_forked_child_is_refused_and_said(function) -> None:
     study = tune(function)
     assert [record.failure for record in study.trials] == [
-        f"a child process of the function tried to report, save or load; {ELSEWHERE}"
+        f"a child process of the function tried to report, save, or load; {ELSEWHERE}"
     ] * 2
 
 
@@ -147,7 +147,7 @@ def test_a_death_is_noticed_though_a_child_keeps_the_line(tmp_path: Path) -> Non
 
 
 def test_a_trial_cannot_be_pickled(tmp_path: Path) -> None:
-    with pytest.raises(rw.InputError, match="only in the process that was given it"):
+    with pytest.raises(rw.InputError, match="only in the process that received it"):
         pickle.dumps(Trial(Job(0, {}, 0, 1), tmp_path, print))
 
 

@@ -89,7 +89,7 @@ def test_a_forked_child_has_no_line() -> None:
         try:
             worker.say(b"from the child")
         except rw.InputError as error:
-            os._exit(0 if "the process that was given it" in str(error) else 1)
+            os._exit(0 if "the process that received it" in str(error) else 1)
         os._exit(2)
     assert os.waitpid(child, 0)[1] == 0
     worker.say(b"after")
@@ -210,7 +210,7 @@ def reports_half_a_character(trial: rw.Trial) -> None:
 
 @pytest.mark.parametrize(
     ("function", "reason"),
-    [(reports_too_much, "InputError: a report has "), (reports_half_a_character, "holds half of a character")],
+    [(reports_too_much, "InputError: a report has "), (reports_half_a_character, "has a lone surrogate")],
 )
 def test_a_report_that_cannot_be_sent_breaks_the_job_off(function, reason: str, tmp_path: Path) -> None:
     workers = LocalWorkers(function, 1, tmp_path)

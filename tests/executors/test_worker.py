@@ -199,8 +199,8 @@ def returns_what_is_no_score(trial: rw.Trial) -> object:
 def test_a_score_that_is_returned_and_not_reported_is_told_where_it_belongs() -> None:
     for function, score in ((returns_its_score, "0.5"), (loops_and_returns_its_score, "0.93")):
         assert tune(function).trials[0].failure == (
-            f"the function returned {score} but reported nothing; call trial.report(score) after each epoch, "
-            "in a loop `for epoch in trial:`"
+            f"the function returned {score} but reported nothing; loop `for epoch in trial:` and call "
+            "trial.report(score) after each epoch"
         )
     assert "returned at resource 0, before trial.until = 1" in str(tune(returns_what_is_no_score).trials[0].failure)
 

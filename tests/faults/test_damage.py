@@ -112,9 +112,7 @@ def test_checkpoints_without_facts_are_no_new_study(left: str, tmp_path: Path) -
         log = SQLiteLog(path, writable=True)
         log.close()
     (tmp_path / "study.db.trials" / "000000").mkdir(parents=True)
-    with pytest.raises(
-        rw.StudyError, match=r"study\.db holds no facts, though .*study\.db\.trials holds the checkpoints"
-    ):
+    with pytest.raises(rw.StudyError, match=r"study\.db holds no facts, but .*study\.db\.trials holds the checkpoints"):
         rw.Study({"x": rw.Float(0, 1)}, path=path)
 
 

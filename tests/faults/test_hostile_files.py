@@ -81,7 +81,7 @@ HOSTILE: dict[str, tuple[Callable[[Path], Path], str]] = {
     "another time": (another_time, "is damaged at fact 2: it is not what was written"),
     "a time that is text": (a_time_that_is_text, "is damaged at fact 1 ("),
     "an infinite time": (an_infinite_time, "is damaged at fact 1: it is not what was written"),
-    "a pipe": (a_pipe, "is no file but a device, a pipe or a socket; name a file"),
+    "a pipe": (a_pipe, "is a device, a pipe, or a socket; name a file"),
 }
 
 
@@ -256,7 +256,7 @@ def test_what_is_no_file_beside_it_is_one_line(ending: str, what: str, going_on:
         Path(f"{path}-wal").write_bytes(b"junk" * 2000)
     with pytest.raises(rw.StudyError) as error:
         rw.Study.open(path, writable=going_on)
-    assert str(error.value) == f"{path} is not opened, since {planted} beside it is no file; move that away"
+    assert str(error.value) == f"{path} was not opened, because {planted} beside it is not a file; move that away"
 
 
 def test_what_a_holder_says_is_bounded_and_harmless(tmp_path: Path) -> None:

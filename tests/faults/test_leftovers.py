@@ -48,7 +48,7 @@ def test_who_puts_the_file_back_has_all_trials_again(left: str, tmp_path: Path) 
         path.touch()
     before = contents(tmp_path)
     for attempt in (lambda: rw.Study(SPACE, "asha", path=path), lambda: rw.Study.open(path, writable=True)):
-        with pytest.raises(rw.StudyError, match=r"though .*study\.db-wal holds the newest facts of a study: put the"):
+        with pytest.raises(rw.StudyError, match=r"but .*study\.db-wal holds the newest facts of a study: put the"):
             attempt()
         assert contents(tmp_path) == before
     with pytest.raises(rw.StudyError, match=r"study\.db"):
@@ -90,7 +90,7 @@ def test_salvage_takes_no_target_with_leftovers(tmp_path: Path) -> None:
     killed(tmp_path / "target.db")
     (tmp_path / "target.db").unlink()
     before = contents(tmp_path)
-    with pytest.raises(rw.StudyError, match=r"target\.db holds no facts, though"):
+    with pytest.raises(rw.StudyError, match=r"target\.db holds no facts, but"):
         salvage(tmp_path / "study.db", tmp_path / "target.db")
     assert contents(tmp_path) == before
 

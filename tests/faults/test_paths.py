@@ -34,19 +34,19 @@ def a_device(folder: Path) -> str:
 
 
 PATHS: dict[str, tuple[str | Callable[[Path], str], str]] = {
-    "no name": ("", "'' is no file's name; leave path= out to keep a study in memory"),
-    "in memory": (":memory:", "':memory:' is no file's name; leave path= out to keep a study in memory"),
-    "a URI": ("file:study.db?mode=memory", "a study is kept in a file, not at 'file:study.db?mode=memory'; name the file, such as 'study.db'"),
-    "Optuna's": ("sqlite:///study.db", "not at 'sqlite:///study.db'; name the file, such as 'study.db'"),
+    "no name": ("", "'' is not a file name; leave path= out to keep a study in memory"),
+    "in memory": (":memory:", "':memory:' is not a file name; leave path= out to keep a study in memory"),
+    "a URI": ("file:study.db?mode=memory", "a study is kept in a file, not at 'file:study.db?mode=memory'; give the file name, such as 'study.db'"),
+    "Optuna's": ("sqlite:///study.db", "not at 'sqlite:///study.db'; give the file name, such as 'study.db'"),
     "a zero byte": ("a\0b.db", "the study's file 'a\\x00b.db' has a zero byte in its name"),
-    "a lone surrogate": ("a\ud800.db", "the study's file 'a\\ud800.db' has bytes in its name that are no text in UTF-8"),
-    "a byte that is no text": ("a\udce9.db", "the study's file 'a\\udce9.db' has bytes in its name"),
+    "a lone surrogate": ("a\ud800.db", "the name of the study's file 'a\\ud800.db' is not valid UTF-8"),
+    "a byte that is no text": ("a\udce9.db", "the name of the study's file 'a\\udce9.db' is not valid UTF-8"),
     "a link loop": (link_loop, "cannot be read: it is a link that leads in a circle"),
     "an over-long name": ("x" * 300, "File name too long"),
     "an over-long path": ("x/" * 3000 + "study.db", "File name too long"),
     "a name that leaves no room for those beside it": (lambda folder: str(folder / ("x" * 252)), "File name too long"),
     "below a file": (below_a_file, "file is a file, not a folder"),
-    "a device": (a_device, "is no file but a device, a pipe or a socket; name a file"),
+    "a device": (a_device, "is a device, a pipe, or a socket; name a file"),
     "a directory": (str, "is a directory; name a file in it"),
 }  # fmt: skip
 
@@ -104,9 +104,9 @@ def test_a_url_is_no_studys_name_for_the_commands_either(
     for command in (tune, ["status"], ["explain"], ["resume"], ["salvage", "old.db"]):
         done = CliRunner().invoke(commands, [*command, given])
         assert isinstance(done.exception, rw.InputError)
-        assert "; name the file, such as '" in str(done.exception)
+        assert "; give the file name, such as '" in str(done.exception)
         assert "a.db'" in str(done.exception)
-    with pytest.raises(rw.InputError, match=r"name the file, such as '.*a\.db'"):
+    with pytest.raises(rw.InputError, match=r"give the file name, such as '.*a\.db'"):
         rw.Study(SPACE, path=Path(given))
     assert [file.name for file in tmp_path.iterdir() if file.suffix] == ["train.py"]
 

@@ -197,7 +197,7 @@ def test_several_metrics(name: str, metrics: int) -> None:
     space = space_of("conditional")
     searcher = as_searcher(SEARCHERS[name], space)
     if not takes_several_metrics(searcher):
-        with pytest.raises(rw.InputError, match="the searcher OptunaSearch is for one metric"):
+        with pytest.raises(rw.InputError, match="the searcher OptunaSearch takes one metric"):
             rw.Study(space, searcher=searcher, mode={"error": "min", "cost": "min"})
         return
     facts, proposals = run(searcher, FEW.get(name, 20), metrics=metrics)

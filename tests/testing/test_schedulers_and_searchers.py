@@ -250,12 +250,12 @@ class Sums(Walk):
 
 def test_a_searcher_for_one_metric_says_so_and_one_for_several_is_told_tuples() -> None:
     space, mode = {"x": rw.Float(0, 1)}, {"error": "min", "cost": "min"}
-    with pytest.raises(rw.InputError, match="the searcher Walk is for one metric, this study has error, cost"):
+    with pytest.raises(rw.InputError, match="the searcher Walk takes one metric, but this study has error, cost"):
         rw.Study(space, searcher=Walk(rw.Space(space)), mode=mode)
-    with pytest.raises(rw.InputError, match="the searcher Walk is for one metric"):
+    with pytest.raises(rw.InputError, match="the searcher Walk takes one metric"):
         rw.Study(space, searcher=Walk(rw.Space(space)), mode=mode, initial=[{"x": 0.5}])
     screened = rw.ScreenedSearch(rw.Space(space), sum, Walk(rw.Space(space)))
-    with pytest.raises(rw.InputError, match="the searcher Walk is for one metric"):
+    with pytest.raises(rw.InputError, match="the searcher Walk takes one metric"):
         rw.Study(space, searcher=screened, mode=mode)
     rw.Study(space, searcher=Walk(rw.Space(space)), mode="min")
     with pytest.raises(AssertionError, match=r"it has several_metrics = True, and tell\(Result.* raises ValueError"):

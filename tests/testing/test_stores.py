@@ -289,25 +289,23 @@ def test_studies_share_a_folder(tmp_path: Path) -> None:
 def test_checkpoints_do_not_move_by_themselves(tmp_path: Path) -> None:
     path = tmp_path / "s.db"
     study = tuned(path, checkpoints=tmp_path / "one")
-    with pytest.raises(
-        rw.InputError, match=r"are in \S+one/\w+ already; leave checkpoints= out .* or move that folder"
-    ):
+    with pytest.raises(rw.InputError, match=r"are in \S+one/\w+; leave checkpoints= out .* or move that folder"):
         tuned(path, checkpoints=tmp_path / "two", trials=8)
     (tmp_path / "two").mkdir()
     (tmp_path / "one" / study.id).rename(tmp_path / "two" / study.id)
-    with pytest.raises(rw.StudyError, match=r"were kept in \S+one, and there is nothing of this study"):
+    with pytest.raises(rw.StudyError, match=r"should be in \S+one, but nothing of this study is there"):
         tuned(path, trials=8)
     study = tuned(path, checkpoints=tmp_path / "two", trials=8)
     assert rw.Study.open(path).best.load() == study.best.resource
     beside = tuned(tmp_path / "t.db")
-    with pytest.raises(rw.InputError, match=r"are in \S+t\.db\.trials already; leave checkpoints= out to go on there$"):
+    with pytest.raises(rw.InputError, match=r"are in \S+t\.db\.trials; leave checkpoints= out to use them$"):
         tuned(beside.path, checkpoints=tmp_path / "two", trials=8)
 
 
 def test_a_store_that_only_a_file_names_is_not_imported_by_tune(tmp_path: Path) -> None:
     path = tmp_path / "s.db"
     tuned(path, checkpoints=Bucket(str(tmp_path / "kept")))
-    with pytest.raises(rw.InputError, match=r"kept in a store of its own, \S*test_stores:Bucket: hand it over"):
+    with pytest.raises(rw.InputError, match=r"in a custom store, \S*test_stores:Bucket: pass it as checkpoints="):
         tuned(path, trials=8)
     assert len(tuned(path, trials=8, checkpoints=Bucket(str(tmp_path / "kept"))).trials) == 8
 
