@@ -39,21 +39,21 @@ class Steered(Known):
             self._deciding.flush()
 
     def retry_failed(self, trials: Iterable[int] | None = None) -> list[int]:
-        """Take back the failures of `trials` (default: all that have failed): their jobs are given out again.
+        """Give failed `trials` (default: all that failed) another chance: their jobs are given out again.
 
-        The study is then as if they had never failed, and each goes on from its newest checkpoint. The numbers
-        of the trials, in order. Raises `InputError` for a trial that has not failed.
+        The study is then as if they had never failed. Each resumes from its newest checkpoint. Returns the numbers of
+        these trials in order. Raises `InputError` for a trial that has not failed.
         """
         if wanted := to_take_back(self._state.trials, trials):
             self._deciding.take_back(wanted)
         return wanted
 
     def refit(self, until: int | None = None) -> bool:
-        """Have the best trial trained on to `until` (default: `max_resource`): the next `ask` gives that job.
+        """Train the best trial to `until` (default: `max_resource`): the next `ask` returns that job.
 
-        It stands outside rungs, ceiling and selection. False, and nothing to do, if the trial has been
-        trained that far, or, with `score="best"`, if its curve has got worse again. Raises `InputError` if there is no
-        `max_resource` and no `until`.
+        A refit does not affect rungs, ceiling, or selection. Returns False if there is nothing to do: the trial has
+        been trained that far or, with `score="best"`, its curve has got worse again. Raises `InputError` if there is
+        neither `max_resource` nor `until`.
         """
         decider = self._deciding
         wanted = refit.begin(decider, None if until is None else whole(until, "the resource to refit to"))
@@ -61,24 +61,24 @@ class Steered(Known):
         return wanted
 
     def enqueue(self, config: Mapping[str, Any]) -> None:
-        """Have `config` tried next, before what the searcher proposes; it counts as one of the `trials`.
+        """Try `config` next, before the searcher's proposals; it counts as one of the `trials`.
 
-        Raises `InputError` if it is not in the space, or forbidden.
+        Raises `InputError` if it is not in the space, or is forbidden.
         """
         self._deciding.note(Enqueued(self._state.space.check(config)))
         self._deciding.flush()
 
     def stop(self) -> None:
-        """Give out nothing more in this session; under `tune`, what runs pauses at its next checkpoint.
+        """Give out no more work in this session; under `tune`, running jobs pause at their next checkpoint.
 
-        An observer, or another thread, may call it. The study goes on where it stands when it is opened again.
+        Observers and other threads may call it. The study resumes from here when it is opened again.
         """
         self._deciding.stopping = True
 
     def observe(self, observer: Observer) -> None:
-        """Tell `observer(state, fact)` each fact from now on, once it is durable; see `rungwise.observers`."""
+        """Call `observer(state, fact)` for each fact from now on, once it is durable; see `rungwise.observers`."""
         self._deciding.observers.add(observer)
 
     def sync(self) -> None:
-        """From now on wait for the disk whenever something is noted, so that a power cut loses none of it."""
+        """From now on wait for the disk at each decision, so that a power cut loses none."""
         self._log.sync()

@@ -289,54 +289,6 @@ class Study(Steered):
             raise InputError(f"trial {trial} is not running; ask() for a job first")
         return job
 
-<<<<<<< HEAD
-=======
-    def retry_failed(self, trials: Iterable[int] | None = None) -> list[int]:
-        """Give failed `trials` (default: all that failed) another chance: their jobs are given out again.
-
-        The study is then as if they had never failed. Each resumes from its newest checkpoint. Returns the numbers of
-        these trials in order. Raises `InputError` for a trial that has not failed.
-        """
-        if wanted := to_take_back(self._state.trials, trials):
-            self._deciding.take_back(wanted)
-        return wanted
-
-    def refit(self, until: int | None = None) -> bool:
-        """Train the best trial to `until` (default: `max_resource`): the next `ask` returns that job.
-
-        A refit does not affect rungs, ceiling, or selection. Returns False if there is nothing to do: the trial has
-        been trained that far or, with `score="best"`, its curve has got worse again. Raises `InputError` if there is
-        neither `max_resource` nor `until`.
-        """
-        decider = self._deciding
-        wanted = refit.begin(decider, None if until is None else whole(until, "the resource to refit to"))
-        decider.flush()
-        return wanted
-
-    def enqueue(self, config: Mapping[str, Any]) -> None:
-        """Try `config` next, before the searcher's proposals; it counts as one of the `trials`.
-
-        Raises `InputError` if it is not in the space, or is forbidden.
-        """
-        self._deciding.note(Enqueued(self._state.space.check(config)))
-        self._deciding.flush()
-
-    def stop(self) -> None:
-        """Give out no more work in this session; under `tune`, running jobs pause at their next checkpoint.
-
-        Observers and other threads may call it. The study resumes from here when it is opened again.
-        """
-        self._deciding.stopping = True
-
-    def observe(self, observer: Observer) -> None:
-        """Call `observer(state, fact)` for each fact from now on, once it is durable; see `rungwise.observers`."""
-        self._deciding.observers.add(observer)
-
-    def sync(self) -> None:
-        """From now on wait for the disk at each decision, so that a power cut loses none."""
-        self._log.sync()
-
->>>>>>> words2
     def _forked(self) -> None:
         """In a forked child this is a copy, which says what was known at the fork."""
         self._refuse()
@@ -361,15 +313,6 @@ class Study(Steered):
     def __exit__(self, *_: object) -> None:
         self.close()
 
-<<<<<<< HEAD
-=======
-    @property
-    def _deciding(self) -> Decider:
-        if self._decides is None:
-            raise StudyError(f"{self._log.path} was opened read-only; pass writable=True to change it")
-        return self._decides
-
->>>>>>> words2
 
 def _earlier(study: Study | str | Path | None, mode: str | dict[str, str], score: str) -> list[dict[str, Any]]:
     """What a warm start takes over from `study`, its scores counted as in the new study."""
