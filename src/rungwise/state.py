@@ -122,15 +122,16 @@ class StudyState:
             self.trials.append(record)
             if self.queue:
                 self.queue.popleft()
-            self._give_out(record, 0, fact.until)
+            self._give_out(record, fact.config, 0, fact.until)
             return fact
         if isinstance(fact, Promoted):
             record = self.trials[fact.trial]
-            self._give_out(record, record.paused_at, fact.until)
+            self._give_out(record, record.config, record.paused_at, fact.until)
             return fact
         if isinstance(fact, Refitted):
             self.refit_to = fact.until
-            self._give_out(self.trials[fact.trial], fact.start, fact.until, refit=True)
+            record = self.trials[fact.trial]
+            self._give_out(record, record.config, fact.start, fact.until, refit=True)
         elif isinstance(fact, Raised):
             self.rises.append(fact)
             return fact
@@ -163,9 +164,8 @@ class StudyState:
             self.time.opened()
         return None
 
-    def _give_out(self, record: TrialRecord, start: int, until: int, *, refit: bool = False) -> None:
-        created = self.created
-        config, mode = record.config, self._mode
+    def _give_out(self, record: TrialRecord, config: Config, start: int, until: int, *, refit: bool = False) -> None:
+        created, mode = self.created, self._mode
         horizon = record.horizon if (record.horizon or 0) >= until else self.horizon
         if horizon is not None or refit:
             horizon = max(horizon or 0, until)  # a ceiling may rise beyond what was given, and a refit go further
