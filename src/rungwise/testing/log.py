@@ -14,6 +14,7 @@ from rungwise.events import (
     Extended,
     Fact,
     Failed,
+    Lengthened,
     Opened,
     Promoted,
     Raised,
@@ -45,6 +46,8 @@ FACTS: list[Fact] = [
     Reported(0, 3, {"accuracy": 0.5, "cost": None}),
     Ran(12.5),
     Refitted(0, 3, 27),
+    Lengthened(81),
+    Lengthened(),
 ]
 """One of each, with what a text form may lose: other alphabets, numbers to the last bit, what is None."""
 
