@@ -46,6 +46,9 @@ def test_it_goes_on_from_where_it_stood(kind: type, most: int | None, mode: obje
 
     before = run(kind(max_resource=9))
     known = {one.number: one.reports for one in before.trials}
+    if most is None:
+        with rw.Study.open(path, writable=True) as opened:
+            opened.raise_max_resource(None)
     after = run(kind(max_resource=most))
     assert [fact.max_resource for fact in facts(after, Lengthened)] == [most]
     assert after.state.max_resource == after.scheduler.max_resource == most

@@ -23,6 +23,8 @@ def checked_answer(answer: Answer, scheduler: Scheduler, trials: Sequence[TrialR
             wrong = "is of a trial that there is not"
         elif (job := trials[answer.trial].job) is not None and not job.refit:
             wrong = "is of a trial that is running"
+        elif trials[answer.trial].failure is not None:
+            wrong = "is of a trial that has failed"
         elif answer.until <= trials[answer.trial].paused_at:
             wrong = f"goes no further than {trials[answer.trial].paused_at}, where the trial is"
     elif not isinstance(answer, Start | Raise | Wait):

@@ -412,6 +412,13 @@ def pause(study: Path) -> None:
     _ask_driver(study, Request("pause"))
 
 
+def _whole(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise InputError(f"--max-resource must be a whole number or 'none', not {text!r}") from None
+
+
 @commands.command()
 @study_argument
 def stop(study: Path) -> None:
@@ -425,11 +432,18 @@ def stop(study: Path) -> None:
 @click.option("--total-resource", "--resource", "resource", type=int, help="Total resource (epochs, …) to use.")
 @click.option("--seconds", type=float, help="Total running time.")
 @click.option("--target", type=float, help="Stop at a score as good as this.")
+@click.option("--max-resource", help="Raise the most that a trial may get (asha, pasha); 'none': no limit.")
 @trust_option
-def extend(study: Path, trust: bool, **totals: Any) -> None:
+def extend(study: Path, trust: bool, max_resource: str | None, **totals: Any) -> None:
     """Set totals of STUDY, which may run meanwhile; those left out stay as they are."""
+    if max_resource is not None:
+        with _opened(study, None, trust, runs=False) as opened:
+            opened.raise_max_resource(None if max_resource == "none" else _whole(max_resource))
+            tell("max_resource was removed" if max_resource == "none" else f"max_resource is {max_resource} now")
+    elif all(total is None for total in totals.values()):
+        raise InputError("say which total: --trials, --total-resource, --seconds, --target or --max-resource")
     if all(total is None for total in totals.values()):
-        raise InputError("say which total: --trials, --total-resource, --seconds or --target")
+        return
     if _driven(study):
         tell(ask(real_path(study), Request("extend", **totals)))
         return

@@ -40,6 +40,8 @@ ELSEWHERE = {  # what users of Ray Tune, Syne Tune, Optuna, Hyperband and scikit
     "minimise": "min",
 }
 
+OF_A_SCHEDULER = ("max_resource", "min_resource", "reduction_factor", "ranking")
+
 
 def suggestion(name: str, known: Iterable[str]) -> str:
     """'; did you mean 'x'?' for the known name nearest to `name`, else the names there are."""
@@ -73,6 +75,11 @@ def our_names(**also: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
                 kwargs[ours] = kwargs.pop(name)
             for name in kwargs:
                 if name not in known:
+                    theirs = ELSEWHERE.get(name, name)
+                    if theirs in OF_A_SCHEDULER and "scheduler" in known:
+                        raise InputError(
+                            f"{shown} has no argument {name!r}; it is the scheduler's: rw.PASHA({theirs}=…)"
+                        )
                     raise InputError(f"{shown} has no argument {name!r}{suggestion(name, known)}")
             for name in wanted:
                 if name not in kwargs:

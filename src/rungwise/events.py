@@ -259,7 +259,11 @@ class Reported(Fact, frozen=True, gc=False):
 
 
 class Completed(Fact, frozen=True, gc=False):
-    """The running job of `trial` came to its end. Its rung's score is the last report."""
+    """The running job of `trial` came to its end: at a rung, or at the end of a refit.
+
+    An observer finds the level of the rung in `state.trials[trial].paused_at`, and `score` beside it; a refit leaves
+    both as they were, and adds to `refit`.
+    """
 
     trial: int
 

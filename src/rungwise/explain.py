@@ -89,7 +89,9 @@ def ceilings(name: object, last: int | None, brackets: Sequence[tuple[int, int]]
     can rise. `last` is the scheduler's max_resource.
     """
     if not brackets:
-        return [f"every trial may go up to {'any resource' if last is None else last} ({name} has a fixed ceiling)"]
+        return [
+            f"every trial may go up to {'any resource' if last is None else last} ({name} has no ceiling that rises)"
+        ]
     lines = []
     for place, (open_level, completed) in enumerate(brackets):
         raised = sum(fact.bracket == place for fact in facts)

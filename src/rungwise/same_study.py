@@ -84,9 +84,11 @@ def agreed(path: Path | None, wanted: Created, found: Fact) -> Created:
         new, old = _setting(wanted, what), _setting(found, what)
         if same(new, old):
             continue
-        most = {"max_resource": None}
-        if what == "scheduler" and new.get("name") in LENGTHENED and same(new | most, old | most):
-            continue  # whether it may be raised hangs on what it is by now
+        raised = {"max_resource": None} if what == "scheduler" and new.get("name") in LENGTHENED else {}
+        if raised:  # whether it may be hangs on what it is by now
+            new, old = new | raised, old | raised
+            if same(new, old):
+                continue
         if isinstance(new, dict):
             name = next(key for key in [*new, *old] if not same(new.get(key), old.get(key)))
             what, new, old = f"{what}, {name!r}", new.get(name), old.get(name)

@@ -9,9 +9,11 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from rungwise import refit, turns
+from rungwise.core.asha import ASHA
+from rungwise.core.pasha import PASHA
 from rungwise.decider import Decider
 from rungwise.errors import InputError
-from rungwise.events import Enqueued, Extended
+from rungwise.events import Enqueued, Extended, Lengthened
 from rungwise.known import Known
 from rungwise.log import StudyError
 from rungwise.observers import Observer
@@ -37,6 +39,25 @@ class Steered(Known):
         if budget != self._state.budget:
             self._deciding.note(Extended(budget.trials, budget.resource, budget.seconds, budget.target))
             self._deciding.flush()
+
+    def raise_max_resource(self, max_resource: int | None) -> None:
+        """Go on with a study of `ASHA` or `PASHA` up to this `max_resource`, or without one (None). It stays so.
+
+        What was trained and decided stands. Trials at the rung that was the last one may go on from there: from their
+        checkpoints, unless these were deleted because the trials were through (`keep_checkpoints` keeps them).
+
+        Raises `InputError` if the study's `max_resource` is no lower, if it is no rung of the longer ladder, and for
+        other schedulers, whose brackets or stopped trials depend on it.
+        """
+        decider = self._deciding
+        most = None if max_resource is None else whole(max_resource, "max_resource")
+        if not isinstance(decider.scheduler, ASHA | PASHA):
+            raise InputError(
+                f"max_resource can be raised with 'asha' and 'pasha' only, not with {decider.scheduler.name!r}"
+            )
+        decider.scheduler.check_longer(most)
+        decider.note(Lengthened(most))
+        decider.flush()
 
     def retry_failed(self, trials: Iterable[int] | None = None) -> list[int]:
         """Give failed `trials` (default: all that failed) another chance: their jobs are given out again.

@@ -15,11 +15,9 @@ from rungwise import replay, same_study, snapshot, summary, turns
 from rungwise import trust as trusted
 from rungwise.conversion import as_space
 from rungwise.core import Scheduler, SchedulerName, as_scheduler
-from rungwise.core.asha import ASHA
-from rungwise.core.pasha import PASHA
 from rungwise.decider import Decider, handed
 from rungwise.errors import InputError, our_names
-from rungwise.events import Completed, Created, Failed, Job, Lengthened, Reported
+from rungwise.events import Completed, Created, Failed, Job, Reported
 from rungwise.log import Log, MemoryLog, StudyError
 from rungwise.looking import Looking
 from rungwise.metrics import Counted, Metrics, Mode
@@ -183,11 +181,17 @@ class Study(Steered):
         self._decides = Decider(self._state, self._log, scheduler, searcher)
 
     def _lengthen(self, wanted: Scheduler) -> None:
-        """Go on up to the `max_resource` of `wanted`, if that is more than the study has had."""
-        decider = self._deciding
-        if isinstance(decider.scheduler, ASHA | PASHA) and wanted.max_resource != decider.scheduler.max_resource:
-            decider.scheduler.check_longer(wanted.max_resource)
-            decider.note(Lengthened(wanted.max_resource))
+        """Go on up to the `max_resource` of `wanted`, if it has one and that is more than the study has had."""
+        now = self._deciding.scheduler.max_resource
+        if wanted.max_resource == now:
+            return
+        if wanted.max_resource is None:
+            LOGGER.warning(
+                "max_resource stays %s, as this study has it; study.raise_max_resource(None) removes it", now
+            )
+        else:
+            self.raise_max_resource(wanted.max_resource)
+            LOGGER.warning("max_resource was raised from %s to %s", now, wanted.max_resource)
 
     def refresh(self) -> int:
         """Read the facts that were added since a study was opened to look at it; return how many.

@@ -36,7 +36,7 @@ class Scheduler(Protocol):
         """Take one event.
 
         `Created` comes first; then `Started` or `Promoted` for each job, `Report`s and a `Result` for what comes of it,
-        and `Raised` for each rise that it answered with.
+        and `Raised` for each rise that it answered with. `Lengthened` comes to `ASHA` and `PASHA` alone.
         """
         ...
 
@@ -91,6 +91,9 @@ SchedulerName = Literal[
 __all__ = ["SCHEDULERS", "Scheduler", "SchedulerName", "as_scheduler", "ceilings"]
 
 
+PARTS = ("ask", "tell", "may_promote", "settings", "up_to", "max_resource", "open_level")
+
+
 def ceilings(scheduler: Scheduler) -> list[tuple[int, int]]:
     """A row a bracket whose ceiling can rise: its highest open level, and how many have completed it."""
     return list(getattr(scheduler, "ceilings", ()))
@@ -110,7 +113,11 @@ def as_scheduler(scheduler: Scheduler | str | dict[str, Any], max_resource: int 
         if isinstance(scheduler, type) or not all(hasattr(scheduler, method) for method in ("ask", "tell")):
             raise InputError(f"scheduler must be a name or an object like rw.PASHA(), not {scheduler!r}")
         _check(scheduler)
-        return scheduler.up_to(max_resource if scheduler.max_resource is None else scheduler.max_resource)
+        fresh = scheduler.up_to(max_resource if scheduler.max_resource is None else scheduler.max_resource)
+        if type(fresh) is not type(scheduler):
+            kind = type(scheduler).__name__
+            raise InputError(f"up_to() of {kind} must give a {kind}, not a {type(fresh).__name__}: type(self)(…)")
+        return fresh
     arguments = dict(scheduler)
     name = arguments.pop("name", None)
     if max_resource is not None and arguments.get("max_resource") is None:
@@ -123,8 +130,11 @@ def as_scheduler(scheduler: Scheduler | str | dict[str, Any], max_resource: int 
 
 
 def _check(scheduler: Scheduler) -> None:
-    """Whether `settings` has all that the constructor takes: a study file, or a fresh one, would lack the rest."""
-    name, settings = type(scheduler).__name__, scheduler.settings()
+    """Whether it has all that a scheduler needs, and `settings` all that the constructor takes, for a fresh one."""
+    name = type(scheduler).__name__
+    if lacks := [part for part in PARTS if not hasattr(scheduler, part)]:
+        raise InputError(f"the scheduler {name} lacks {', '.join(lacks)}; rungwise.core.Scheduler says what they are")
+    settings = scheduler.settings()
     for parameter in inspect.signature(type(scheduler)).parameters.values():
         if parameter.kind not in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL) and parameter.name not in settings:
             raise InputError(

@@ -20,11 +20,18 @@ class Searcher(Protocol):
     """
 
     def propose(self, rng: Rng) -> Config | None:
-        """A configuration, None if there is none left; all chance comes from `numpy.random.default_rng(rng)`."""
+        """A configuration, None if there is none left; all chance comes from `numpy.random.default_rng(rng)`.
+
+        It must be one that `space.allows`: where parts of the space are forbidden, draw again (or `space.sample(rng)`).
+        """
         ...
 
     def tell(self, event: Event) -> None:
-        """Take one event: of each trial `Started`, then `Report`s, the `Result` of a rung, and `Promoted`."""
+        """Take one event: `Created` first, which holds the study's seed; then for each trial what becomes of it.
+
+        That is `Started`, `Report`s, the `Result` of a rung, `Promoted`, and so on; and what schedulers are told of the
+        study (`Raised`, `Lengthened`), which most searchers ignore.
+        """
         ...
 
     def settings(self) -> dict[str, Any]:
@@ -68,6 +75,10 @@ def as_searcher(searcher: Searcher | str | dict[str, Any], space: Space) -> Sear
     if not isinstance(searcher, dict):
         if isinstance(searcher, type) or not hasattr(searcher, "propose"):
             raise InputError(f"searcher must be a name or an object like rw.RandomSearch(space), not {searcher!r}")
+        if lacks := [part for part in ("tell", "settings") if not hasattr(searcher, part)]:
+            raise InputError(
+                f"the searcher {type(searcher).__name__} lacks {', '.join(lacks)}; see rungwise.search.Searcher"
+            )
         if SEARCHERS.is_ours(searcher) and (others := getattr(searcher, "space", space).keys()) != space.keys():
             raise InputError(
                 f"the searcher {type(searcher).__qualname__} was made for a space of {', '.join(others)}, and this one "
