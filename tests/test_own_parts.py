@@ -60,7 +60,7 @@ def test_own_parts_are_killed_resumed_and_looked_at_where_they_cannot_be_importe
     assert "two-rungs" not in look(killed, "status", "s.db").stderr
     resumed = look(killed, "resume", "s.db", "--function", "f.py:f")
     assert (
-        "going on would import the kind of parameter own_parts:Angle, the scheduler own_parts:TwoRungs, "
+        "resuming would import the kind of parameter own_parts:Angle, the scheduler own_parts:TwoRungs, "
         in resumed.stderr
     )
     assert resumed.stderr.count("\n") == 1

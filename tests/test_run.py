@@ -380,7 +380,7 @@ def test_the_first_ctrl_c_lets_jobs_reach_a_checkpoint(tmp_path: Path) -> None:
     assert driver.returncode == 0
     assert out.startswith("returned True")
     assert "Ctrl-C again stops at once" in err
-    assert "the study can be taken up again" in err
+    assert "stopped; to resume the study" in err
     before = rw.Study.open(tmp_path / "s.db")
     for record in before.trials:
         if record.job is not None and record.resource:

@@ -195,7 +195,7 @@ def test_a_proposal_that_is_forbidden_or_does_not_exist() -> None:
     with pytest.raises(rw.InputError, match="forbidden"):
         rw.Study(space, "asha", Says({"opt": "sgd", "size": 9})).ask()
     space = rw.Space({"opt": rw.Categorical(["sgd", "adam"]), "m": rw.Float(0, 1, when={"opt": "sgd"})})
-    with pytest.raises(rw.InputError, match="'m' does not exist"):
+    with pytest.raises(rw.InputError, match="'m' is inactive here"):
         rw.Study(space, "asha", Says({"opt": "adam", "m": 0.5})).ask()
 
 
