@@ -96,7 +96,7 @@ def test_after_a_stop_because_nothing_worked_status_and_explain_say_why(folder: 
     (folder / "train.py").write_text(TRAIN.replace("    trial.load()", "    raise ValueError('no such layer')", 1))
     tuned = rungwise(folder, *TUNE, "--max-resource", "9", "--study", "s.db")
     assert tuned.returncode == 1
-    assert "the first 3 jobs all broke off" in tuned.stderr
+    assert "all of the first 3 jobs broke off" in tuned.stderr
     for command in ("status", "explain"):
         said = rungwise(folder, command, "s.db").stdout
         assert "3 jobs broke off and will be retried; for example trial 2: ValueError: no such layer (train" in said
@@ -267,7 +267,7 @@ WRONG = {
     "a setting": (["tune"], toml("max_t = 3"), "rungwise.toml has the unknown setting 'max_t'"),
     "a scheduler's setting": (["tune"], toml('mode = "min"\nfunction = "train.py:train"\n[scheduler]\nmax_t = 3\n[space.x]\ntype = "float"\nlow = 0\nhigh = 1'), "PASHA has no argument 'max_t'; did you mean 'max_resource'?"),
     "a command with a typo": (["tune"], toml('mode = "min"\ntrials = 3\ncommand = ["python", "{y}"]\n[space.x]\ntype = "float"\nlow = 0\nhigh = 1'), "{y} in the command is unknown"),
-    "a command as text": (["tune"], toml('mode = "min"\ntrials = 3\ncommand = "python train.py"\n[space]'), "a command is a list of text"),
+    "a command as text": (["tune"], toml('mode = "min"\ntrials = 3\ncommand = "python train.py"\n[space]'), "a command must be a list of text"),
     "both": (["tune"], toml('mode = "min"\nfunction = "train.py:train"\ncommand = ["a"]\n[space]'), "either a function"),
     "a score": (["tune"], toml(TOML.replace("trials = 9", 'trials = 9\nscore = "bets"')), "score must be 'last' or 'best', not 'bets'; did you mean 'best'?"),
     "trials as text": (["tune"], toml(TOML.replace("trials = 9", 'trials = "9"')), "trials must be a whole number, not '9'"),
@@ -279,7 +279,7 @@ WRONG = {
     "a list as scheduler's name": (["tune"], toml(TOML.replace('name = "pasha"', "name = []")), "there is no scheduler []"),
     "a number as ranking": (["tune"], toml(TOML.replace('ranking = { name = "soft", epsilon = 0.01 }', "ranking = 3")), "ranking must be a name"),
     "a number as study": (["tune"], toml(TOML.replace('"runs/toml.db"', "3")), "the study's file must be a path, not 3"),
-    "a number as command": (["tune"], toml('command = 5\nmode = "min"\n[space.x]\ntype = "float"\nlow = 0\nhigh = 1'), "a command is a list of text"),
+    "a number as command": (["tune"], toml('command = 5\nmode = "min"\n[space.x]\ntype = "float"\nlow = 0\nhigh = 1'), "a command must be a list of text"),
     "no as false": (["tune"], toml('keep_checkpoints = "no"\n' + TOML), "keep_checkpoints must be true or false, not 'no'"),
     "an empty space": ([*TUNE[:3], "{}", *TUNE[4:]], None, "the space is empty"),
     "a ranking's argument": (["tune"], toml(TOML.replace("epsilon", "epsilo")), "no argument 'epsilo'; did you mean 'epsilon'?"),

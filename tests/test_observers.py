@@ -46,7 +46,7 @@ def test_an_observer_that_raises_is_told_of_once_and_dropped(caplog: pytest.LogC
     assert len(calls) == 1
     assert len(others) == 9
     assert [record.getMessage() for record in caplog.records] == [
-        f"the observer {broken!r} raised KeyError: 'lost'; it is told nothing more"
+        f"the observer {broken!r} raised KeyError: 'lost'; it is not called again"
     ]
 
 

@@ -70,7 +70,7 @@ def test_a_disk_that_is_full_for_five_seconds_fails_no_trial(function, tmp_path:
     said = capfd.readouterr().err
     assert "trials broke off in a row" in said
     assert "No space left on device" in said
-    assert "the study goes on" in said
+    assert "the study continues" in said
 
 
 def test_a_disk_that_stays_full_ends_the_run_and_the_same_call_goes_on_when_it_is_mended(tmp_path: Path) -> None:

@@ -110,7 +110,7 @@ def test_a_job_that_reports_is_not_silent(tmp_path: Path) -> None:
 
 
 def test_a_function_that_always_fails_stops_the_study_after_three_executions(tmp_path: Path, capfd) -> None:
-    with pytest.raises(rw.StudyError, match=r"the first 3 jobs all broke off, .* with: ValueError: no such layer"):
+    with pytest.raises(rw.StudyError, match=r"all of the first 3 jobs broke off,  .* with: ValueError: no such layer"):
         tune(objectives.fails, trials=50, study=tmp_path / "s.db", quiet=False)
     logs = [path.read_text() for path in sorted((tmp_path / "s.db.trials").glob("*.log"))]
     assert sum(log.count("about to fail") for log in logs) == 3
@@ -131,7 +131,7 @@ def test_without_a_file_the_end_of_the_log_is_in_the_message() -> None:
 
 
 def test_a_score_that_is_always_refused_stops_the_study_and_is_said() -> None:
-    with pytest.raises(rw.StudyError, match=r"the first 3 jobs all broke off, .*this study has one metric"):
+    with pytest.raises(rw.StudyError, match=r"all of the first 3 jobs broke off,  .*this study has one metric"):
         tune(objectives.reports_a_dict, trials=50)
 
 
@@ -428,7 +428,7 @@ WRONG = {
     ),
     "a format": (lambda: rw.Command(["train", "{x:.2f}"]), "without a format"),
     "quiet as text": (lambda: tune(objectives.train, quiet="no"), "quiet must be true or false"),
-    "a command as text": (lambda: rw.Command("python train.py"), "a command is a list of text"),
+    "a command as text": (lambda: rw.Command("python train.py"), "a command must be a list of text"),
 }  # fmt: skip
 
 

@@ -69,7 +69,7 @@ class CurveTable:
         scheduler would have spent. Trials that never reported are rows without a finite score.
         """
         if isinstance(study.mode, dict):
-            raise InputError(f"a table of curves has one metric, this study has {', '.join(study.mode)}")
+            raise InputError(f"a table of curves has one metric, but this study has {', '.join(study.mode)}")
         scores = np.full((len(study.trials), up_to), np.nan)
         seconds = np.zeros_like(scores)
         for record in study.trials:

@@ -82,7 +82,7 @@ def version_of(connection: sqlite3.Connection, path: Path) -> int | None:
             "upgrade with: pip install -U rungwise"
         )
     if version < OLDEST:
-        raise StudyError(f"{path} was written by a rungwise that was never released; begin another file")
+        raise StudyError(f"{path} was written by an unreleased rungwise; begin a new file")
     found = connection.execute(
         "SELECT type, sql FROM sqlite_master WHERE 'facts' IN (lower(name), lower(tbl_name)) LIMIT 2"
     ).fetchall()

@@ -15,7 +15,7 @@ from rungwise.events import Completed, Fact, Failed, Promoted, Reported, Started
 
 
 class StudyError(RuntimeError):
-    """A study cannot be opened, read or written; the message names the file and the remedy."""
+    """A study cannot be opened, read, or written; the message names the file and the remedy."""
 
 
 class Log(Protocol):

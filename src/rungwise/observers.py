@@ -61,7 +61,7 @@ class Observers:
             except Exception as error:  # whatever it does: the study goes on
                 self._observers.remove(observer)
                 what = f"{type(error).__name__}: {error}"
-                LOGGER.warning("the observer %r raised %s; it is told nothing more", observer, shown(what))
+                LOGGER.warning("the observer %r raised %s; it is not called again", observer, shown(what))
 
 
 def log(state: StudyState, fact: Fact) -> None:

@@ -104,7 +104,7 @@ class SQLiteLog(turns.InTurn):
             self._watch = Watch(self.path, self.real, self._hold.study)
             return
         except Held as error:
-            refusal = StudyError(f"{self.path} is held by {error}: wait for it, stop it, or let go with study.close()")
+            refusal = StudyError(f"{self.path} is held by {error}: wait for it, stop it, or close it there")
         except (OSError, sqlite3.Error) as error:
             refusal = database.refusal(self.path, error, "written")
         except StudyError as error:
@@ -135,7 +135,7 @@ class SQLiteLog(turns.InTurn):
             attempts += 1
             if attempts == SAID_AFTER or attempts % SAID_EVERY == 0:
                 logger.warning(
-                    "%s has been locked by another program for %d s (not one of rungwise): waiting, nothing is lost",
+                    "%s has been locked by another program for %d s (not by rungwise): waiting, nothing is lost",
                     self.path,
                     attempts * ATTEMPT,
                 )
@@ -414,7 +414,7 @@ def salvage(path: Path, target: Path) -> tuple[int, str | None]:
     if paths.part_of(paths.real_path(paths.study_path(path)), paths.study_path(target)):
         raise InputError(f"{target} is a part of the study {path} itself; name a new file")
     if os.path.lexists(target):
-        raise StudyError(f"{target} exists already; name a new file")
+        raise StudyError(f"{target} already exists; name a new file")
     saved, wrong = None, None
     number, facts = 0, SQLiteLog(path, writable=False).read()
     try:

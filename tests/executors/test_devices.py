@@ -117,7 +117,7 @@ WRONG = {
     "twice": (lambda: check_devices([[0, 0]]), "names a device twice"),
     "beyond what is visible": (lambda: of_slots([2], 2, {"CUDA_VISIBLE_DEVICES": "2,3"}), "no device 2; this process sees devices 0 to 1 (CUDA_VISIBLE_DEVICES=2,3)"),
     "none is visible": (lambda: of_slots([0], 2, {"CUDA_VISIBLE_DEVICES": ""}), "sees no GPU"),
-    "another's": (lambda: of_slots(["GPU-x"], 2, {"CUDA_VISIBLE_DEVICES": "GPU-a"}), "GPU-x is none of those that this process may see"),
+    "another's": (lambda: of_slots(["GPU-x"], 2, {"CUDA_VISIBLE_DEVICES": "GPU-a"}), "GPU-x is not among the devices that this process sees"),
 }  # fmt: skip
 
 

@@ -214,11 +214,11 @@ class SuccessiveHalving:
 
 @final
 class Hyperband:
-    """Hyperband: brackets of successive halving that begin with much and with little training, in turn.
+    """Hyperband: brackets of successive halving, each starting with fewer trials and more training than the one before.
 
-    Bracket s = s_max … 0 starts n_s = ⌈(s_max + 1)/(s + 1) · η^s⌉ trials at R · η^(−s), s_max = ⌊log_η(R/r)⌋; then it
-    begins anew. Brackets overlap: when one is full the next one begins, so that no worker waits for the slowest trial.
-    `brackets` holds the size and the levels of each, `ladder` all levels.
+    Bracket s = s_max … 0 starts n_s = ⌈(s_max + 1)/(s + 1) · η^s⌉ trials at R · η^(−s), s_max = ⌊log_η(R/r)⌋; then s
+    starts over. Brackets overlap: when one is full, the next one starts, so no worker waits for the slowest trial.
+    `brackets` holds the size and the levels of each bracket, `ladder` all levels.
 
     >>> Hyperband(max_resource=81).brackets
     [(81, [1, 3, 9, 27, 81]), (34, [3, 9, 27, 81]), (15, [9, 27, 81]), (8, [27, 81]), (5, [81])]

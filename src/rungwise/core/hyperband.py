@@ -24,13 +24,13 @@ LADDERS = {"asha": ASHA, "pasha": PASHA}
 
 @final
 class AsyncHyperband:
-    """Asynchronous Hyperband: `brackets` ladders like `ladder`, the i-th beginning at min_resource · η^i.
+    """Asynchronous Hyperband: `brackets` ladders like `ladder`, the i-th starting at min_resource · η^i.
 
-    `ladder` is "asha", "pasha", or one of them with its settings: `AsyncHyperband(ladder=PASHA(ranking="rbo"))`. A new
-    trial joins the ladder that lacks most of its share of the trials, which is n_s of Hyperband (Li et al., JMLR 2018):
-    ⌈B/(s + 1) · η^s⌉ of B brackets, s = B − 1 − i; among equals the one that begins lowest. No chance is involved.
-    Promotions and rises come from the lowest ladder that has one. Without `brackets` there are as many as fit under
-    `max_resource`, 3 if there is none. `ladders` holds one for each bracket.
+    `ladder` is "asha", "pasha", or one of these with settings: `AsyncHyperband(ladder=PASHA(ranking="rbo"))`. A new
+    trial joins the ladder that is furthest below its share of the trials, Hyperband's n_s (Li et al., JMLR 2018):
+    ⌈B/(s + 1) · η^s⌉ for B brackets, s = B − 1 − i; among equals the ladder that starts lowest. Nothing is random.
+    Promotions and rises come from the lowest ladder that has one. The default for `brackets` is as many as fit under
+    `max_resource`, or 3 if there is none. `ladders` holds one ladder per bracket.
 
     >>> AsyncHyperband(ladder="pasha", max_resource=81).ask()
     Start(until=1)
@@ -142,5 +142,5 @@ def _ladder(given: object, max_resource: int | None) -> ASHA | PASHA:
             raise InputError(f"there is no ladder {name!r}{suggestion(str(name), LADDERS)}")
         given = LADDERS[name](**arguments)
     if not isinstance(given, ASHA | PASHA):
-        raise InputError(f"ladder must be 'asha', 'pasha' or one of them like rw.PASHA(max_resource=81), not {given!r}")
+        raise InputError(f"ladder must be 'asha', 'pasha', or an object like rw.PASHA(max_resource=81), not {given!r}")
     return given.up_to(given.max_resource if max_resource is None else max_resource)

@@ -135,7 +135,7 @@ def network(
         raise InputError(f"an image of {shape[1]} × {shape[2]} cannot be halved {halvings} times; take fewer stages")
     makers = OPERATIONS | dict(operations or {})
     for name in sorted({*space.parse(cell)} - {*makers, "none"}):
-        raise InputError(f"operations says nothing of {name!r}{suggestion(name, makers)}")
+        raise InputError(f"operations has no {name!r}{suggestion(name, makers)}")
     widths = [channels * 2**stage for stage in range(stages)]
     parts: list[nn.Module] = [
         nn.Conv2d(shape[0], channels, 3, stride, padding=1, bias=False),
@@ -255,7 +255,7 @@ def fit(
     if trial.until > whole(epochs, "epochs"):
         raise InputError(
             f"this job goes to {trial.until}, beyond the end of the learning-rate schedule at epochs={epochs!r}; "
-            "let epochs be the study's max_resource"
+            "set epochs to the study's max_resource"
         )
     if whole(batch, "batch") < 1 or real(lr, "lr") <= 0 or not 0 <= real(warmup, "warmup") < epochs:
         raise InputError(

@@ -13,18 +13,18 @@ from rungwise.space import Rng, Space
 
 @runtime_checkable
 class Searcher(Protocol):
-    """What? The next configuration.
+    """What to try next? Proposes configurations.
 
-    One is made as `Class(space, **settings)`; ours have a `name`. It may have the attribute `several_metrics`: True if
-    its losses may be tuples, one a metric; without it a study of several metrics refuses it.
+    It is made as `Class(space, **settings)`; ours have a `name`. Set `several_metrics = True` if its losses may be
+    tuples, one number per metric; otherwise studies with several metrics refuse it.
     """
 
     def propose(self, rng: Rng) -> Config | None:
-        """A configuration, None if there is none left; all chance comes from `numpy.random.default_rng(rng)`."""
+        """A configuration, or None if none is left; all randomness must come from `numpy.random.default_rng(rng)`."""
         ...
 
     def tell(self, event: Event) -> None:
-        """Take one event: of each trial `Started`, then `Report`s, the `Result` of a rung, and `Promoted`."""
+        """Learn of one event: for each trial `Started`, then `Report`s, the `Result` of a rung, and `Promoted`."""
         ...
 
     def settings(self) -> dict[str, Any]:
@@ -70,8 +70,8 @@ def as_searcher(searcher: Searcher | str | dict[str, Any], space: Space) -> Sear
             raise InputError(f"searcher must be a name or an object like rw.RandomSearch(space), not {searcher!r}")
         if SEARCHERS.is_ours(searcher) and (others := getattr(searcher, "space", space).keys()) != space.keys():
             raise InputError(
-                f"the searcher {type(searcher).__qualname__} was made for a space of {', '.join(others)}, and this one "
-                f"is of {', '.join(space)}; make it with this space"
+                f"the searcher {type(searcher).__qualname__} was made for a space with {', '.join(others)}, but this "
+                f"one has {', '.join(space)}; make it with this space"
             )
         return searcher
     settings = dict(searcher)
@@ -88,7 +88,7 @@ def settings_of(searcher: Searcher) -> dict[str, Any]:
     if "name" in settings:
         kind = type(searcher).__name__
         raise InputError(
-            f'settings() of {kind} must be what {kind}(space, …) takes, without "name": {settings["name"]!r:.80}; a '
-            "study's file adds what it is called"
+            f'settings() of {kind} must return the arguments of {kind}(space, …), without "name": '
+            f"{settings['name']!r:.80}; the study's file adds the name"
         )
     return {"name": SEARCHERS.name_of(searcher), **settings}
