@@ -290,8 +290,8 @@ class InARow:
         self._suspects, self._tried = True, None
         self.news.append(
             f"{len(self._row)} trials broke off in a row, the last (trial {self.last}) with: {self._reason}; the "
-            "machine is probably at fault, so none of them has failed: no more work is given out, and one job is tried now and "
-            f"then, for patience={self._patience:g} seconds"
+            "machine is probably at fault, so none of them has failed: no more work is given out, and one job is tried "
+            f"now and then, for patience={self._patience:g} seconds"
         )
         self._wait()
         return self._all_excused()
