@@ -19,7 +19,7 @@ class StudyError(RuntimeError):
 
 
 class Log(Protocol):
-    """Facts in the order in which they became true, each with the time it was appended (Unix seconds)."""
+    """Facts in the order in which they became true, each with the time at which it was appended (Unix seconds)."""
 
     @property
     def path(self) -> Path | None:
@@ -27,23 +27,23 @@ class Log(Protocol):
         ...
 
     def read(self, after: int = 0) -> Iterator[tuple[float, Fact]]:
-        """The facts that are durable, in their order, but for the first `after`: so one reads on."""
+        """The durable facts in order, without the first `after`, so that a reader can continue."""
         ...
 
     def append(self, fact: Fact) -> None:
-        """Add a fact; it is durable after the next `flush`."""
+        """Append a fact; it is durable after the next `flush`."""
         ...
 
     def flush(self) -> None:
-        """Make all that was appended durable, at once and as a whole."""
+        """Make everything appended durable, all or nothing."""
         ...
 
     def sync(self) -> None:
-        """From now on `flush` returns only when the disk has it: a power cut loses nothing that was flushed."""
+        """From now on `flush` waits for the disk: a power cut loses nothing that was flushed."""
         ...
 
     def close(self) -> None:
-        """Let go of the log; nothing can be appended afterwards."""
+        """Release the log; nothing can be appended afterwards."""
         ...
 
 

@@ -92,7 +92,7 @@ class SoftMeanDistance(_Scaled, frozen=True):
 class SoftMedianDistance(_Scaled, frozen=True):
     """Soft ranking with ε = `scale` · median of |p(a) − p(b)| over pairs a ≠ b of the finite scores p(·).
 
-    It looks at all pairs each time: 10 ms where 1,000 trials have reached the top rung.
+    It looks at all pairs each time: 10 ms once 1,000 trials have reached the top rung.
     """
 
     name = "soft_median_distance"
@@ -152,8 +152,8 @@ class ReciprocalRankRegret(_Weighted, frozen=True):
     """Consistent when the reciprocal rank regret is `threshold` or less (PASHA, appendix).
 
     Σ_i w_i · (f_i − g_i) / f_i with w_i ∝ p^i, normalized; f are the scores at the top rung in the order T, g the same
-    scores in the order P. For losses the regret is (g_i − f_i) / f_i. It is relative to the size of f, |f|, and a place
-    where f is 0 or infinite counts as no regret if g is the same, else as a regret of ±1 if f is infinite, ∞ if not.
+    scores in the order P. For losses the regret is (g_i − f_i) / f_i. It is relative to |f|. Where f is 0 or infinite,
+    the regret is 0 if g is the same; otherwise it is ±1 if f is infinite, and ∞ if f is 0.
     """
 
     name = "rrr"

@@ -142,12 +142,12 @@ class _Row:
 
 @final
 class SuccessiveHalving:
-    """Synchronous successive halving: of `bracket_size` trials the best 1/η go on when all are there.
+    """Synchronous successive halving: of `bracket_size` trials the best 1/η are promoted once all completed a rung.
 
-    Without `bracket_size` there are as many as it takes for one to come to `max_resource`. When a bracket is full
-    the next one begins. If the study ends before the last one is full, it is halved as it is; from each rung at least
-    one goes on. Among equal losses the earlier completion comes first; failed trials never go on. `ladder` holds the
-    levels.
+    The default `bracket_size` is the number that it takes for one trial to reach `max_resource`. When a bracket is full
+    the next one starts. If the study ends before the last one is full, it is halved as it is; at least one trial is
+    promoted from each rung. Among equal losses the earlier completion comes first; failed trials are never promoted.
+    `ladder` holds the levels.
 
     >>> SuccessiveHalving(max_resource=9).bracket_size
     9

@@ -38,13 +38,12 @@ HORIZON = "horizon"  # younger than those: where a parameter has that name it is
 
 @final
 class Command:
-    """A training function that runs the program `arguments`, with `{name}` replaced in each of them.
+    """A training function that runs the program `arguments`, with each `{name}` in them replaced.
 
-    Names are the parameters of the space, and `{trial}` (its number), `{start}` and `{until}` (train from
-    here to there), `{horizon}` (how far this trial may ever be trained: what a schedule of the learning rate
-    runs over, never `{until}`), `{folder}` (the trial's own), `{checkpoint}` (a path in it: load what is there, if
-    anything, and save there). `{{` and `}}` stand for braces. A parameter that does not exist under the
-    values of others becomes empty text.
+    Names are the parameters of the space, `{trial}` (the trial's number), `{start}` and `{until}` (train from here to
+    there), `{horizon}` (how far this trial may ever be trained: run learning-rate schedules over it, never over
+    `{until}`), `{folder}` (the trial's own), and `{checkpoint}` (a path in it: load it if it exists, and save to it).
+    `{{` and `}}` stand for braces. An inactive parameter becomes empty text.
 
     >>> Command(["python", "train.py", "--lr", "{lr}", "--epochs", "{until}"]).check(["lr"])
 

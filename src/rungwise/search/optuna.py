@@ -145,11 +145,10 @@ def tpe(space: Space, *, gamma: float = 0.03, multivariate: bool = False, **argu
     """Optuna's tree-structured Parzen estimator (Bergstra et al., NeurIPS 2011), the searcher named "tpe".
 
     `gamma` is the share of the results that count as good: the best at the highest rungs, rounded up, at most 25. Each
-    parameter has a density of its own. Optuna's own settings, a tenth and one density over all, are no better than
-    random search where early rungs mislead: see docs/evidence.md, "Searchers that learn". `arguments` are those of
-    `TPESampler`.
+    parameter has its own density. Optuna's defaults, a tenth and one joint density, are no better than random search
+    where early rungs mislead: see docs/evidence.md, "Searchers that learn". `arguments` are passed to `TPESampler`.
 
-    Raises `InputError` for a `gamma` that is not above 0 and below 1, and for arguments that it does not take.
+    Raises `InputError` for a `gamma` that is not above 0 and below 1, and for arguments that `TPESampler` rejects.
     """
     return OptunaSearch(space, "TPESampler", arguments={"gamma": gamma, "multivariate": multivariate, **arguments})
 

@@ -57,7 +57,7 @@ class Helped(msgspec.Struct, frozen=True):
 
 @final
 class ScreenedSearch:
-    """Starts, of `best_of` proposals of `searcher`, the one with the highest `proxy(config)`.
+    """Starts the best, by `proxy(config)`, of every `best_of` proposals of `searcher`.
 
     `proxy` is a function of a configuration, or its name as package.module:function; it must be deterministic. Every
     `control`-th trial starts unscreened (0: none), so that `helped` can measure the proxy. Among equals the first
