@@ -84,7 +84,7 @@ def test_a_study_of_own_parts_is_gone_on_with_by_name_where_it_is_trusted(tmp_pa
         assert again.ask().until == 5
     seen = rw.Study.open(tmp_path / "s.db")
     assert (seen.state.max_resource, [r.config for r in seen.trials]) == (5, [r.config for r in again.trials])
-    with pytest.raises(rw.StudyError, match="the scheduler own_parts:TwoRungs would do next is not known"):
+    with pytest.raises(rw.StudyError, match="looking at a study does not import its scheduler own_parts:TwoRungs"):
         seen.finished  # noqa: B018
 
 

@@ -351,7 +351,7 @@ WRONG = {
     "a newer file": (a_newer_file, "was written by a newer rungwise"),
     "another program's file": (another_programs_file, "a database of another program"),
     "a text file": (a_text_file, "is not a study file"),
-    "a strange row": (a_strange_row, "s.db is damaged at fact 2 (Object missing required field `fact`); what is whole can be saved with: rungwise salvage"),
+    "a strange row": (a_strange_row, "s.db is damaged at fact 2 (Object missing required field `fact`); save the undamaged part with: rungwise salvage"),
     "a directory": (lambda p: rw.Study(SPACE, path=p), "is a directory; name a file in it"),
     "a place that cannot be": (lambda p: rw.Study(SPACE, path="/proc/no/study.db"), "cannot be written"),
     "no file to look at": (lambda p: rw.Study.open(p / "none.db"), "there is no study"),

@@ -125,7 +125,7 @@ def scheduler_looked_at(created: Created) -> Scheduler:
     """The scheduler of a study that is looked at, told nothing. `StudyError` if it is not one of ours."""
     name = created.scheduler.get("name")
     if SCHEDULERS.is_elsewhere(name):
-        raise StudyError(f"what the scheduler {name} would do next is not known to who only looks: nothing is imported")
+        raise StudyError(f"the next step is unknown: looking at a study does not import its scheduler {name}")
     ends = NO_END if name == StoppingASHA.name else None  # old files have some without
     return as_scheduler(created.scheduler, ends)
 

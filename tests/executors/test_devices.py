@@ -105,7 +105,7 @@ def test_rocm_by_its_own_variable_if_that_is_the_one_that_is_set(machine) -> Non
 WRONG = {
     "a number": (lambda: check_devices(1), "not 1"),
     "text": (lambda: check_devices("0,1"), "did you mean [0,1]?"),
-    "a typo": (lambda: check_devices("atuo"), 'must be "auto", "none" or a list'),
+    "a typo": (lambda: check_devices("atuo"), 'must be "auto", "none", or a list'),
     "empty": (lambda: check_devices([]), "not []"),
     "an empty entry": (lambda: check_devices([0, ""]), "not [0, '']"),
     "a negative one": (lambda: check_devices([-1]), "not [-1]"),

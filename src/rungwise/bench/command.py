@@ -200,7 +200,7 @@ def _runs(tasks: Sequence[Task], methods: Methods, file: Path | None, options: E
                 progress=lambda done, total: bar.update(shown, completed=done, total=total),
             )
         except KeyboardInterrupt:
-            console.print("stopped" if file is None else "stopped; the same command goes on from here")
+            console.print("stopped" if file is None else "stopped; the same command resumes from here")
             raise click.exceptions.Exit(130) from None
     if file is not None and journal is not None:
         write_csv(file, runs)

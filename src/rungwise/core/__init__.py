@@ -93,14 +93,14 @@ __all__ = ["SCHEDULERS", "Scheduler", "SchedulerName", "as_scheduler", "ceilings
 
 
 def ceilings(scheduler: Scheduler) -> list[tuple[int, int]]:
-    """A row a bracket whose ceiling can rise: its highest open level, and how many have completed it."""
+    """One row per bracket whose ceiling can rise: its highest open level, and how many have completed it."""
     return list(getattr(scheduler, "ceilings", ()))
 
 
 def as_scheduler(scheduler: Scheduler | str | dict[str, Any], max_resource: int | None = None) -> Scheduler:
     """A fresh scheduler from another one, a name such as "pasha" or "module:Class", or `{"name": …, **settings}`.
 
-    `max_resource` is for those that have none.
+    `max_resource` is used if the scheduler has none.
 
     >>> as_scheduler("pasha").open_level
     3

@@ -21,7 +21,7 @@ MOST_BRACKETS = 500  # beside each other; with η = 3 there are 34 up to 2**53
 
 @final
 class Bracket:
-    """One run of successive halving: `size` trials, of whom the best 1/η go on when all have completed a rung.
+    """One run of successive halving: `size` trials, of which the best 1/η are promoted once all completed a rung.
 
     At least one goes on from each rung if any has a finite loss. A bracket that gets no more trials is halved
     as it stands. It is always the best trial not yet promoted that goes on: where one completes a rung after others
@@ -183,7 +183,7 @@ class SuccessiveHalving:
 
     @property
     def open_level(self) -> int | None:
-        """The same: nothing is closed."""
+        """The same: no rung is closed."""
         return self.ladder.max_resource
 
     def settings(self) -> dict[str, Any]:
@@ -196,7 +196,7 @@ class SuccessiveHalving:
         }
 
     def up_to(self, max_resource: int | None) -> SuccessiveHalving:
-        """A fresh one with the same settings and this `max_resource`."""
+        """A fresh scheduler with the same settings and this `max_resource`."""
         return SuccessiveHalving(**self.settings() | {"max_resource": max_resource})
 
     def may_promote(self, total: int) -> set[int]:
@@ -246,7 +246,7 @@ class Hyperband:
 
     @property
     def open_level(self) -> int | None:
-        """The same: nothing is closed."""
+        """The same: no rung is closed."""
         return self.ladder.max_resource
 
     def settings(self) -> dict[str, Any]:
@@ -258,7 +258,7 @@ class Hyperband:
         }
 
     def up_to(self, max_resource: int | None) -> Hyperband:
-        """A fresh one with the same settings and this `max_resource`."""
+        """A fresh scheduler with the same settings and this `max_resource`."""
         return Hyperband(**self.settings() | {"max_resource": max_resource})
 
     def may_promote(self, total: int) -> set[int]:

@@ -72,13 +72,13 @@ class AsyncHyperband:
 
     @property
     def open_level(self) -> int | None:
-        """The highest resource that any trial may have now; None if there is no limit."""
+        """The resource to which a trial may be trained now; None if unlimited."""
         levels = [ladder.open_level for ladder in self.ladders]
         return None if None in levels else max(level for level in levels if level is not None)
 
     @property
     def ceilings(self) -> list[tuple[int, int]]:
-        """A row a bracket: its highest open level, and how many have completed it; none if all levels are open."""
+        """One row per bracket: its highest open level, and how many completed it; no rows if all levels are open."""
         return [row for ladder in self.ladders if isinstance(ladder, PASHA) for row in ladder.ceilings]
 
     def settings(self) -> dict[str, Any]:
@@ -90,11 +90,11 @@ class AsyncHyperband:
         }
 
     def up_to(self, max_resource: int | None) -> AsyncHyperband:
-        """A fresh one with the same settings and this `max_resource`."""
+        """A fresh scheduler with the same settings and this `max_resource`."""
         return AsyncHyperband(ladder=self._like.up_to(max_resource), brackets=self._given)
 
     def may_promote(self, total: int) -> set[int]:
-        """The paused trials that may yet be promoted if no more than `total` are ever started."""
+        """The paused trials that can still be promoted if at most `total` trials are ever started."""
         left = total - sum(self._started)
         return {
             trial
@@ -103,7 +103,7 @@ class AsyncHyperband:
         }
 
     def ask(self, *, more: bool = True) -> Answer:
-        """What the lowest ladder says that has a promotion or a rise; else a new trial."""
+        """The answer of the lowest ladder with a promotion or a rise; otherwise a new trial."""
         for place, ladder in enumerate(self.ladders):
             answer = ladder.ask(more=False)
             if isinstance(answer, Raise):

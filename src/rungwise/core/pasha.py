@@ -81,11 +81,11 @@ class PASHA:
         return self._noises[0].epsilon
 
     def up_to(self, max_resource: int | None) -> PASHA:
-        """A fresh one with the same settings and this `max_resource`."""
+        """A fresh scheduler with the same settings and this `max_resource`."""
         return PASHA(**self.asha.settings() | {"max_resource": max_resource}, ranking=self.ranking)
 
     def beginning_at(self, min_resource: int) -> PASHA:
-        """A fresh one with the same settings and this `min_resource`."""
+        """A fresh scheduler with the same settings and this `min_resource`."""
         return PASHA(**self.asha.settings() | {"min_resource": min_resource}, ranking=self.ranking)
 
     def settings(self) -> dict[str, Any]:

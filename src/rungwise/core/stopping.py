@@ -84,7 +84,7 @@ class StoppingASHA:
 
     @property
     def open_level(self) -> int | None:
-        """The same: nothing is closed."""
+        """The same: no rung is closed."""
         return self.ladder.max_resource
 
     def settings(self) -> dict[str, Any]:
@@ -96,15 +96,15 @@ class StoppingASHA:
         }
 
     def up_to(self, max_resource: int | None) -> StoppingASHA:
-        """A fresh one with the same settings and this `max_resource`."""
+        """A fresh scheduler with the same settings and this `max_resource`."""
         return StoppingASHA(**self.settings() | {"max_resource": max_resource})
 
     def may_promote(self, total: int) -> set[int]:
-        """The paused trials that go on: those that were judged well and wait for a worker."""
+        """The paused trials that continue: they passed their rung and wait for a worker."""
         return {answer.trial for answer in self._queue.going_on}
 
     def ask(self, *, more: bool = True) -> Answer:
-        """The trial that goes on, the one that has waited longest first, or a new one."""
+        """The trial to continue, the longest waiting first, or a new one."""
         return self._queue.ask(more=more)
 
     def tell(self, event: Event) -> None:
@@ -172,7 +172,7 @@ class MedianStoppingRule:
 
     @property
     def open_level(self) -> int | None:
-        """The same: nothing is closed."""
+        """The same: no rung is closed."""
         return self._settings["max_resource"]
 
     def settings(self) -> dict[str, Any]:
@@ -180,15 +180,15 @@ class MedianStoppingRule:
         return dict(self._settings)
 
     def up_to(self, max_resource: int | None) -> MedianStoppingRule:
-        """A fresh one with the same settings and this `max_resource`."""
+        """A fresh scheduler with the same settings and this `max_resource`."""
         return MedianStoppingRule(**self.settings() | {"max_resource": max_resource})
 
     def may_promote(self, total: int) -> set[int]:
-        """The paused trials that go on: those that were judged well and wait for a worker."""
+        """The paused trials that continue: they passed their rung and wait for a worker."""
         return {answer.trial for answer in self._queue.going_on}
 
     def ask(self, *, more: bool = True) -> Answer:
-        """The trial that goes on, the one that has waited longest first, or a new one."""
+        """The trial to continue, the longest waiting first, or a new one."""
         return self._queue.ask(more=more)
 
     def tell(self, event: Event) -> None:
@@ -250,7 +250,7 @@ class FullTraining:
         return {"max_resource": self._most}
 
     def up_to(self, max_resource: int | None) -> FullTraining:
-        """A fresh one with this `max_resource`."""
+        """A fresh scheduler with this `max_resource`."""
         return FullTraining(max_resource=whole(max_resource, "max_resource"))
 
     def may_promote(self, total: int) -> set[int]:

@@ -24,7 +24,7 @@ CUDA, HIP = "CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES"
 NVIDIA = Path("/proc/driver/nvidia/gpus")
 PATIENCE = 5.0  # seconds for nvidia-smi
 NAME = re.compile(r"[0-9]{1,9}|[A-Za-z][!-~]*")  # a number, or what NVIDIA calls one: GPU-8932f937, MIG-…/0/1
-WANTED = 'devices must be "auto", "none" or a list with an entry for each worker in turn, like [0, 1] or ["0,1", "2,3"]'
+WANTED = 'devices must be "auto", "none", or a list with one entry per worker, like [0, 1] or ["0,1", "2,3"]'
 
 
 def check_devices(devices: object) -> list[list[str]] | None:
