@@ -176,9 +176,9 @@ def tune_command(
     refit_to: int | None,
     **options: Any,
 ) -> None:
-    """Tune FUNCTION, named as train.py:train or package.module:train, or the program in a settings file.
+    """Tune FUNCTION, or the program in a settings file.
 
-    If the study file exists, its study is resumed.
+    Name FUNCTION as train.py:train or package.module:train. If the study file exists, its study is resumed.
     """
     settings = _settings(config, wanted=function is None)
     settings |= {name: value for name, value in options.items() if value is not None}
@@ -299,9 +299,9 @@ trust_option = click.option("--trust", is_flag=True, help="Run what the file nam
 @trust_option
 @budget_options
 def resume(study: Path, function: str | None, trust: bool, refit_to: int | None, **options: Any) -> None:
-    """Resume STUDY with the options of its last run, or with those given here.
+    """Resume STUDY after an end, a crash, or a pause.
 
-    If the study is running and paused, this unpauses it.
+    Options not given here are those of the last run. If the study is running and paused, this unpauses it.
     """
     if _driven(study):
         given = {name: value for name, value in options.items() if value is not None}
@@ -332,7 +332,7 @@ def resume(study: Path, function: str | None, trust: bool, refit_to: int | None,
 @trust_option
 @click.option("--quiet", is_flag=True, default=None, help="Show nothing while it runs.")
 def refit(study: Path, until: int | None, function: str | None, trust: bool, quiet: bool | None) -> None:
-    """Train the best trial of STUDY further, from its checkpoint."""
+    """Train the best trial of STUDY further."""
     with _opened(study, function, trust) as opened:
         asked = {"refit": True if until is None else until, "workers": 1} | ({"quiet": True} if quiet else {})
         options = RunOptions.of(opened.state.how | asked)
@@ -382,7 +382,10 @@ def _objective_of(study: Study, function: str | None) -> Function:
 @click.argument("trials", type=int, nargs=-1)
 @trust_option
 def retry(study: Path, trials: tuple[int, ...], trust: bool) -> None:
-    """Give failed TRIALS of STUDY (default: all that failed) another chance."""
+    """Give failed trials of STUDY another chance.
+
+    TRIALS are their numbers (default: all that failed).
+    """
     if _driven(study):
         tell(ask(real_path(study), Request("retry", failed=list(trials) or None)))
         return
@@ -409,14 +412,20 @@ def _ask_driver(study: Path, request: Request) -> None:
 @commands.command()
 @study_argument
 def pause(study: Path) -> None:
-    """Pause a running STUDY: jobs stop at their next checkpoint, until `rungwise resume`."""
+    """Pause a running STUDY.
+
+    Jobs stop at their next checkpoint. `rungwise resume` continues.
+    """
     _ask_driver(study, Request("pause"))
 
 
 @commands.command()
 @study_argument
 def stop(study: Path) -> None:
-    """Stop a running STUDY, as Ctrl-C does: running jobs reach a checkpoint first."""
+    """Stop a running STUDY, as Ctrl-C does.
+
+    Running jobs reach a checkpoint first.
+    """
     _ask_driver(study, Request("stop"))
 
 
@@ -428,7 +437,10 @@ def stop(study: Path) -> None:
 @click.option("--target", type=float, help="Stop at a score as good as this.")
 @trust_option
 def extend(study: Path, trust: bool, **totals: Any) -> None:
-    """Set totals of STUDY, running or not; omitted ones stay as they are."""
+    """Set totals of STUDY, running or not.
+
+    Omitted totals stay as they are.
+    """
     if all(total is None for total in totals.values()):
         raise InputError("say which total to set: --trials, --total-resource, --seconds, or --target")
     if _driven(study):
@@ -444,7 +456,10 @@ def extend(study: Path, trust: bool, **totals: Any) -> None:
 @click.argument("config")
 @trust_option
 def enqueue(study: Path, config: str, trust: bool) -> None:
-    """Try CONFIG, a JSON object of values, next in STUDY, running or not."""
+    """Try CONFIG next in STUDY, running or not.
+
+    CONFIG is a JSON object of values.
+    """
     try:
         values = json.loads(config)
     except ValueError as error:
@@ -472,7 +487,10 @@ def salvage(study: Path, file: Path) -> None:
 @commands.command()
 @study_argument
 def status(study: Path) -> None:
-    """Show the state of STUDY: rungs, ceiling, totals, best trial, queue, and why jobs broke off."""
+    """Show where STUDY stands.
+
+    This shows its rungs, ceiling, totals, best trial, and queue, and why jobs broke off.
+    """
     opened = Study.open(study)
     driven = held(real_path(study))
     tell(drawn(rungs_table(opened, held=driven), 80))
@@ -521,7 +539,10 @@ def _tell_json(value: Any) -> None:
 @commands.command()
 @study_argument
 def explain(study: Path) -> None:
-    """Say why STUDY is where it is: each rise of the ceiling, failures, and the best trial."""
+    """Explain why STUDY stands where it does.
+
+    This explains each rise of the ceiling, the failures, and the best trial.
+    """
     tell(Study.open(study).explain())
 
 

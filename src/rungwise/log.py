@@ -146,6 +146,6 @@ def undone(facts: Iterable[Fact]) -> set[int]:
             failures.setdefault(fact.trial, []).append(place)
         elif isinstance(fact, TakenBack):
             if not failures.get(fact.trial):
-                raise InputError(f"fact {place + 1} takes back a failure of trial {fact.trial} that there is not")
+                raise InputError(f"fact {place + 1} takes back a failure of trial {fact.trial}, which has not failed")
             places.add(failures[fact.trial].pop())
     return places

@@ -36,7 +36,7 @@ class Metrics:
 
     With `score="best"` a trial's score at a resource is the best of its reports up to there.
 
-    Raises `InputError` for a mode or a score that is none, and for the best of several metrics.
+    Raises `InputError` for an invalid mode or score, and for score="best" with several metrics.
     """
 
     def __init__(self, mode: str | Mapping[str, str], score: str = "last") -> None:

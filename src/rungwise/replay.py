@@ -68,7 +68,7 @@ def misfit(state: StudyState, fact: Fact) -> str | None:
             return (
                 None
                 if state.has_failed(fact.trial)
-                else f"it takes back a failure of trial {fact.trial} that there is not"
+                else f"it takes back a failure of trial {fact.trial}, which has not failed"
             )
         if isinstance(fact, Promoted | Refitted):
             return _unfit_job(fact, running=record.job is not None, at=record.paused_at)
