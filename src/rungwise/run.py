@@ -102,9 +102,9 @@ def tune(
     again.
 
     The study ends when it reaches one of its totals: `trials` started, `total_resource` used, `seconds` of running
-    time, or a score as good as `target`. Give at least one. It ends sooner if the searcher has no configuration left (a
-    grid). Running jobs then pause at their next checkpoint. `path` names the study's file; if the file exists, its
-    study resumes under the new totals. Without `path` the study is kept in memory. `initial` (configurations to try
+    time, or a score as good as `target`. Give at least one. Running jobs then pause at their next checkpoint. The study
+    ends sooner if the searcher has no configuration left (a grid). `path` names the study's file; if the file exists,
+    its study resumes under the new totals. Without `path` the study is kept in memory. `initial` (configurations to try
     first), `warm_start` (an earlier study to learn from), and `seed` work as in `Study`.
 
     `refit=True` trains the best trial to the scheduler's `max_resource` at the end; a number trains it to that
@@ -115,9 +115,9 @@ def tune(
     A job is ended if it takes longer than `job_seconds`, longer than `epoch_seconds` for each unit of resource that it
     trains (counted once the function is loaded), or reports nothing for `silence_seconds` (starting a process counts).
     A job that fails, overruns, or loses its process is retried from its last checkpoint, up to `retries` times. After
-    that its trial has failed, if other jobs work. If the jobs of three trials in a row break off, the machine is at
-    fault: no more work is given out, and one job is tried now and then. If none works within `patience` seconds of
-    waiting, the run ends, and no trial has failed.
+    that its trial has failed, if other jobs work. If the jobs of three trials in a row break off, the machine is taken
+    to be at fault: no more work is given out, and one job is tried now and then. If none works within `patience`
+    seconds of waiting, the run ends, and no trial has failed.
 
     Checkpoints of trials that can no longer be promoted under `trials` (under any number, if there is no such total)
     are deleted. Set `keep_checkpoints` if you may raise `trials` later, or such a trial trains from the start again.

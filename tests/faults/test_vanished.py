@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 import rungwise as rw
-from rungwise import whole
+from rungwise import integrity
 from rungwise.events import Extended, Fact
 from rungwise.sqlite import SQLiteLog
 
@@ -119,7 +119,7 @@ def facts_of(path: Path) -> list[Fact]:
 def _temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "tmp").mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
-    monkeypatch.setattr(whole, "OFTEN", 0)  # else a trial here may be over before -wal is looked at again
+    monkeypatch.setattr(integrity, "OFTEN", 0)  # else a trial here may be over before -wal is looked at again
 
 
 @pytest.mark.parametrize("when", ["while it runs", "before it is closed"])
@@ -330,7 +330,7 @@ def test_the_checkpoint_of_another_program_is_no_harm(tmp_path: Path) -> None:
 def test_a_file_that_is_overwritten_before_it_is_looked_at_again_is_noticed_at_the_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(whole, "OFTEN", 3600)
+    monkeypatch.setattr(integrity, "OFTEN", 3600)
     path = tmp_path / "study.db"
     study = rw.Study(SPACE, rw.ASHA(max_resource=1), path=path)
     trial(study)
@@ -346,7 +346,7 @@ def test_what_was_committed_gets_into_the_file_also_while_it_is_driven(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And a checkpoint of our own is no cause to read all of it anew."""
-    monkeypatch.setattr(whole, "check", None)
+    monkeypatch.setattr(integrity, "check", None)
     path = tmp_path / "study.db"
     log = SQLiteLog(path, writable=True)
     list(log.read())
