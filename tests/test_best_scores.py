@@ -110,7 +110,7 @@ def test_the_job_says_what_counts() -> None:
     [
         ("bets", "min", "score must be 'last' or 'best', not 'bets'; did you mean 'best'?"),
         (True, "min", "score must be 'last' or 'best', not True; choose from 'last', 'best'"),
-        ("best", {"a": "min", "b": "max"}, "score='best' is for one metric: of a, b together there is no one best"),
+        ("best", {"a": "min", "b": "max"}, "score='best' needs a single metric: a, b have no common best"),
     ],
 )
 def test_scores_that_cannot_be(score: str, mode: str, said: str) -> None:

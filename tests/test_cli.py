@@ -96,10 +96,10 @@ def test_after_a_stop_because_nothing_worked_status_and_explain_say_why(folder: 
     (folder / "train.py").write_text(TRAIN.replace("    trial.load()", "    raise ValueError('no such layer')", 1))
     tuned = rungwise(folder, *TUNE, "--max-resource", "9", "--study", "s.db")
     assert tuned.returncode == 1
-    assert "the first 3 jobs all broke off" in tuned.stderr
+    assert "all of the first 3 jobs broke off" in tuned.stderr
     for command in ("status", "explain"):
         said = rungwise(folder, command, "s.db").stdout
-        assert "3 jobs broke off, to be tried again; for example trial 2: ValueError: no such layer (train" in said
+        assert "3 jobs broke off and will be retried; for example trial 2: ValueError: no such layer (train" in said
     (folder / "train.py").write_text(TRAIN)
     assert rungwise(folder, "resume", "s.db").returncode == 0
     assert "broke off" not in rungwise(folder, "status", "s.db").stdout
@@ -118,7 +118,7 @@ def test_from_tune_to_export(folder: Path) -> None:
     explained = rungwise(folder, "explain", "s.db").stdout
     assert "the ceiling rose from 3 to 9: the rankings at 1 and 3 differ" in explained
     assert "ε = " in explained
-    assert "stands where trial" in explained
+    assert "took the place of trial" in explained
     again = rungwise(folder, "resume", "s.db", "--trials", "15")
     assert again.stdout.startswith("15 of 15 trials")
     assert rungwise(folder, "refit", "s.db", "--to", "30").returncode == 0
@@ -154,7 +154,7 @@ def test_a_settings_file_is_all_that_is_needed(folder: Path) -> None:
     assert more.stdout.startswith("10 of 10 trials"), "options come before the file"
     named = rungwise(folder, "tune", "train.py:train", "--trials", "11")
     assert named.stdout.startswith("11 of 11 trials")
-    assert "what is not said here is taken from rungwise.toml" in named.stderr
+    assert "options not given here are taken from rungwise.toml" in named.stderr
     kept = json.loads(sqlite3.connect(folder / "runs/toml.db").execute("SELECT fact FROM facts").fetchone()[0])
     assert kept["scheduler"]["ranking"] == {"name": "soft", "epsilon": 0.01}
 
@@ -176,7 +176,7 @@ def test_ctrl_c_or_sigterm_and_resume(number: signal.Signals, folder: Path) -> N
     driver.send_signal(number)
     _, error = driver.communicate(timeout=20)
     assert driver.returncode == 130
-    assert "go on with: rungwise resume s.db" in error
+    assert "to resume the study: rungwise resume s.db" in error
     resumed = rungwise(folder, "resume", "s.db")
     assert resumed.returncode == 0
     assert resumed.stdout.startswith("12 of 12 trials")
@@ -237,7 +237,7 @@ SPACE_WITH = '{{"x": {{"type": "float", {}}}}}'
 WRONG = {
     "nothing to tune": (["tune"], None, "say what to tune: rungwise tune train.py:train"),
     "no space": (TUNE[:2] + TUNE[4:], None, "say what to search: --space"),
-    "no mode": (TUNE[:4], None, "say whether less or more is better"),
+    "no mode": (TUNE[:4], None, "say whether lower or higher scores are better"),
     "no end": (TUNE[:6], None, "say when to stop"),
     "no such function": (["tune", "train.py:trian", *TUNE[2:]], None, "train.py has no 'trian'; did you mean 'train'?"),
     "no such file": (["tune", "tran.py:train", *TUNE[2:]], None, "there is no file tran.py"),
@@ -261,13 +261,13 @@ WRONG = {
     "no study to resume": (["resume", "none.db"], None, "there is no study none.db"),
     "not a study": (["best", "train.py"], None, "train.py is not a study file"),
     "begun from Python": (["resume", "s.db"], from_python, "was begun from Python: run that program again"),
-    "an ending": (["export", "s.db", "out.xls"], a_study, "out.xls must end with .csv, .json, .parquet"),
+    "an ending": (["export", "s.db", "out.xls"], a_study, "out.xls must end with one of .csv, .json, .parquet"),
     "an option": (["tune", "--trails", "3"], None, "No such option '--trails'. (Did you mean one of: '--retries', '--trials'?)"),
     "bad TOML": (["tune"], toml("trials = "), "rungwise.toml: "),
     "a setting": (["tune"], toml("max_t = 3"), "rungwise.toml has the unknown setting 'max_t'"),
     "a scheduler's setting": (["tune"], toml('mode = "min"\nfunction = "train.py:train"\n[scheduler]\nmax_t = 3\n[space.x]\ntype = "float"\nlow = 0\nhigh = 1'), "PASHA has no argument 'max_t'; did you mean 'max_resource'?"),
     "a command with a typo": (["tune"], toml('mode = "min"\ntrials = 3\ncommand = ["python", "{y}"]\n[space.x]\ntype = "float"\nlow = 0\nhigh = 1'), "{y} in the command is unknown"),
-    "a command as text": (["tune"], toml('mode = "min"\ntrials = 3\ncommand = "python train.py"\n[space]'), "a command is a list of text"),
+    "a command as text": (["tune"], toml('mode = "min"\ntrials = 3\ncommand = "python train.py"\n[space]'), "a command must be a list of text"),
     "both": (["tune"], toml('mode = "min"\nfunction = "train.py:train"\ncommand = ["a"]\n[space]'), "either a function"),
     "a score": (["tune"], toml(TOML.replace("trials = 9", 'trials = 9\nscore = "bets"')), "score must be 'last' or 'best', not 'bets'; did you mean 'best'?"),
     "trials as text": (["tune"], toml(TOML.replace("trials = 9", 'trials = "9"')), "trials must be a whole number, not '9'"),
@@ -279,7 +279,7 @@ WRONG = {
     "a list as scheduler's name": (["tune"], toml(TOML.replace('name = "pasha"', "name = []")), "there is no scheduler []"),
     "a number as ranking": (["tune"], toml(TOML.replace('ranking = { name = "soft", epsilon = 0.01 }', "ranking = 3")), "ranking must be a name"),
     "a number as study": (["tune"], toml(TOML.replace('"runs/toml.db"', "3")), "the study's file must be a path, not 3"),
-    "a number as command": (["tune"], toml('command = 5\nmode = "min"\n[space.x]\ntype = "float"\nlow = 0\nhigh = 1'), "a command is a list of text"),
+    "a number as command": (["tune"], toml('command = 5\nmode = "min"\n[space.x]\ntype = "float"\nlow = 0\nhigh = 1'), "a command must be a list of text"),
     "no as false": (["tune"], toml('keep_checkpoints = "no"\n' + TOML), "keep_checkpoints must be true or false, not 'no'"),
     "an empty space": ([*TUNE[:3], "{}", *TUNE[4:]], None, "the space is empty"),
     "a ranking's argument": (["tune"], toml(TOML.replace("epsilon", "epsilo")), "no argument 'epsilo'; did you mean 'epsilon'?"),
@@ -348,7 +348,7 @@ def test_failures_are_taken_back_and_tried_again(folder: Path) -> None:
     rest = rungwise(folder, "retry", "s.db")
     assert rest.stdout.splitlines() == [
         "3 failed trials will be retried: 1, 7, 10",
-        "go on with: rungwise resume s.db",
+        "continue with: rungwise resume s.db",
     ]
     assert rungwise(folder, "retry", "s.db").stdout.startswith("no trial has failed")
     (folder / "mended").touch()

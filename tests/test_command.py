@@ -114,7 +114,7 @@ def test_an_exit_code_is_a_failure(tmp_path: Path) -> None:
         ('{"score": "high"}', '"score" must be a number, not "high"'),
         ('{"score": null}', '"score" must be a number, not null'),
         ('{"score": [1, 2]}', "a score must be one number, not [1, 2]"),
-        ('{"score": 1, "resource": 4}', "the job goes to {until} = 3 only"),
+        ('{"score": 1, "resource": 4}', "the job only goes to {until} = 3"),
         ('{"score": 1, "resource": "two"}', "\"resource\" must be a whole number, not 'two'"),
     ],
 )
@@ -123,7 +123,9 @@ def test_a_program_whose_report_is_refused_is_ended(line: str, wrong: str, tmp_p
     began = time.monotonic()
     with pytest.raises(RuntimeError) as error:
         run(code, [], {}, tmp_path)
-    assert reason(error.value) == f"the program's line {line} is no report: {wrong}", "of the program, not of functions"
+    assert reason(error.value) == f"the program's line {line} is not a valid report: {wrong}", (
+        "of the program, not of functions"
+    )
     assert time.monotonic() - began < 10
 
 

@@ -71,14 +71,14 @@ def test_a_study_is_paused_goes_on_is_extended_and_stopped(running: subprocess.P
     until(lambda: len(seen(tmp_path).state.running) >= 1 and not moves(tmp_path), "it trains on")
     assert running.poll() is None, "the driver waits"
     queued = rungwise(tmp_path, "enqueue", "s.db", '{"x": 0.123}')
-    assert (queued.returncode, queued.stdout) == (0, "it is tried next\n")
+    assert (queued.returncode, queued.stdout) == (0, "it will be tried next\n")
     wrong = rungwise(tmp_path, "enqueue", "s.db", '{"y": 1}')
     assert (wrong.returncode, wrong.stderr) == (
         1,
-        "rungwise: the configuration has 'y', the space has not; choose from 'x'\n",
+        "rungwise: the configuration has 'y', but the space does not; choose from 'x'\n",
     )
     status = rungwise(tmp_path, "status", "s.db").stdout
-    assert "\npaused: rungwise resume goes on\n" in status
+    assert "\npaused: continue with rungwise resume\n" in status
     assert ", 1 enqueued" in status
     assert status.endswith('\nenqueued: {"x": 0.123}\n')
     assert rungwise(tmp_path, "resume", "s.db").stdout == "continuing\n"
@@ -90,8 +90,8 @@ def test_a_study_is_paused_goes_on_is_extended_and_stopped(running: subprocess.P
     extended = rungwise(tmp_path, "extend", "s.db", "--resource", "500000")
     assert extended.stdout == "the totals are now: trials 10000, resource 500000\n"
     reached = rungwise(tmp_path, "extend", "s.db", "--trials", "1").stdout
-    assert re.fullmatch(r"the totals are .* 1, .*; trials=1 is reached already: \d+ trials started\n", reached)
-    assert "is reached already" not in rungwise(tmp_path, "extend", "s.db", "--trials", "10000").stdout
+    assert re.fullmatch(r"the totals are .* 1, .*; trials=1 has already been reached: \d+ trials started\n", reached)
+    assert "has already been reached" not in rungwise(tmp_path, "extend", "s.db", "--trials", "10000").stdout
     assert "nothing to retry" in rungwise(tmp_path, "retry", "s.db").stdout
     assert rungwise(tmp_path, "stop").returncode == 1, "there is no rungwise.db"
     assert rungwise(tmp_path, "stop", "s.db").stdout.startswith("stopping: ")
@@ -145,14 +145,14 @@ def test_a_total_that_is_reached_already_is_said_once(tmp_path: Path, caplog: py
     assert not caplog.messages, "as it was"
     study.extend(trials=2, resource=9, target=0.5)
     assert caplog.messages == [
-        "trials=2 is reached already: 3 trials started",
-        "target=0.5 is reached already: a score as good was reported",
+        "trials=2 has already been reached: 3 trials started",
+        "target=0.5 has already been reached: a score as good as this was reported",
     ]
     study.close()
     done = rungwise(tmp_path, "extend", "--resource", "2")
-    assert "resource=2 is reached already: 3 used\n" in done.stderr
+    assert "resource=2 has already been reached: 3 used\n" in done.stderr
     assert done.stderr.count("\n") == 1
-    assert done.stdout.startswith("go on with: ")
+    assert done.stdout.startswith("continue with: ")
 
 
 def test_without_a_driver_totals_and_configurations_are_noted_at_once(tmp_path: Path) -> None:
@@ -173,10 +173,10 @@ def test_without_a_driver_totals_and_configurations_are_noted_at_once(tmp_path: 
 
 
 def test_a_driver_that_does_not_answer_is_told_of(tmp_path: Path) -> None:
-    with pytest.raises(rw.StudyError, match="takes no requests: it is a loop of its own"):
+    with pytest.raises(rw.StudyError, match="takes no requests: it runs its own loop"):
         ask(tmp_path / "s.db", Request("pause"))
     folder_of(tmp_path / "s.db").mkdir()
-    with pytest.raises(rw.StudyError, match=r"the driver has not answered in 0\.3 s"):
+    with pytest.raises(rw.StudyError, match=r"the driver did not answer within 0\.3 s"):
         ask(tmp_path / "s.db", Request("pause"), patience=0.3)
     assert not list(folder_of(tmp_path / "s.db").iterdir()), "nothing is left that a later driver would do"
 

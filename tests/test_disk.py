@@ -261,7 +261,7 @@ def test_a_link_in_the_place_of_our_files_is_not_followed(tmp_path: Path, caplog
     watched.clean()
     assert (tmp_path / "mine").read_text() == "precious\n"
     assert folders(study) == set(range(30)), "what cannot be noted is not deleted"
-    assert caplog.text.count("what is not needed any more cannot be deleted") == 1
+    assert caplog.text.count("checkpoints no longer needed cannot be deleted") == 1
     study.close()
 
 

@@ -65,7 +65,7 @@ def test_no_target_is_a_part_of_the_study(part: str, study: Path, monkeypatch: p
     target = PARTS[part](study)
     before = contents(study.parent)
     monkeypatch.setattr(module, "FORMATS", (*module.FORMATS, target.suffix))  # it may end as it likes
-    with pytest.raises(rw.InputError, match=r"is the study .*s\.json itself, or a part of it; name another file"):
+    with pytest.raises(rw.InputError, match=r"is the study .*s\.json itself or a part of it; name another file"):
         export(rw.Study.open(study), target, reports=False)
     with pytest.raises(rw.InputError, match=r"is a part of the study .*s\.json itself; name a new file"):
         salvage(study, target)
@@ -108,8 +108,8 @@ def test_an_export_that_fails_leaves_the_older_file(
     before = contents(tmp_path)
     write = module._write
 
-    def fail(*arguments: object) -> None:
-        write(*arguments)  # type: ignore[arg-type]
+    def fail(*arguments: object, **options: object) -> None:
+        write(*arguments, **options)  # type: ignore[arg-type]
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(module, "_write", fail)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 import rungwise as rw
 from instances import events
+from rungwise.cli import commands
 from rungwise.events import Lengthened, Promoted, Raised, Reported, Started
 
 SPACE = {"x": rw.Float(0, 1)}
@@ -111,6 +113,53 @@ def test_a_failure_from_before_can_still_be_taken_back(tmp_path: Path) -> None:
     assert study.trials[0].failure is None
     study.close()
     assert rw.Study.open(tmp_path / "s.db").scheduler.max_resource == 27
+
+
+def test_a_maximum_that_is_left_out_is_that_of_the_study(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "s.db"
+    train(study := rw.Study(SPACE, rw.ASHA(max_resource=9), mode="min", path=path), 9)
+    study.close()
+    with rw.Study(SPACE, "asha", mode="min", path=path) as again:
+        assert again.scheduler.max_resource == 9
+        assert facts(again, Lengthened) == []
+    assert "max_resource stays 9" in caplog.text
+    with rw.Study(SPACE, rw.ASHA(max_resource=27), mode="min", path=path) as again:
+        assert again.scheduler.max_resource == 27
+    assert "max_resource was raised from 9 to 27" in caplog.text
+    with rw.Study(SPACE, "asha", mode="min", path=path) as again:
+        assert again.scheduler.max_resource == 27
+    with pytest.raises(rw.InputError, match="max_resource can only be raised: it is 27 in this study, not 9"):
+        rw.Study(SPACE, rw.ASHA(max_resource=9), mode="min", path=path)
+
+
+def test_refit_goes_to_the_maximum_that_the_study_has(tmp_path: Path) -> None:
+    def tuned(scheduler: object, trials: int) -> rw.Study:
+        path = tmp_path / "s.db"
+        return rw.tune(
+            train_to_the_end, SPACE, mode="min", scheduler=scheduler, trials=trials, quiet=True, path=path, refit=True
+        )
+
+    assert tuned(rw.PASHA(max_resource=9), 5).best.refit_resource == 9
+    assert tuned("pasha", 6).best.refit_resource == 9
+    with pytest.raises(rw.InputError, match="the scheduler has no max_resource"):
+        rw.tune(train_to_the_end, SPACE, mode="min", trials=5, quiet=True, refit=True, path=tmp_path / "new.db")
+    assert not (tmp_path / "new.db").exists()
+
+
+def test_the_command_raises_it_and_removes_it(tmp_path: Path) -> None:
+    path = tmp_path / "s.db"
+    rw.tune(train_to_the_end, SPACE, mode="min", scheduler=rw.ASHA(max_resource=9), trials=3, quiet=True, path=path)
+
+    def extend(most: str) -> tuple[int, str]:
+        done = CliRunner().invoke(commands, ["extend", str(path), "--max-resource", most, "--trust"])
+        return done.exit_code, done.output + str(done.exception or "")
+
+    assert extend("27") == (0, "max_resource is 27 now\n")
+    assert rw.Study.open(path).state.max_resource == 27
+    assert "can only be raised: it is 27" in extend("9")[1]
+    assert "--max-resource must be a whole number or 'none', not 'many'" in extend("many")[1]
+    assert extend("none") == (0, "max_resource was removed\n")
+    assert rw.Study.open(path).state.max_resource is None
 
 
 @pytest.mark.parametrize(

@@ -46,7 +46,7 @@ def test_an_observer_that_raises_is_told_of_once_and_dropped(caplog: pytest.LogC
     assert len(calls) == 1
     assert len(others) == 9
     assert [record.getMessage() for record in caplog.records] == [
-        f"the observer {broken!r} raised KeyError: 'lost'; it is told nothing more"
+        f"the observer {broken!r} raised KeyError: 'lost'; it is not called again"
     ]
 
 
@@ -54,9 +54,9 @@ def test_what_happens_is_heard_by_pythons_logging(caplog: pytest.LogCaptureFixtu
     caplog.set_level(logging.DEBUG, logger="rungwise")
     rw.tune(objectives.train, SPACE, mode="min", trials=4, quiet=True, scheduler=rw.ASHA(max_resource=3))
     words = [record.getMessage() for record in caplog.records if record.name == "rungwise"]
-    assert any(text.startswith("trial 0 began, to 1: {") for text in words)
+    assert any(text.startswith("trial 0 started, to 1: {") for text in words)
     assert any(text.startswith("trial 0 reported ") for text in words)
-    assert "trial 0 came to the end of its job" in words
+    assert "trial 0 completed its job" in words
     assert any("was promoted to 3, number 1 of 3 in its rung" in text for text in words)
 
 

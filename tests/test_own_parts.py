@@ -60,7 +60,7 @@ def test_own_parts_are_killed_resumed_and_looked_at_where_they_cannot_be_importe
     assert "two-rungs" not in look(killed, "status", "s.db").stderr
     resumed = look(killed, "resume", "s.db", "--function", "f.py:f")
     assert (
-        "going on would import the kind of parameter own_parts:Angle, the scheduler own_parts:TwoRungs, "
+        "resuming would import the kind of parameter own_parts:Angle, the scheduler own_parts:TwoRungs, "
         in resumed.stderr
     )
     assert resumed.stderr.count("\n") == 1
@@ -84,7 +84,7 @@ def test_a_study_of_own_parts_is_gone_on_with_by_name_where_it_is_trusted(tmp_pa
         assert again.ask().until == 5
     seen = rw.Study.open(tmp_path / "s.db")
     assert (seen.state.max_resource, [r.config for r in seen.trials]) == (5, [r.config for r in again.trials])
-    with pytest.raises(rw.StudyError, match="the scheduler own_parts:TwoRungs would do next is not known"):
+    with pytest.raises(rw.StudyError, match="looking at a study does not import its scheduler own_parts:TwoRungs"):
         seen.finished  # noqa: B018
 
 
@@ -181,7 +181,7 @@ def test_what_a_scheduler_decides_and_cannot_take_is_not_noted(tmp_path: Path, m
     jobs = [study.ask() for _ in range(2)]
     with pytest.raises(KeyError):
         study.ask()
-    with pytest.raises(rw.StudyError, match="ended when the scheduler Forgetful raised KeyError"):
+    with pytest.raises(rw.StudyError, match="closed when the scheduler Forgetful raised KeyError"):
         study.report(jobs[0].trial, 1, 0.5)
     study.close()
     again = rw.Study({"x": rw.Float(0, 1)}, Forgetful(), path=tmp_path / "s.db")

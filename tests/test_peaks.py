@@ -68,7 +68,7 @@ def study(score: str = "last", mode: str = "min", top: int = 27, shape=None) -> 
 
 def test_explain_names_the_curves_and_the_advice() -> None:
     said = study().explain()
-    assert "curves get worse again: 3 of 3 trials at 9 and 27 had their best score well before their end" in said
+    assert "curves get worse again: 3 of 3 trials at 9 and 27 had their best score well before the end" in said
     assert "(trial 0: 0.3 at 4, 0.4058 at 27)" in said
     assert 'score="best" would count the best report and keep its checkpoint' in said
     assert "its curve got worse again: 0.3 at 4, 0.4058 at 27" in said, "the winner's own"

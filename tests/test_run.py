@@ -111,7 +111,7 @@ def test_a_job_that_reports_is_not_silent(tmp_path: Path) -> None:
 
 
 def test_a_function_that_always_fails_stops_the_study_after_three_executions(tmp_path: Path, capfd) -> None:
-    with pytest.raises(rw.StudyError, match=r"the first 3 jobs all broke off, .* with: ValueError: no such layer"):
+    with pytest.raises(rw.StudyError, match=r"all of the first 3 jobs broke off, .* with: ValueError: no such layer"):
         tune(objectives.fails, trials=50, study=tmp_path / "s.db", quiet=False)
     logs = [path.read_text() for path in sorted((tmp_path / "s.db.trials").glob("*.log"))]
     assert sum(log.count("about to fail") for log in logs) == 3
@@ -132,7 +132,7 @@ def test_without_a_file_the_end_of_the_log_is_in_the_message() -> None:
 
 
 def test_a_score_that_is_always_refused_stops_the_study_and_is_said() -> None:
-    with pytest.raises(rw.StudyError, match=r"the first 3 jobs all broke off, .*this study has one metric"):
+    with pytest.raises(rw.StudyError, match=r"all of the first 3 jobs broke off, .*this study has one metric"):
         tune(objectives.reports_a_dict, trials=50)
 
 
@@ -381,7 +381,7 @@ def test_the_first_ctrl_c_lets_jobs_reach_a_checkpoint(tmp_path: Path) -> None:
     assert driver.returncode == 0
     assert out.startswith("returned True")
     assert "Ctrl-C again stops at once" in err
-    assert "the study can be taken up again" in err
+    assert "stopped; to resume the study" in err
     before = rw.Study.open(tmp_path / "s.db")
     for record in before.trials:
         if record.job is not None and record.resource:
@@ -425,11 +425,11 @@ WRONG = {
     "a command with a brace": (lambda: rw.Command(["train", "{x"]), "write {{ and }} for braces"),
     "a parameter with our name": (
         lambda: tune(rw.Command(["train", "{until}"]), space={"until": rw.Float(0, 1)}),
-        "the parameter 'until' has the name of a placeholder",
+        "the parameter 'until' has the name of a built-in placeholder",
     ),
     "a format": (lambda: rw.Command(["train", "{x:.2f}"]), "without a format"),
     "quiet as text": (lambda: tune(objectives.train, quiet="no"), "quiet must be true or false"),
-    "a command as text": (lambda: rw.Command("python train.py"), "a command is a list of text"),
+    "a command as text": (lambda: rw.Command("python train.py"), "a command must be a list of text"),
 }  # fmt: skip
 
 

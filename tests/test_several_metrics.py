@@ -270,7 +270,7 @@ def reported(score: object, mode: object = None) -> None:
         (lambda: reported({"accuracy": "1", "seconds": 2}), "a score must be one number, not '1'"),
         (lambda: reported({"accuracy": 1}, "max"), "a score must be one number: this study has one metric"),
         (lambda: rw.Study(SPACE, mode={"accuracy": "maximize", "seconds": "min"}), "did you mean 'max'?"),
-        (lambda: rw.Study(SPACE, mode={"accuracy": "max"}), "a dict of two metrics or more"),
+        (lambda: rw.Study(SPACE, mode={"accuracy": "max"}), "a dict of two or more metrics"),
         (lambda: asked(scheduler={"name": "hyperband", "max_resource": 9}), "the scheduler 'hyperband' takes one metric"),
         (lambda: asked().extend(target=0.5), "target=0.5 is for one metric"),
         (lambda: rw.tune(train, SPACE, mode=MODE, trials=3, refit=9), "refit=9 needs one best trial"),
@@ -292,7 +292,9 @@ def test_a_ranking_of_one_metric_is_refused_when_it_is_first_asked() -> None:
             up = job.trial if job.until == 1 else -job.trial
             study.report(job.trial, job.until, {"accuracy": up, "seconds": 1})
 
-    with pytest.raises(rw.InputError, match="with several metrics PASHA ranks 'soft' or 'direct', not 'rbo'"):
+    with pytest.raises(
+        rw.InputError, match="with several metrics PASHA's ranking must be 'soft' or 'direct', not 'rbo'"
+    ):
         go_on()
 
 

@@ -445,9 +445,9 @@ def test_what_is_new_in_another_file_is_refused(path: Path, tmp_path: Path) -> N
         while len(list(other.facts())) < len(list(looked.facts())):
             go_on(other, random.Random(9), 50)
     shutil.copy(tmp_path / "t.db", path)
-    with pytest.raises(rw.StudyError, match=r"is not what it was: fact \d+ is another"):
+    with pytest.raises(rw.StudyError, match=r"has been replaced or changed: fact \d+ is different"):
         looked.refresh()
     begin(tmp_path / "u.db", "pasha").close()
     shutil.copy(tmp_path / "u.db", path)
-    with pytest.raises(rw.StudyError, match=r"is not what it was: it has no fact \d+ any more"):
+    with pytest.raises(rw.StudyError, match=r"has been replaced or changed: fact \d+ is gone"):
         looked.refresh()

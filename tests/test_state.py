@@ -70,7 +70,7 @@ def test_reading_on_from_a_place_gives_the_facts_after_it(tmp_path: Path) -> Non
 def test_a_log_that_is_shorter_than_what_was_read_is_refused(tmp_path: Path) -> None:
     study = rw.Study({"x": rw.Float(0, 1)}, path=tmp_path / "s.db")
     study.close()
-    with pytest.raises(rw.StudyError, match="is not what it was: it has no fact 7 any more"):
+    with pytest.raises(rw.StudyError, match="has been replaced or changed: fact 7 is gone"):
         list(SQLiteLog(tmp_path / "s.db", writable=False).read(after=7))
 
 

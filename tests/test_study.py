@@ -155,7 +155,7 @@ def test_every_rise_is_logged_with_its_reason() -> None:
     assert named.top == (-float(named.trial), -float(named.expected))
     assert named.below == (float(named.trial), float(named.expected))
     text = study.explain()
-    assert f"trial {named.trial} ({-named.trial} at 3, {named.trial} at 1) stands where" in text
+    assert f"trial {named.trial} ({-named.trial} at 3, {named.trial} at 1) took the place of" in text
     assert "ε = 0" in text
 
 
@@ -166,11 +166,11 @@ def test_why_the_ceiling_is_where_it_is() -> None:
         finish(study, score)
         return study.explain()
 
-    assert "there was nothing to compare there" in told(9, 2, lambda trial, resource: trial)
+    assert "so there was nothing to compare" in told(9, 2, lambda trial, resource: trial)
     assert "the ceiling stayed at 3: the rankings" in told(9, 12, lambda trial, resource: trial)
     turning = told(27, 12, lambda trial, resource: trial if resource == 1 else -trial)
     assert "the ceiling rose from 3 to 9" in turning
-    assert "the max_resource: it can rise no further" in told(3, 12, lambda trial, resource: trial)
+    assert ", the max_resource, and cannot rise further" in told(3, 12, lambda trial, resource: trial)
 
 
 def test_why_the_ceilings_of_several_brackets_are_where_they_are() -> None:
@@ -190,9 +190,9 @@ def test_why_the_ceilings_of_several_brackets_are_where_they_are() -> None:
     assert "in bracket 1 the ceiling rose from 3 to 9: " in first, "though no other has risen"
     assert "in bracket 2 the ceiling rose" not in first
     quiet = told("pasha", 4, lambda trial, resource: trial)
-    assert "in bracket 1 the ceiling is 3: fewer than two trials have come so far" in quiet
+    assert "in bracket 1 the ceiling is 3: fewer than two trials have got that far" in quiet
     assert "in bracket 2 the ceiling is 9: fewer than two" in quiet
-    assert "(async-hyperband has a fixed ceiling)" in told("asha", 4, lambda trial, resource: trial)
+    assert "(async-hyperband has no ceiling that rises)" in told("asha", 4, lambda trial, resource: trial)
 
 
 def test_refit_stands_outside_rungs_and_selection() -> None:
@@ -338,7 +338,7 @@ WRONG = {
     "a ranking that is none": (lambda p: rw.PASHA(ranking="direkt"), "did you mean 'direct'?"),
     "a mode": (lambda p: rw.Study(SPACE, mode="maximize"), "mode must be 'min' or 'max', not 'maximize'"),
     "a seed": (lambda p: rw.Study(SPACE, seed=-1), "seed must be 0 or more"),
-    "no space": (lambda p: rw.Study([1]), "a space is a dict"),
+    "no space": (lambda p: rw.Study([1]), "a space must be a dict"),
     "trials": (lambda p: rw.Study(SPACE).extend(trials=0), "trials must be 1 or more"),
     "Optuna's name": (lambda p: rw.Study(SPACE).extend(n_trials=3), "did you mean 'trials'?"),
     "seconds": (lambda p: rw.Study(SPACE).extend(seconds=-1), "seconds must be above 0"),
@@ -352,7 +352,7 @@ WRONG = {
     "a newer file": (a_newer_file, "was written by a newer rungwise"),
     "another program's file": (another_programs_file, "a database of another program"),
     "a text file": (a_text_file, "is not a study file"),
-    "a strange row": (a_strange_row, "s.db is damaged at fact 2 (Object missing required field `fact`); what is whole can be saved with: rungwise salvage"),
+    "a strange row": (a_strange_row, "s.db is damaged at fact 2 (Object missing required field `fact`); save the undamaged part with: rungwise salvage"),
     "a directory": (lambda p: rw.Study(SPACE, path=p), "is a directory; name a file in it"),
     "a place that cannot be": (lambda p: rw.Study(SPACE, path="/proc/no/study.db"), "cannot be written"),
     "no file to look at": (lambda p: rw.Study.open(p / "none.db"), "there is no study"),

@@ -148,7 +148,7 @@ def test_a_file_that_is_not_as_this_user_left_it_is_not_run(name: str, folder: P
     refused = rungwise(folder, *command)
     assert refused.returncode == 2, refused.stderr
     assert refused.stderr.count("\n") == 1
-    assert "going on would run the " in refused.stderr
+    assert "resuming would run the " in refused.stderr
     assert "say --trust" in refused.stderr
     assert not (folder / "ran").exists()
     assert path.read_bytes() == before
@@ -243,7 +243,7 @@ def test_nothing_that_a_searcher_names_is_imported_without_trust(name: str, fold
     for extra in ([], ["--function", "train.py:train"]):
         refused = rungwise(folder, "resume", "s.db", "--trials", "12", *extra)
         assert refused.returncode == 2, refused.stderr
-        assert "going on would import the " in refused.stderr
+        assert "resuming would import the " in refused.stderr
         assert "evilmod:" in refused.stderr
     assert not (folder / "imported").exists()
     trusted = rungwise(folder, "resume", "s.db", "--trials", "12", "--trust")
@@ -296,10 +296,10 @@ def test_on_a_terminal_it_is_asked_and_shown_what_would_run(answer: str, code: i
     except OSError:  # the other end is closed
         pass
     text = said.decode()
-    assert f"going on would run the command touch {folder / 'ran'}" in text.replace("\r\n", "").replace("\n", "")
+    assert f"resuming would run the command touch {folder / 'ran'}" in text.replace("\r\n", "").replace("\n", "")
     assert "\x1b[2J" not in text
     assert process.wait(60) == code
-    assert ("stays as it is" in text) == (code != 0)
+    assert ("was left unchanged" in text) == (code != 0)
     assert (folder / "ran").exists() == (not code)
     os.close(mine)
 

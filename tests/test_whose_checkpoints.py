@@ -83,7 +83,7 @@ def test_a_folder_is_put_aside_with_all_that_is_in_it_and_its_log(tmp_path: Path
         assert {path.name for path in aside.iterdir()} == {f"job.{10 * number + 1:016x}", "state", "reports"}
         assert aside.with_name(f"{aside.name}.log").read_text() == f"printed {number}"
         assert [record.getMessage() for record in caplog.records] == [
-            f"trial 3: what was in its folder is of another configuration or study, and is not used; it is in {aside} now"
+            f"trial 3: its folder held files of another configuration or study; they were moved to {aside}"
         ]
         assert folders.trial_of(aside.name) is None
 

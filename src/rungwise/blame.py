@@ -289,9 +289,9 @@ class InARow:
         """From now on it is taken to be the machine, until something works."""
         self._suspects, self._tried = True, None
         self.news.append(
-            f"{len(self._row)} trials broke off in a row, the last (trial {self.last}) with: {self._reason}; hardly by "
-            "their configurations' fault: none of them has failed, no more work is given out, and now and then one job "
-            f"is tried, for patience={self._patience:g} seconds"
+            f"{len(self._row)} trials broke off in a row, the last (trial {self.last}) with: {self._reason}; the "
+            "machine is probably at fault, so none of them has failed: no more work is given out, and one job is tried "
+            f"now and then, for patience={self._patience:g} seconds"
         )
         self._wait()
         return self._all_excused()
@@ -350,7 +350,7 @@ class InARow:
             return []
         excused = self._all_excused()
         self.given_up = (
-            f"the first {self._executions} jobs all broke off, the last (trial {self.last}) with: {self._reason}"
+            f"all of the first {self._executions} jobs broke off, the last (trial {self.last}) with: {self._reason}"
         )
         self._forget()
         return excused
@@ -371,7 +371,7 @@ class InARow:
         self._try_at = self._clock() + wait
 
     def _trust(self, trial: int, does: str) -> None:
-        self.news.append(f"trial {trial} {does}: the study goes on")
+        self.news.append(f"trial {trial} {does}: the study continues")
         self._suspects, self._tried = False, None
         self._forget()
 

@@ -43,7 +43,7 @@ class Chain:
 
     def __init__(self, path: Path, source: Source, after: int = 0, digest: int | None = None) -> None:
         self._path, self._source = path, source
-        self._rescue = f"what is whole can be saved with: rungwise salvage {path} NEW_FILE"
+        self._rescue = f"save the undamaged part with: rungwise salvage {path} NEW_FILE"
         self.count, self.digest, self._known = after, 0, digest
 
     def __iter__(self) -> Iterator[tuple[float, Fact]]:
@@ -111,9 +111,9 @@ class Chain:
             return 0
         rows = self._source.rows_after(self.count - 1)
         if not rows or rows[0][0] != self.count or not isinstance(rows[0][3], int):
-            raise StudyError(f"{self._path} is not what it was: it has no fact {self.count} any more")
+            raise StudyError(f"{self._path} has been replaced or changed: fact {self.count} is gone")
         if self._known not in (None, rows[0][3]):
-            raise StudyError(f"{self._path} is not what it was: fact {self.count} is another")
+            raise StudyError(f"{self._path} has been replaced or changed: fact {self.count} is different")
         return rows[0][3]
 
     def _damaged(self, why: str) -> NoReturn:

@@ -125,7 +125,7 @@ def budget_options(command: F) -> F:
         click.option("--target", type=float, help="Stop at a score as good as this."),
     ]
     of_run = [_option(field) for field in msgspec.structs.fields(RunOptions)]
-    to = click.option("--refit-to", type=int, help="Train the best on to this resource.")
+    to = click.option("--refit-to", type=int, help="At the end, train the best trial to this resource.")
     for option in reversed([*totals, *of_run, to]):
         command = option(command)
     return command
@@ -147,9 +147,9 @@ def _option(field: msgspec.structs.FieldInfo) -> Callable[[F], F]:
 
 @commands.command("tune")
 @click.argument("function", required=False)
-@click.option("--config", type=click.Path(path_type=Path), help=f"Settings in TOML (default: {SETTINGS}, if there).")
-@click.option("--space", help="A .json or .toml file, JSON text, or file.py:NAME.")
-@click.option("--mode", type=click.Choice(["min", "max"]), help="Whether less or more is better.")
+@click.option("--config", type=click.Path(path_type=Path), help=f"TOML settings file (default: {SETTINGS}, if any).")
+@click.option("--space", help="The search space: a .json or .toml file, JSON text, or file.py:NAME.")
+@click.option("--mode", type=click.Choice(["min", "max"]), help="Whether lower or higher scores are better.")
 @click.option("--score", type=click.Choice(SCORES), help="Which of a trial's reports counts (default last).")
 @click.option("--study", type=click.Path(path_type=Path), help="The study's file (default: rungwise.db).")
 @click.option("--scheduler", type=click.Choice(sorted(SCHEDULERS)), help="Default: pasha.")
@@ -157,9 +157,11 @@ def _option(field: msgspec.structs.FieldInfo) -> Callable[[F], F]:
 @click.option("--initial", type=click.Path(path_type=Path), help="A .json file: a list of configurations to try first.")
 @click.option("--warm-start", type=click.Path(), help="The file of an earlier study to learn from.")
 @click.option("--min-resource", type=int, help="The first rung (default 1).")
-@click.option("--max-resource", type=int, help="The last rung; PASHA can do without.")
-@click.option("--reduction-factor", type=float, help="How many times fewer trials go on at each rung (default 3).")
-@click.option("--ranking", type=click.Choice(sorted(RANKINGS)), help="When two rungs agree (PASHA; default soft).")
+@click.option("--max-resource", type=int, help="The last rung; optional for PASHA and ASHA.")
+@click.option("--reduction-factor", type=float, help="η: one in η trials is promoted at each rung (default 3).")
+@click.option(
+    "--ranking", type=click.Choice(sorted(RANKINGS)), help="When PASHA takes two rungs to agree (default soft)."
+)
 @click.option("--seed", type=int, help="Seed of the search (default 0).")
 @budget_options
 def tune_command(
@@ -175,9 +177,9 @@ def tune_command(
     refit_to: int | None,
     **options: Any,
 ) -> None:
-    """Tune FUNCTION, named as train.py:train or package.module:train, or the program in a settings file.
+    """Tune FUNCTION, or the program in a settings file.
 
-    A study file that is there already is taken up where it stands.
+    Name FUNCTION as train.py:train or package.module:train. If the study file exists, its study is resumed.
     """
     settings = _settings(config, wanted=function is None)
     settings |= {name: value for name, value in options.items() if value is not None}
@@ -202,7 +204,7 @@ def tune_command(
     }
     settings["scheduler"] = _scheduler(settings.get("scheduler", "pasha"), chosen)
     if "mode" not in settings:
-        raise InputError("say whether less or more is better: --mode min or --mode max")
+        raise InputError("say whether lower or higher scores are better: --mode min or --mode max")
     if "path" not in settings:
         settings.setdefault("study", "rungwise.db")
     with result_elsewhere():
@@ -219,7 +221,7 @@ def _settings(path: Path | None, *, wanted: bool) -> dict[str, Any]:
                 raise InputError(f"say what to tune: rungwise tune train.py:train …, or write a {SETTINGS}")
             return {}
         if not wanted:
-            complain(f"what is not said here is taken from {SETTINGS}")
+            complain(f"options not given here are taken from {SETTINGS}")
     try:
         settings = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -249,7 +251,7 @@ def _scheduler(given: object, chosen: Mapping[str, object]) -> Any:
 
 def _objective(function: object, command: Any) -> Function:
     if (function is None) == (command is None):
-        raise InputError("give either a function (train.py:train) or a command, one of the two")
+        raise InputError("give either a function (train.py:train) or a command, not both")
     if command is not None:
         return Command(command)
     if not isinstance(function, str):
@@ -289,7 +291,7 @@ def _show_end(study: Study, *, refit: bool) -> None:
 
 study_argument = click.argument("study", type=click.Path(path_type=Path), default="rungwise.db")
 study_first = click.argument("study", type=click.Path(path_type=Path))
-trust_option = click.option("--trust", is_flag=True, help="Run what the file names, though you have not begun it here.")
+trust_option = click.option("--trust", is_flag=True, help="Run what the file names, even if it was not begun here.")
 
 
 @commands.command()
@@ -298,9 +300,9 @@ trust_option = click.option("--trust", is_flag=True, help="Run what the file nam
 @trust_option
 @budget_options
 def resume(study: Path, function: str | None, trust: bool, refit_to: int | None, **options: Any) -> None:
-    """Go on with STUDY where it stands, as it was run before; options change that.
+    """Resume STUDY after an end, a crash, or a pause.
 
-    One that a driver holds, and that was asked to pause, goes on there.
+    Options not given here are those of the last run. If the study is running and paused, this unpauses it.
     """
     if _driven(study):
         given = {name: value for name, value in options.items() if value is not None}
@@ -326,12 +328,12 @@ def resume(study: Path, function: str | None, trust: bool, refit_to: int | None,
 
 @commands.command()
 @study_argument
-@click.option("--to", "until", type=int, help="The resource to train to (default: the scheduler's maximum).")
+@click.option("--to", "until", type=int, help="The resource to train to (default: the scheduler's max_resource).")
 @click.option("--function", help="The function, if the study was begun from Python or the file has moved.")
 @trust_option
 @click.option("--quiet", is_flag=True, default=None, help="Show nothing while it runs.")
 def refit(study: Path, until: int | None, function: str | None, trust: bool, quiet: bool | None) -> None:
-    """Train the best trial of STUDY on from its checkpoint."""
+    """Train the best trial of STUDY further."""
     with _opened(study, function, trust) as opened:
         asked = {"refit": True if until is None else until, "workers": 1} | ({"quiet": True} if quiet else {})
         options = RunOptions.of(opened.state.how | asked)
@@ -352,12 +354,12 @@ def _opened(path: Path, function: str | None, trust: bool, *, runs: bool = True)
         handed_over = named.how is not None and not asks and named_only
         if trust or handed_over or (why := wanting(named)) is None:
             return
-        what = f"going on would {'import' if named.how is None else 'run'} {shown(', '.join(named.names))}"
+        what = f"resuming would {'import' if named.how is None else 'run'} {shown(', '.join(named.names))}"
         if not (sys.stdin and sys.stdin.isatty() and sys.stderr.isatty()):
-            raise InputError(f"{shown(path)}: {what}, and {shown(why)}; if you trust the file, say --trust")
+            raise InputError(f"{shown(path)}: {what}, and {shown(why)}; if you trust the file, use --trust")
         complain(f"{shown(path)}: {shown(why)}.\n{what}")
         if not click.confirm("Do you trust it?", err=True):
-            raise InputError(f"{shown(path)} stays as it is")
+            raise InputError(f"{shown(path)} was left unchanged")
 
     with contextlib.closing(Study.open(path, writable=True, trust=may)) as opened:
         if asks:
@@ -369,7 +371,7 @@ def _objective_of(study: Study, function: str | None) -> Function:
     how = study.state.how
     if function is None and "function" not in how and "command" not in how:
         raise InputError(
-            f"{study.path} was begun from Python: run that program again, or say --function train.py:train"
+            f"{study.path} was begun from Python: run that program again, or use --function train.py:train"
         )
     objective = _objective(function or how.get("function"), None if function else how.get("command"))
     check_function(objective)
@@ -381,7 +383,10 @@ def _objective_of(study: Study, function: str | None) -> Function:
 @click.argument("trials", type=int, nargs=-1)
 @trust_option
 def retry(study: Path, trials: tuple[int, ...], trust: bool) -> None:
-    """Take back the failures of TRIALS (default: all that failed) of STUDY: they are given out again."""
+    """Give failed trials of STUDY another chance.
+
+    TRIALS are their numbers (default: all that failed).
+    """
     if _driven(study):
         tell(ask(real_path(study), Request("retry", failed=list(trials) or None)))
         return
@@ -390,7 +395,7 @@ def retry(study: Path, trials: tuple[int, ...], trust: bool) -> None:
         again = to_go_on(opened)
     tell(taken_back(numbers))
     if numbers:
-        tell(f"go on with: {again}")
+        tell(f"continue with: {again}")
 
 
 def _driven(study: Path) -> bool:
@@ -408,7 +413,10 @@ def _ask_driver(study: Path, request: Request) -> None:
 @commands.command()
 @study_argument
 def pause(study: Path) -> None:
-    """Have the driver of STUDY give out no work, and running jobs stop at their next checkpoint; resume goes on."""
+    """Pause a running STUDY.
+
+    Jobs stop at their next checkpoint. `rungwise resume` continues.
+    """
     _ask_driver(study, Request("pause"))
 
 
@@ -422,7 +430,10 @@ def _whole(text: str) -> int:
 @commands.command()
 @study_argument
 def stop(study: Path) -> None:
-    """Have the driver of STUDY end as with Ctrl-C: running jobs reach a checkpoint first."""
+    """Stop a running STUDY, as Ctrl-C does.
+
+    Running jobs reach a checkpoint first.
+    """
     _ask_driver(study, Request("stop"))
 
 
@@ -435,13 +446,16 @@ def stop(study: Path) -> None:
 @click.option("--max-resource", help="Raise the most that a trial may get (asha, pasha); 'none': no limit.")
 @trust_option
 def extend(study: Path, trust: bool, max_resource: str | None, **totals: Any) -> None:
-    """Set totals of STUDY, which may run meanwhile; those left out stay as they are."""
+    """Set totals of STUDY, running or not, or raise the max_resource of one that is not running.
+
+    Omitted totals stay as they are.
+    """
     if max_resource is not None:
         with _opened(study, None, trust, runs=False) as opened:
             opened.raise_max_resource(None if max_resource == "none" else _whole(max_resource))
             tell("max_resource was removed" if max_resource == "none" else f"max_resource is {max_resource} now")
     elif all(total is None for total in totals.values()):
-        raise InputError("say which total: --trials, --total-resource, --seconds, --target or --max-resource")
+        raise InputError("say which total to set: --trials, --total-resource, --seconds, --target, or --max-resource")
     if all(total is None for total in totals.values()):
         return
     if _driven(study):
@@ -449,7 +463,7 @@ def extend(study: Path, trust: bool, max_resource: str | None, **totals: Any) ->
         return
     with _opened(study, None, trust, runs=False) as opened:
         opened.extend(**totals)
-        tell(f"go on with: {to_go_on(opened)}")
+        tell(f"continue with: {to_go_on(opened)}")
 
 
 @commands.command()
@@ -457,7 +471,10 @@ def extend(study: Path, trust: bool, max_resource: str | None, **totals: Any) ->
 @click.argument("config")
 @trust_option
 def enqueue(study: Path, config: str, trust: bool) -> None:
-    """Have CONFIG, a JSON object of values, tried next in STUDY, which may run meanwhile."""
+    """Try CONFIG next in STUDY, running or not.
+
+    CONFIG is a JSON object of values.
+    """
     try:
         values = json.loads(config)
     except ValueError as error:
@@ -469,36 +486,39 @@ def enqueue(study: Path, config: str, trust: bool) -> None:
         return
     with _opened(study, None, trust, runs=False) as opened:
         opened.enqueue(values)
-        tell(f"{queued(opened)}; go on with: {to_go_on(opened)}")
+        tell(f"{queued(opened)}; continue with: {to_go_on(opened)}")
 
 
 @commands.command()
 @study_first
 @click.argument("file", type=click.Path(path_type=Path))
 def salvage(study: Path, file: Path) -> None:
-    """Save what is whole of a damaged STUDY to a new FILE."""
+    """Save the undamaged part of STUDY to a new FILE."""
     count, wrong = salvage_study(study, file)
     tell(f"{counted(count, 'fact')} saved to {file}" + ("; nothing was damaged" if wrong is None else f": {wrong}"))
-    tell(f"its checkpoints are in {study}.trials: move that folder to {file}.trials to go on from them")
+    tell(f"its checkpoints are in {study}.trials: move that folder to {file}.trials to use them")
 
 
 @commands.command()
 @study_argument
 def status(study: Path) -> None:
-    """Show how STUDY stands: rungs, ceiling, totals, best, what is enqueued, and why jobs have broken off."""
+    """Show where STUDY stands.
+
+    This shows its rungs, ceiling, totals, best trial, and queue, and why jobs broke off.
+    """
     opened = Study.open(study)
     driven = held(real_path(study))
     tell(drawn(rungs_table(opened, held=driven), 80))
-    paused = ["paused: rungwise resume goes on"] if driven and is_paused(real_path(study)) else []
+    paused = ["paused: continue with rungwise resume"] if driven and is_paused(real_path(study)) else []
     line = summary(opened, held=driven, ran=opened.running_seconds)
     tell("\n".join([*paused, line, *enqueued(opened), *broken_off(opened.state)]))
 
 
 @commands.command()
 @study_argument
-@click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 def best(study: Path, as_json: bool) -> None:
-    """Show the best trial of STUDY."""
+    """Show the best trial of STUDY, or its Pareto front."""
     opened = Study.open(study)
     if not as_json:
         tell("\n".join(result(opened) or [no_result(opened)]))
@@ -534,18 +554,21 @@ def _tell_json(value: Any) -> None:
 @commands.command()
 @study_argument
 def explain(study: Path) -> None:
-    """Say why STUDY stands where it does: each rise of the ceiling, and the best trial."""
+    """Explain why STUDY stands where it does.
+
+    This explains each rise of the ceiling, the failures, and the best trial.
+    """
     tell(Study.open(study).explain())
 
 
 @commands.command()
 @study_first
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--reports", is_flag=True, help="A row a report instead of a row a trial.")
+@click.option("--reports", is_flag=True, help="Write one row per report instead of one per trial.")
 def export(study: Path, file: Path, reports: bool) -> None:
-    """Write the trials of STUDY to FILE: .csv, .json or .parquet.
+    """Write the trials of STUDY to FILE: .csv, .json, or .parquet.
 
-    The choice None is null; a parameter that does not exist under the values of others is empty (in JSON its key is
-    missing). Mixed choices are JSON text in CSV and Parquet.
+    The choice None is null. An inactive parameter is empty (in JSON its key is missing). Mixed choices are JSON text in
+    CSV and Parquet.
     """
     export_study(Study.open(study), file, reports=reports)

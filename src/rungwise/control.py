@@ -143,11 +143,11 @@ def ask(real: Path, request: Request, patience: float = PATIENCE) -> str:
     folder, name = folder_of(real), f"{time.time_ns()}-{secrets.token_hex(4)}"
     question, answer = folder / f"{name}.request", folder / f"{name}.answer"
     if not _is_ours(folder):
-        raise StudyError("the process that drives it takes no requests: it is a loop of its own")
+        raise StudyError("the process that drives the study takes no requests: it runs its own loop")
     try:
         _write(question, msgspec.json.encode(request))
     except OSError as error:
-        raise StudyError(f"the driver cannot be asked, {folder} cannot be written: {error.strerror}") from None
+        raise StudyError(f"the driver cannot be asked: {folder} cannot be written: {error.strerror}") from None
     until = time.monotonic() + patience
     try:
         while time.monotonic() < until:
@@ -163,7 +163,7 @@ def ask(real: Path, request: Request, patience: float = PATIENCE) -> str:
         if request.ask == "stop":  # the driver leaves the folder to who reads the last answer in it
             with contextlib.suppress(OSError):
                 folder.rmdir()
-    raise StudyError(f"the driver has not answered in {patience:g} s: it may be at a long step, or have died meanwhile")
+    raise StudyError(f"the driver did not answer within {patience:g} s: it may be busy with a long step, or have died")
 
 
 def _is_ours(folder: Path) -> bool:

@@ -90,14 +90,14 @@ def _distribution(value: Any) -> Parameter:
             return Integer(value.low, value.high, log=value.log, step=value.step)
         case CategoricalDistribution():
             return Categorical(value.choices)
-    raise InputError(f"Optuna's {type(value).__name__} is no Float-, Int- or CategoricalDistribution")
+    raise InputError(f"Optuna's {type(value).__name__} is not a Float-, Int-, or CategoricalDistribution")
 
 
 def _frozen(value: Any) -> Parameter:
     """A frozen scipy distribution; its support says its bounds."""
     kind = getattr(getattr(value, "dist", None), "name", None)
     if kind is None:
-        raise InputError(f"scipy's {type(value).__name__} is no frozen distribution like scipy.stats.uniform(0, 1)")
+        raise InputError(f"scipy's {type(value).__name__} is not a frozen distribution like scipy.stats.uniform(0, 1)")
     low, high = value.support()
     if kind == "uniform":
         return Float(low, high)
@@ -106,7 +106,7 @@ def _frozen(value: Any) -> Parameter:
     if kind in ("loguniform", "reciprocal") and math.isclose(value.median(), math.sqrt(low * high)):  # not with a loc
         return Float(low, high, log=True)
     raise InputError(
-        f"scipy's {kind}{value.args or ''} is none of uniform, randint and, without loc, loguniform; "
+        f"scipy's {kind}{value.args or ''} is not supported, only uniform, randint, and loguniform without loc; "
         "did you mean rw.Float(low, high, prior=…)?"
     )
 
@@ -137,7 +137,7 @@ def _hyperparameter(value: Hyperparameter[Any, Any], when: Values | None = None)
             return Categorical([value.value], when=when)
     log = " on a log scale" if getattr(value, "log", False) else ""
     raise InputError(
-        f"ConfigSpace's {type(value).__name__}{log} has no equal among ours; did you mean rw.Float(low, high, prior=…)?"
+        f"ConfigSpace's {type(value).__name__}{log} has no equivalent; did you mean rw.Float(low, high, prior=…)?"
     )
 
 
@@ -156,15 +156,15 @@ def _when(condition: ConditionLike, space: ConfigurationSpace) -> Values:
     for literal in literals:
         if isinstance(literal, NotEqualsCondition) and literal.parent.name in space.conditional_hyperparameters:
             raise InputError(
-                f"ConfigSpace's condition {literal!s:.100} holds also where {literal.parent.name!r} does not exist, "
-                "which when= cannot say; did you mean an InCondition?"
+                f"ConfigSpace's condition {literal!s:.100} also holds if {literal.parent.name!r} is inactive, which "
+                "when= cannot express; did you mean an InCondition?"
             )
     if len({literal.parent.name for literal in literals}) == 1:
         return _values(literals[0].parent, condition, condition.satisfied_by_value, literals)
     if isinstance(condition, AndConjunction):
         return _both([_when(part, space) for part in condition.components])
     raise InputError(
-        f"ConfigSpace's condition {condition!s:.100} needs one of several parents; when= wants all to hold"
+        f"ConfigSpace's condition {condition!s:.100} needs one of several parents, but when= needs all of them"
     )
 
 
@@ -185,7 +185,7 @@ def _clauses(clause: ForbiddenLike) -> list[Values]:
                 raise _too_many(clause, "it comes to")
             found = [_both(chosen) for chosen in itertools.product(*parts)]
         case _:
-            raise InputError(f"ConfigSpace's {type(clause).__name__} has no equal among ours")
+            raise InputError(f"ConfigSpace's {type(clause).__name__} has no equivalent")
     return [each for each in found if all(each.values())]  # one that leaves a name no value never holds
 
 
@@ -228,7 +228,7 @@ def _values(
 
 def _too_many(rule: object, whose: str) -> InputError:
     return InputError(
-        f"ConfigSpace's rule {rule!s:.100} cannot be said by lists of values: {whose} more than {MOST:,} of them"
+        f"ConfigSpace's rule {rule!s:.100} cannot be expressed as lists of values: {whose} more than {MOST:,}"
     )
 
 

@@ -62,14 +62,14 @@ class CurveTable:
 
     @staticmethod
     def from_study(study: Study, up_to: int) -> CurveTable:
-        """What a study of one metric has learned, as a table of resources 1 … `up_to`: row i is trial i.
+        """The curves of a study with one metric, as a table of resources 1 … `up_to`: row i is trial i.
 
-        Beyond what a trial was trained for, its last score is held and time goes on at its own pace;
-        where nothing was reported in between, likewise. A guess, good enough to say what another
-        scheduler would have spent. Trials that never reported are rows without a finite score.
+        Past the end of a trial's training, and where it did not report, its last score is held, and time continues at
+        the trial's own pace. This is a guess, good enough to estimate what another scheduler would have spent. Trials
+        that never reported are rows without a finite score.
         """
         if isinstance(study.mode, dict):
-            raise InputError(f"a table of curves has one metric, this study has {', '.join(study.mode)}")
+            raise InputError(f"a table of curves has one metric, but this study has {', '.join(study.mode)}")
         scores = np.full((len(study.trials), up_to), np.nan)
         seconds = np.zeros_like(scores)
         for record in study.trials:

@@ -82,12 +82,12 @@ def version_of(connection: sqlite3.Connection, path: Path) -> int | None:
             "upgrade with: pip install -U rungwise"
         )
     if version < OLDEST:
-        raise StudyError(f"{path} was written by a rungwise that was never released; begin another file")
+        raise StudyError(f"{path} was written by an unreleased rungwise; begin a new file")
     found = connection.execute(
         "SELECT type, sql FROM sqlite_master WHERE 'facts' IN (lower(name), lower(tbl_name)) LIMIT 2"
     ).fetchall()
     if found != [("table", TABLE)]:  # nor a view that never ends, a trigger, or columns that compute
-        raise StudyError(f"{path} is damaged, or was not made by rungwise: its table of facts is another")
+        raise StudyError(f"{path} is damaged, or was not made by rungwise: its table of facts is different")
     return int(version)
 
 

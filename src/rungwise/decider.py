@@ -125,7 +125,7 @@ class Decider:
         except Exception as error:
             self.flush()
             self.closed = (
-                f"the study ended when {shown_scheduler(self.scheduler)} raised {type(error).__name__}: open it again"
+                f"the study closed when {shown_scheduler(self.scheduler)} raised {type(error).__name__}: open it again"
             )
             raise
         self.log.append(fact)

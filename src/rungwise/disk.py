@@ -105,7 +105,7 @@ class Disk:
         except OSError as error:
             if not self._told:
                 self._told = True
-                logging.getLogger("rungwise").warning("what is not needed any more cannot be deleted: %s", error)
+                logging.getLogger("rungwise").warning("checkpoints no longer needed cannot be deleted: %s", error)
 
     def _configuration(self, trial: int) -> str:
         return identity("", self._study.trials[trial].config).configuration

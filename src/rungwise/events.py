@@ -26,7 +26,7 @@ Score = float | dict[str, float | None]
 class Job(msgspec.Struct, frozen=True, eq=False):
     """Train `trial`, of the configuration `config`, from resource `start` to `until`; `start` is 0 for a new trial.
 
-    `refit` says that it trains the winner on, outside the rungs.
+    `refit` says that it trains the winner further, outside the rungs.
     `reported` is the highest resource that is known already, where the job was given out before. `lease` is
     a greater number each time that a job is given out, so that a message can be told from one of an earlier time, and a
     worker that was given up from the one in its place: the upper bits count the sessions of the study, the lower 48 the

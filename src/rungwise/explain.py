@@ -55,7 +55,7 @@ def rise(fact: Raised) -> str:
     elif fact.epsilon is None:
         held = "the order must be the same"
     elif fact.gap is not None and fact.positions:
-        held = f"they differ by up to {number(fact.gap)}, noise explains ε = {number(fact.epsilon)}"
+        held = f"they differ by up to {number(fact.gap)}, and noise explains only ε = {number(fact.epsilon)}"
     else:
         held = f"ε = {number(fact.epsilon)}"
     lines = [
@@ -71,8 +71,8 @@ def rise(fact: Raised) -> str:
 def _broken(fact: Raised, broken: Broken) -> str:
     return (
         f"place {broken.position + 1}: trial {broken.trial} ({number(broken.top[0])} at {fact.level}, "
-        f"{number(broken.below[0])} at {fact.compared}) stands where trial {broken.expected} "
-        f"({number(broken.top[1])}, {number(broken.below[1])}) stood"
+        f"{number(broken.below[0])} at {fact.compared}) took the place of trial {broken.expected} "
+        f"({number(broken.top[1])}, {number(broken.below[1])})"
     )
 
 
@@ -89,9 +89,8 @@ def ceilings(name: object, last: int | None, brackets: Sequence[tuple[int, int]]
     can rise. `last` is the scheduler's max_resource.
     """
     if not brackets:
-        return [
-            f"every trial may go up to {'any resource' if last is None else last} ({name} has no ceiling that rises)"
-        ]
+        most = "any resource" if last is None else last
+        return [f"any trial may train to {most} ({name} has no ceiling that rises)"]
     lines = []
     for place, (open_level, completed) in enumerate(brackets):
         raised = sum(fact.bracket == place for fact in facts)
@@ -102,14 +101,12 @@ def ceilings(name: object, last: int | None, brackets: Sequence[tuple[int, int]]
 
 def _ceiling(level: int, last: int | None, raised: int, compared: bool) -> str:
     if level == last:
-        return f"the ceiling is {level}, the max_resource: it can rise no further, and nothing is compared there"
+        return f"the ceiling is {level}, the max_resource, and cannot rise further"
     if not compared:
-        return f"the ceiling is {level}: fewer than two trials have come so far, so there was nothing to compare there"
+        return f"the ceiling is {level}: fewer than two trials have got that far, so there was nothing to compare"
     if raised == 0:
-        return f"the ceiling stayed at {level}: the rankings of the top two rungs were consistent each time"
-    return (
-        f"the ceiling is {level} now: since its last rise the rankings of the top two rungs were consistent each time"
-    )
+        return f"the ceiling stayed at {level}: the rankings of the top two rungs always agreed"
+    return f"the ceiling is now {level}: since its last rise the rankings of the top two rungs have always agreed"
 
 
 def in_words(fact: Fact) -> tuple[int, str]:
@@ -118,18 +115,18 @@ def in_words(fact: Fact) -> tuple[int, str]:
         case Reported(trial=trial, resource=resource):
             return DEBUG, f"trial {trial} reported {_told(fact.score)} at {resource}"
         case Started(trial=trial, until=until):
-            return INFO, f"trial {trial} began, to {until}: {shown_json(fact.config)}"
+            return INFO, f"trial {trial} started, to {until}: {shown_json(fact.config)}"
         case Promoted(trial=trial, until=until):
             place = f", number {fact.rank} of {fact.size} in its rung" if fact.size else ""
             return INFO, f"trial {trial} was promoted to {until}{place}"
         case Completed(trial=trial):
-            return INFO, f"trial {trial} came to the end of its job"
+            return INFO, f"trial {trial} completed its job"
         case Failed(trial=trial):
             return INFO, f"trial {trial} failed: {shown(fact.reason)}"
         case Retried(trial=trial):
-            return INFO, f"trial {trial} broke off and is tried again: {shown(fact.reason)}"
+            return INFO, f"trial {trial} broke off and will be retried: {shown(fact.reason)}"
         case Refitted(trial=trial):
-            return INFO, f"trial {trial} is trained on from {fact.start} to {fact.until}"
+            return INFO, f"trial {trial} is refitted from {fact.start} to {fact.until}"
         case TakenBack(trial=trial):
             return INFO, f"the failure of trial {trial} was taken back"
         case Raised():
@@ -141,7 +138,7 @@ def in_words(fact: Fact) -> tuple[int, str]:
             given = ", ".join(f"{name} {value}" for name, value in totals.items() if value is not None)
             return INFO, f"the totals are now: {given or 'none'}"
         case Enqueued():
-            return INFO, f"to be tried next: {shown_json(fact.config)}"
+            return INFO, f"enqueued: {shown_json(fact.config)}"
     return DEBUG, shown(fact)
 
 

@@ -153,7 +153,7 @@ def put_aside(folder: Path) -> Path:
         log.rename(aside_log)
     folder.rename(aside)
     logging.getLogger("rungwise").warning(
-        "trial %d: what was in its folder is of another configuration or study, and is not used; it is in %s now",
+        "trial %d: its folder held files of another configuration or study; they were moved to %s",
         int(folder.name),
         aside,
     )

@@ -81,7 +81,7 @@ def parquet(rows: Rows, names: Sequence[str], space: Space, path: Path, *, calle
         frame.to_parquet(path, index=False)
     except (ValueError, TypeError, OverflowError, NotImplementedError) as error:  # those of pyarrow are ValueErrors
         raise InputError(
-            f"{called}: Parquet has no place for what this study holds ({shown(error)}); export it as .json or .csv"
+            f"{called}: Parquet cannot store this study's values ({shown(error)}); export it as .json or .csv"
         ) from None
 
 

@@ -70,8 +70,8 @@ def check(path: Path, real: Path, at: int = 0) -> int:
             raise StudyError(f"{error}; unless {real}-wal is left from another study: then move it away") from None
     if alone and alone != together:
         raise StudyError(
-            f"{path} is one study, and {real}-wal holds the newest facts of another: put the file back that it belongs "
-            f"to, or move {real}-wal away (nothing has been touched)"
+            f"{path} is one study, but {real}-wal holds the newest facts of another: put back the file to which it "
+            f"belongs, or move {real}-wal away (nothing has been touched)"
         )
     return found
 

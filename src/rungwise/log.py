@@ -15,11 +15,11 @@ from rungwise.events import Completed, Fact, Failed, Promoted, Reported, Started
 
 
 class StudyError(RuntimeError):
-    """A study cannot be opened, read or written; the message names the file and the remedy."""
+    """A study cannot be opened, read, or written; the message names the file and the remedy."""
 
 
 class Log(Protocol):
-    """Facts in the order in which they became true, each with the time it was appended (Unix seconds)."""
+    """Facts in the order in which they became true, each with the time at which it was appended (Unix seconds)."""
 
     @property
     def path(self) -> Path | None:
@@ -27,23 +27,23 @@ class Log(Protocol):
         ...
 
     def read(self, after: int = 0) -> Iterator[tuple[float, Fact]]:
-        """The facts that are durable, in their order, but for the first `after`: so one reads on."""
+        """The durable facts in order, without the first `after`, so that a reader can continue."""
         ...
 
     def append(self, fact: Fact) -> None:
-        """Add a fact; it is durable after the next `flush`."""
+        """Append a fact; it is durable after the next `flush`."""
         ...
 
     def flush(self) -> None:
-        """Make all that was appended durable, at once and as a whole."""
+        """Make everything appended durable, all or nothing."""
         ...
 
     def sync(self) -> None:
-        """From now on `flush` returns only when the disk has it: a power cut loses nothing that was flushed."""
+        """From now on `flush` waits for the disk: a power cut loses nothing that was flushed."""
         ...
 
     def close(self) -> None:
-        """Let go of the log; nothing can be appended afterwards."""
+        """Release the log; nothing can be appended afterwards."""
         ...
 
 
@@ -146,6 +146,6 @@ def undone(facts: Iterable[Fact]) -> set[int]:
             failures.setdefault(fact.trial, []).append(place)
         elif isinstance(fact, TakenBack):
             if not failures.get(fact.trial):
-                raise InputError(f"fact {place + 1} takes back a failure of trial {fact.trial} that there is not")
+                raise InputError(f"fact {place + 1} takes back a failure of trial {fact.trial}, which has not failed")
             places.add(failures[fact.trial].pop())
     return places

@@ -33,7 +33,7 @@ class Looking:
                 self.state = snapshot.restored(created, folder, stand, pieces)
         except replay.UNFIT as error:
             saved, why = None, shown(str(error)[:300])
-            LOGGER.warning("%s has a snapshot that is left aside (%s): its facts are read", shown(str(log.path)), why)
+            LOGGER.warning("%s has a snapshot that is ignored (%s): reading all facts", shown(str(log.path)), why)
         if saved is None:
             known = 1
             with replay.at(log.path, 1, by=created.version):

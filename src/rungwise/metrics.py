@@ -36,7 +36,7 @@ class Metrics:
 
     With `score="best"` a trial's score at a resource is the best of its reports up to there.
 
-    Raises `InputError` for a mode or a score that is none, and for the best of several metrics.
+    Raises `InputError` for an invalid mode or score, and for score="best" with several metrics.
     """
 
     def __init__(self, mode: str | Mapping[str, str], score: str = "last") -> None:
@@ -49,11 +49,11 @@ class Metrics:
         if several and (
             len(names) < 2 or not all(isinstance(name, str) and name and name.isprintable() for name in names)
         ):
-            raise InputError(f"mode must be 'min', 'max', or a dict of two metrics or more, not {mode!r}")
+            raise InputError(f"mode must be 'min', 'max', or a dict of two or more metrics, not {mode!r}")
         if score not in SCORES:
             raise InputError(f"score must be 'last' or 'best', not {score!r}{suggestion(str(score), SCORES)}")
         if score == "best" and names:
-            raise InputError(f"score='best' is for one metric: of {', '.join(names)} together there is no one best")
+            raise InputError(f"score='best' needs a single metric: {', '.join(names)} have no common best")
         self.names: tuple[str, ...] = names
         self.best = score == "best"
         self._signs = tuple(-1.0 if each == "max" else 1.0 for each in given)

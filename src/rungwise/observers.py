@@ -1,9 +1,9 @@
 """Who watches a study? Observers: each is told the facts once they are durable, with the state that they have led to.
 
-An observer is any callable that takes `(state, fact)`. It sees facts in their order, all of them from the moment when
-it is added; `state` may already be that of facts after this one, noted at the same moment. It must not change either.
-One that raises is told of through the logger "rungwise" and hears no more: it never ends the study. What was noted
-while nobody observed, and what a killed driver had not yet told, is in the log: `study.facts()`, `log.read(after=n)`.
+An observer is any callable that takes `(state, fact)`. It is called with every fact from the moment when it is added,
+in order. `state` may already include later facts that were logged at the same moment. It must change neither. If it
+raises, the logger "rungwise" says so, and it is not called again; it never ends the study. Facts from before it was
+added, and those that a killed driver had not yet passed on, are in the log: `study.facts()`, `log.read(after=n)`.
 May import what `state` may.
 """
 
@@ -61,7 +61,7 @@ class Observers:
             except Exception as error:  # whatever it does: the study goes on
                 self._observers.remove(observer)
                 what = f"{type(error).__name__}: {error}"
-                LOGGER.warning("the observer %r raised %s; it is told nothing more", observer, shown(what))
+                LOGGER.warning("the observer %r raised %s; it is not called again", observer, shown(what))
 
 
 def log(state: StudyState, fact: Fact) -> None:

@@ -28,9 +28,9 @@ ODDS = {"low": 2.0, "medium": 4.0, "high": 6.0}
 
 
 class Axis(msgspec.Struct, frozen=True):
-    """One number that says a part of a value, for searchers that ask for numbers.
+    """One number that describes a part of a value, for searchers that work on numbers.
 
-    It is the place, from 0, of one of `choices` that have no order, or a number from `low` to `high`.
+    It is either the index of one of `choices` unordered choices, from 0, or a number from `low` to `high`.
     """
 
     low: float = 0.0
@@ -44,15 +44,15 @@ class Axis(msgspec.Struct, frozen=True):
 class Parameter(
     msgspec.Struct, frozen=True, tag_field="type", tag=str.lower, omit_defaults=True, repr_omit_defaults=True
 ):
-    """What all parameters are: a map from [0, 1] to values and back.
+    """The base class of parameters: a map from [0, 1] to values and back.
 
-    `when` holds the values of other parameters under which this one exists; None if it always does. `countable` says
-    whether its values can be told one by one, so that other parameters may depend on them, `has_synonyms` whether a
-    value may be written in several ways, see `normal`.
+    `when` holds the values of other parameters for which this one is active; None if it always is. `countable` says
+    whether its values are discrete, so that other parameters may depend on them. `has_synonyms` says whether a value
+    can be written in several ways; see `normal`.
 
-    A kind of your own is a subclass with `decode`, `encode`, `interval` and `wrong`; the rest has defaults. Its fields
-    are what a study's file holds of it, so they must be plain JSON; its class must be importable by its name where a
-    study is gone on with.
+    To make your own kind, write a subclass with `decode`, `encode`, `interval`, and `wrong`; the rest has defaults. Its
+    fields are stored in the study's file, so they must be plain JSON. To resume a study, its class must be importable
+    by its name.
     """
 
     countable: ClassVar[bool] = True
@@ -68,50 +68,50 @@ class Parameter(
         raise AssertionError("abstract")
 
     def encode(self, value: Any) -> float:
-        """The place of `value` in [0, 1]."""
+        """The position of `value` in [0, 1]."""
         raise AssertionError("abstract")
 
     def interval(self, value: Any) -> tuple[float, float]:
-        """The part of [0, 1] that is decoded to `value`, from left to right; one point where there is a continuum.
+        """The part of [0, 1] that decodes to `value`, as (left, right); a single point for continuous values.
 
-        A `Cell` is written in several ways, and this is the part of the way given.
+        A `Cell` can be written in several ways; this is the part for the one given.
         """
         raise AssertionError("abstract")
 
     def features(self, value: Any) -> list[float]:
-        """What a model sees of `value`: numbers in [0, 1], as many for every value; near where values are alike."""
+        """Features of `value` for a model: numbers in [0, 1], as many for every value, close for similar values."""
         return [self.encode(value)]
 
     def normal(self, value: Any) -> Any:
-        """What a configuration holds for `value`, which is not wrong: one of several ways to say the same."""
+        """The canonical form of a valid `value`, if there are several ways to write it."""
         return value
 
     def key(self, value: Any) -> str:
-        """What two values share if, and only if, they are the same."""
+        """A key that two values share if, and only if, they are the same."""
         return as_text(self.normal(value))
 
     def listed(self, points: int) -> list[float]:
-        """Where the values are in [0, 1] that a grid takes: `points` of them, from left to right, or all there are."""
+        """The positions in [0, 1] of a grid's values, left to right: `points` of them, or all if there are fewer."""
         return [0.5] if points == 1 else np.linspace(0, 1, points).tolist()
 
     def axes(self) -> dict[str, Axis]:
-        """The numbers that together say a value, by name; "" for one that needs none."""
+        """The numbers that together describe a value, by name; "" if there is only one."""
         return {"": Axis()}
 
     def to_axes(self, value: Any) -> list[Any]:
-        """`value` as a number for each of the `axes`."""
+        """`value` as one number for each of the `axes`."""
         return [self.encode(value)]
 
     def from_axes(self, numbers: Sequence[Any]) -> Any:
-        """The value that these numbers say."""
+        """The value that these numbers describe."""
         return self.decode(numbers[0])
 
     def surely(self) -> Callable[[Any], bool]:
-        """A quick test whether a value is right; where it says False, `wrong` is asked."""
+        """A quick test of whether a value is valid; if it says False, `wrong` is asked."""
         return lambda value: False
 
     def neighbor(self, value: Any, rng: np.random.Generator) -> Any:
-        """Another value near `value`, which evolution takes; None if one drawn anew does as well."""
+        """Another value near `value`, for evolution; None if a newly drawn one does as well."""
         return None
 
     def wrong(self, value: object) -> str | None:
@@ -119,7 +119,7 @@ class Parameter(
         raise AssertionError("abstract")
 
     def quantile(self, u: float) -> float:
-        """The place in [0, 1] that a `u` drawn uniformly stands for under the prior; `u` without a prior."""
+        """The position in [0, 1] at quantile `u` of the prior; `u` itself without a prior."""
         if (normal := self._normal) is None:
             return u
         below = _mass(normal, -math.inf, 0.0)
@@ -128,7 +128,7 @@ class Parameter(
         return min(max(normal.inv_cdf(inside), 0.0), 1.0)
 
     def log_density(self, value: Any) -> float:
-        """The logarithm of how many times as likely `value` is under the prior as under no prior; 0 without one."""
+        """The log of how many times as likely `value` is with the prior as without; 0 if there is none."""
         if (normal := self._normal) is None:
             return 0.0
         left, right = self.interval(value)
@@ -145,7 +145,7 @@ class Parameter(
     def _check_prior(self, prior: Any, confidence: str | float) -> None:
         if prior is None:
             if confidence != "medium":
-                raise InputError(f"confidence={confidence!r} is that of a prior; give prior= as well")
+                raise InputError(f"confidence={confidence!r} needs a prior; give prior= as well")
             return
         if (wrong := self.wrong(prior)) is not None:
             raise InputError(f"prior {wrong}, not {prior!r}")
@@ -153,7 +153,7 @@ class Parameter(
             confidence = real(confidence, "confidence")
         if confidence not in SPREADS if isinstance(confidence, str) else confidence <= 0:
             raise InputError(
-                "confidence must be 'low', 'medium', 'high' or a standard deviation above 0 in the unit cube, "
+                "confidence must be 'low', 'medium', 'high', or a standard deviation above 0 as a share of the range, "
                 f"not {confidence!r}"
             )
         self._set(prior=prior, confidence=confidence)
@@ -193,14 +193,14 @@ def _check_bounds(low: float, high: float, log: bool) -> None:
 
 
 class Float(Parameter, frozen=True):
-    """A real number in [`low`, `high`], uniform, or uniform in its logarithm with `log=True`.
+    """A real number in [`low`, `high`], drawn uniformly, or with `log=True` uniformly in its logarithm.
 
-    With `step` only low, low + step, … ≤ high are drawn (not together with `log`). `when` makes it
+    With `step` only low, low + step, … ≤ high are drawn (not together with `log`). `when` makes the parameter
     conditional: `when={"optimizer": "sgd"}` or `when={"optimizer": ["sgd", "adam"]}`.
 
-    `prior` is the value that you expect to be good: values are then drawn from a normal around it, cut to the
-    bounds, in the logarithm with `log=True`. `confidence` is its standard deviation as a share of the range:
-    "low" is 0.5, "medium" 0.25, "high" 0.125, or a number.
+    `prior` is a value that you expect to be good: values are then drawn from a normal distribution around it, truncated
+    to the bounds (of the logarithm, with `log=True`). `confidence` is its standard deviation as a share of the range:
+    "low" is 0.5, "medium" 0.25, "high" 0.125; or give a number.
 
     >>> round(Float(1e-4, 1e-2, log=True).decode(0.5), 9)
     0.001
@@ -242,7 +242,7 @@ class Float(Parameter, frozen=True):
         return min(max(value, self.low), self.high)  # rounding may step over an end
 
     def encode(self, value: float) -> float:
-        """The place of `value` in [0, 1]; the middle of its cell where there is a step."""
+        """The position of `value` in [0, 1]; the middle of its cell if there is a step."""
         if self.low == self.high:
             return 0.5
         if self.step is not None:
@@ -253,7 +253,7 @@ class Float(Parameter, frozen=True):
         return (value - self.low) / (self.high - self.low)
 
     def interval(self, value: float) -> tuple[float, float]:
-        """The part of [0, 1] that is decoded to `value`; one point without a step."""
+        """The part of [0, 1] that decodes to `value`; a single point without a step."""
         if self.low == self.high:
             return 0.0, 1.0
         at = self.encode(value)
@@ -263,7 +263,7 @@ class Float(Parameter, frozen=True):
         return at - half, at + half
 
     def key(self, value: Any) -> str:
-        """What two values share if they are the same: 1 is 1.0 here."""
+        """A key that equal values share: 1 is 1.0 here."""
         return as_text(float(value))
 
     def listed(self, points: int) -> list[float]:
@@ -318,7 +318,7 @@ class Integer(Parameter, frozen=True):
         self._set(low=low, high=high, step=step)
         _check_bounds(low, high, self.log)
         if max(abs(low), abs(high)) > LARGEST_INTEGER:
-            raise InputError(f"whole numbers beyond ±2**53 are not supported, got {low!r} to {high!r}")
+            raise InputError(f"whole numbers beyond ±2**53 are not supported; got {low!r} to {high!r}")
         if step < 1 or (self.log and step != 1):
             raise InputError(f"step must be 1 or more, and 1 with log=True, not step={step!r}, log={self.log}")
         self._check_when(self.when)
@@ -335,7 +335,7 @@ class Integer(Parameter, frozen=True):
         return min(max(value, self.low), self.high)
 
     def encode(self, value: float) -> float:
-        """The place of `value` in [0, 1]: the middle of its cell, with `log=True` in the logarithm of `value`."""
+        """The position of `value` in [0, 1]: the middle of its cell, in the logarithm with `log=True`."""
         if self.log:
             bottom, top = math.log(self.low - 0.5), math.log(self.high + 0.5)
             return (math.log(value) - bottom) / (top - bottom)
@@ -444,8 +444,8 @@ class _Choice(Parameter, frozen=True, dict=True):
 class Categorical(_Choice, frozen=True):
     """One of `choices`, which have no order. Choices are plain JSON values; tuples become lists.
 
-    `prior` is the choice that you expect to be good: it is drawn 2, 4 or 6 times as often as any other, for
-    `confidence` "low", "medium" or "high". `weights`, one a choice, say the same in full.
+    `prior` is the choice that you expect to be good: it is drawn 2, 4, or 6 times as often as any other, with
+    `confidence` "low", "medium", or "high". `weights`, one per choice, let you set every frequency.
 
     >>> Categorical(["relu", "gelu"]).decode(0.7)
     'gelu'
@@ -458,24 +458,24 @@ class Categorical(_Choice, frozen=True):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not isinstance(self.confidence, str):
-            raise InputError(f"a Categorical's confidence is 'low', 'medium' or 'high', not {self.confidence!r}")
+            raise InputError(f"a Categorical's confidence must be 'low', 'medium', or 'high', not {self.confidence!r}")
         if self.weights is None:
             return
         if self.prior is not None:
-            raise InputError("prior and weights both say what to expect; give one of them")
+            raise InputError("give either prior= or weights=, not both")
         weights = plain(list(self.weights) if isinstance(self.weights, np.ndarray) else self.weights, "weights")
         if not isinstance(weights, list) or len(weights) != len(self.choices):
-            raise InputError(f"weights must be a list of {len(self.choices)} numbers, one a choice, not {weights!r}")
+            raise InputError(f"weights must be a list of {len(self.choices)} numbers, one per choice, not {weights!r}")
         self._set(weights=[real(weight, "a weight") for weight in weights])
         if min(self.weights) <= 0:
-            raise InputError(f"weights must be above 0, not {min(self.weights)!r}; leave such a choice out?")
+            raise InputError(f"weights must be above 0, not {min(self.weights)!r}; leave that choice out?")
 
     def axes(self) -> dict[str, Axis]:
-        """One, of so many choices."""
+        """One, with as many choices as there are."""
         return {"": Axis(choices=len(self.choices))}
 
     def features(self, value: Any) -> list[float]:
-        """A number for each choice, 1 for `value`; of two choices only that of the second."""
+        """One-hot: a number for each choice, 1 for `value`; for two choices only that of the second."""
         return [float(same(choice, value)) for choice in self.choices][len(self.choices) == 2 :]
 
     @property
@@ -505,9 +505,9 @@ class Categorical(_Choice, frozen=True):
 
 
 class Ordinal(_Choice, frozen=True):
-    """One of `choices`, which stand in order: a model may learn that neighbors are alike.
+    """One of `choices`, which are in order: a model can learn that neighbors are similar.
 
-    `prior` and `confidence` as for `Float`, the choices being spread evenly.
+    `prior` and `confidence` work as for `Float`, with the choices spread evenly over the range.
 
     >>> Ordinal([16, 32, 64]).encode(32)
     0.5

@@ -66,7 +66,7 @@ class Parts(Collection[str]):
     def named(self, name: object) -> Any:
         """The class, or what makes one, of the part `name`.
 
-        Raises `InputError` if there is none, if it cannot be imported, or if it needs a library that is missing.
+        Raises `InputError` if there is no such part, if it cannot be imported, or if it needs a missing library.
         """
         if isinstance(name, str) and name in self:
             return self._of_ours(name)

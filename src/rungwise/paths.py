@@ -54,7 +54,7 @@ def real_path(path: Path) -> Path:
         real = path.resolve()
         found = real.stat()
     except RuntimeError:  # as Python below 3.13 says it
-        raise StudyError(f"{path} cannot be read: it is a link that leads in a circle") from None
+        raise StudyError(f"{path} cannot be read: it is a circular link") from None
     except FileNotFoundError:
         return real
     except NotADirectoryError:
@@ -62,7 +62,7 @@ def real_path(path: Path) -> Path:
         raise StudyError(f"there is no study {path}: {wrong} is a file, not a folder") from None
     except OSError as error:
         if error.errno == errno.ELOOP:
-            raise StudyError(f"{path} cannot be read: it is a link that leads in a circle") from None
+            raise StudyError(f"{path} cannot be read: it is a circular link") from None
         raise StudyError(f"{path} cannot be read: {error.strerror}") from None
     if stat.S_ISDIR(found.st_mode):
         raise StudyError(f"{path} is a directory; name a file in it, such as {path / 'study.db'}")

@@ -104,7 +104,7 @@ def warning(records: Sequence[TrialRecord], metrics: Metrics) -> str | None:
     trial, worst = max(peaks.items(), key=lambda item: (item[1].end, item[1].last - item[1].loss))
     where = " and ".join(map(str, levels))
     return (
-        f"curves get worse again: {len(peaks)} of {len(long)} trials at {where} had their best score well before their "
+        f"curves get worse again: {len(peaks)} of {len(long)} trials at {where} had their best score well before the "
         f"end (trial {trial}: {_both(worst, metrics)}); {ADVICE}"
     )
 
@@ -128,7 +128,8 @@ def not_refitted(best: BestTrial, winner: TrialRecord, metrics: Metrics) -> str 
     if (saved := best.saved) != best.peak:
         answer += ", where it was not saved" + ("" if saved is None else f": best.load() gives the one at {saved}")
     return (
-        f"refit: trial {winner.number} is not trained on, its curve got worse again: {_both(found, metrics)}; {answer}"
+        f"refit: trial {winner.number} is not refitted, because its curve got worse again: {_both(found, metrics)}; "
+        f"{answer}"
     )
 
 
@@ -142,7 +143,8 @@ def refitted(best: BestTrial, winner: TrialRecord, metrics: Metrics) -> str | No
             None
             if best.peak is None or best.peak > best.resource
             else (
-                f"refit: nothing up to {end} is better than {number(best.score)} at {best.peak}, which stays the answer"
+                f"refit: no score up to {end} is better than {number(best.score)} at {best.peak}, which remains the "
+                "answer"
             )
         )
     if not metrics.loss(winner.refit[end]) > metrics.loss(best.score):

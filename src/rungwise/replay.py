@@ -70,7 +70,7 @@ def misfit(state: StudyState, fact: Fact) -> str | None:
             return (
                 None
                 if state.has_failed(fact.trial)
-                else f"it takes back a failure of trial {fact.trial} that there is not"
+                else f"it takes back a failure of trial {fact.trial}, which has not failed"
             )
         if isinstance(fact, Promoted | Refitted):
             return _unfit_job(fact, running=record.job is not None, at=record.paused_at)
@@ -130,7 +130,7 @@ def scheduler_looked_at(created: Created) -> Scheduler:
     """The scheduler of a study that is looked at, told nothing. `StudyError` if it is not one of ours."""
     name = created.scheduler.get("name")
     if SCHEDULERS.is_elsewhere(name):
-        raise StudyError(f"what the scheduler {name} would do next is not known to who only looks: nothing is imported")
+        raise StudyError(f"the next step is unknown: looking at a study does not import its scheduler {name}")
     ends = NO_END if name == StoppingASHA.name else None  # old files have some without
     return as_scheduler(created.scheduler, ends)
 

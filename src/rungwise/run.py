@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import inspect
 import logging
+import os
 import signal
 import tempfile
 import threading
@@ -102,9 +103,9 @@ def tune(
     again.
 
     The study ends when it reaches one of its totals: `trials` started, `total_resource` used, `seconds` of running
-    time, or a score as good as `target`. Give at least one. It ends sooner if the searcher has no configuration left (a
-    grid). Running jobs then pause at their next checkpoint. `path` names the study's file; if the file exists, its
-    study resumes under the new totals. Without `path` the study is kept in memory. `initial` (configurations to try
+    time, or a score as good as `target`. Give at least one. Running jobs then pause at their next checkpoint. The study
+    ends sooner if the searcher has no configuration left (a grid). `path` names the study's file; if the file exists,
+    its study resumes under the new totals. Without `path` the study is kept in memory. `initial` (configurations to try
     first), `warm_start` (an earlier study to learn from), and `seed` work as in `Study`.
 
     `refit=True` trains the best trial to the scheduler's `max_resource` at the end; a number trains it to that
@@ -115,9 +116,9 @@ def tune(
     A job is ended if it takes longer than `job_seconds`, longer than `epoch_seconds` for each unit of resource that it
     trains (counted once the function is loaded), or reports nothing for `silence_seconds` (starting a process counts).
     A job that fails, overruns, or loses its process is retried from its last checkpoint, up to `retries` times. After
-    that its trial has failed, if other jobs work. If the jobs of three trials in a row break off, the machine is at
-    fault: no more work is given out, and one job is tried now and then. If none works within `patience` seconds of
-    waiting, the run ends, and no trial has failed.
+    that its trial has failed, if other jobs work. If the jobs of three trials in a row break off, the machine is taken
+    to be at fault: no more work is given out, and one job is tried now and then. If none works within `patience`
+    seconds of waiting, the run ends, and no trial has failed.
 
     Checkpoints of trials that can no longer be promoted under `trials` (under any number, if there is no such total)
     are deleted. Set `keep_checkpoints` if you may raise `trials` later, or such a trial trains from the start again.
@@ -182,7 +183,10 @@ def tune(
         raise InputError("say when to stop: trials=64 (or total_resource=, seconds=, target=)")
     space = as_space(space)
     scheduler = as_scheduler(scheduler)
-    options.check_against(scheduler)
+    if not (
+        isinstance(path, (str, Path)) and os.path.exists(path)
+    ):  # else the study in it says what its max_resource is by now
+        options.check_against(scheduler)
     if refit and isinstance(mode, Mapping):
         raise InputError(f"refit={refit!r} needs one best trial; with several metrics there is study.front instead")
     if isinstance(function, Command):
@@ -200,6 +204,7 @@ def tune(
     )  # fmt: skip
     note_begun(opened)
     try:
+        options.check_against(opened.scheduler)
         kept.refuse_unknown(opened, options)
     except InputError:
         opened.close()

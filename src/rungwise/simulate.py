@@ -29,10 +29,10 @@ from rungwise.validation import whole
 class Simulation(msgspec.Struct, frozen=True):
     """How a simulated study went.
 
-    `seconds` is the simulated time at its end. `resource_used` is the resource of the reports delivered by
-    then, `max_resource` the highest that any trial reported. `best_trial` is None if no trial completed a
-    rung with a finite score. `jobs` holds (time, trial, start, until) in the order given out, `ceilings`
-    (time, level), the first at time 0. `study` is the study itself, in memory.
+    `seconds` is the simulated time at its end. `resource_used` is the resource reported by then, `max_resource` the
+    highest resource of any report. `best_trial` is None if no trial completed a rung with a finite score. `jobs` holds
+    (time, trial, start, until) in the order given out, `ceilings` (time, level), the first at time 0. `study` is the
+    study itself, in memory.
     """
 
     seconds: float
@@ -58,20 +58,19 @@ def simulate(
 ) -> Simulation:
     """Run `scheduler` over the curves of `table` on a virtual clock.
 
-    Trial i takes row `rows[i]`; without `rows`, entry i of a permutation of the rows drawn from `seed`; or the rows are
-    those that a searcher over {"row": Integer(0, len(table) - 1)} proposes.
-    `scheduler` is a name or an object, and stays as it is; without `max_resource` it gets the table's last
-    resource. Reports arrive one at a time in the order of simulated time, at equal times in the order in
-    which their jobs were given out; free workers get work after each job that ends. A job ends with its
-    last report. It ends when `trials` have been started and no more work can be given out, or, with
-    `drain=False`, at the moment when the last one is started (the rule of the paper). `score` is as for `Study`.
+    Trial i uses row `rows[i]`. The default for `rows` is a permutation drawn from `seed`; a searcher over
+    {"row": Integer(0, len(table) - 1)} works too. `scheduler` is a name or an object, which is not changed. If it has
+    no `max_resource`, it gets the table's last resource. Reports arrive one at a time in simulated time, and at equal
+    times in the order in which their jobs were given out. Free workers get work after each job that ends. A job ends
+    with its last report. The simulation ends when `trials` have been started and no more work can be given out or, with
+    `drain=False`, as soon as the last trial is started (the paper's rule). `score` is as for `Study`.
 
     >>> table = CurveTable(np.arange(27.0).reshape(3, 9), mode="max")
     >>> simulate("asha", table, workers=1, trials=3).best_trial is None
     False
 
-    Raises `InputError` for more trials than rows, for rows that the table does not have, for a
-    `max_resource` beyond the table, and for fewer than one worker or trial.
+    Raises `InputError` for more trials than rows, for rows that are not in the table, for a `max_resource` beyond the
+    table, and for fewer than one worker or trial.
     """
     for name, value in (("workers", workers), ("trials", trials)):
         if whole(value, name) < 1:

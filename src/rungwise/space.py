@@ -42,10 +42,10 @@ TRIES = 20_000  # draws before a space is taken to forbid everything
 
 
 class Space(Mapping[str, Parameter]):
-    """Named parameters, some of which may exist only for certain values of others (`when=`).
+    """Named parameters, some of which may be active only for certain values of others (`when=`).
 
-    `forbidden` lists what may not come together: a configuration is forbidden if, for one of these dicts, each
-    parameter named exists and has the value given, or one of the list of values given.
+    `forbidden` lists combinations to exclude, as dicts. A configuration is forbidden if, for one of these dicts, every
+    parameter in it is active and has the given value, or one of the given list of values.
 
     >>> from rungwise.parameters import Categorical, Float, Integer
     >>> space = Space({"opt": Categorical(["sgd", "adam"]), "momentum": Float(0, 1, when={"opt": "sgd"})})
@@ -57,11 +57,11 @@ class Space(Mapping[str, Parameter]):
     >>> space.allows({"depth": 8, "width": 9}), space.allows({"depth": 8, "width": 7})
     (False, True)
 
-    Unless `tried`, nothing is drawn from it to see whether anything is allowed: for a space that is only looked at.
+    With `tried=False` it is not checked, by drawing, whether anything is allowed: for spaces that are only looked at.
 
-    Raises `InputError` for a parameter that is none, a name that cannot be used, a condition or a forbidden
-    clause on a name or a value that does not exist, conditions in a circle, more than 10,000
-    parameters, and if nothing, or next to nothing, is allowed.
+    Raises `InputError` for something that is not a parameter, an unusable name, a condition or a forbidden combination
+    with an unknown name or value, circular conditions, more than 10,000 parameters, and if nothing, or almost nothing,
+    is allowed.
     """
 
     def __init__(
@@ -77,19 +77,19 @@ class Space(Mapping[str, Parameter]):
             forbidden = [*parameters.forbidden, *(forbidden or [])]
             parameters = parameters._parameters
         if not isinstance(parameters, Mapping):
-            raise InputError(f"a space is a dict of names and parameters, not {parameters!r}")
+            raise InputError(f"a space must be a dict of names and parameters, not {parameters!r}")
         self._parameters: dict[str, Parameter] = dict(parameters)
         if not self._parameters:
             raise InputError("the space is empty; give it at least one parameter")
         if len(self._parameters) > MOST:
-            raise InputError(f"a space has at most {MOST:,} parameters, this has {len(self._parameters):,}")
+            raise InputError(f"a space may have at most {MOST:,} parameters, not {len(self._parameters):,}")
         for name, parameter in self._parameters.items():
             self._check(name, parameter)
         try:
             parents = {name: list(p.condition) for name, p in self._parameters.items()}
             self._order = list(graphlib.TopologicalSorter(parents).static_order())
         except graphlib.CycleError as error:
-            raise InputError(f"the conditions run in a circle: {' -> '.join(error.args[1])}") from None
+            raise InputError(f"the conditions are circular: {' -> '.join(error.args[1])}") from None
         self.forbidden: list[dict[str, list[Any]]] = [self._clause(clause) for clause in forbidden or []]
         if self.forbidden and tried:
             Space.sample(self, np.random.default_rng(0))  # raises if nothing is allowed
@@ -99,7 +99,7 @@ class Space(Mapping[str, Parameter]):
             raise InputError(f"a parameter's name must be printable text of 1 to 200 characters, not {name!r:.60}")
         if not isinstance(parameter, Parameter):
             raise InputError(
-                f"{name!r} must be a Float, Integer, Categorical, Ordinal or Cell, not {parameter!r:.80}"
+                f"{name!r} must be a Float, Integer, Categorical, Ordinal, or Cell, not {parameter!r:.80}"
                 + ("; did you mean rw.Categorical([...])?" if isinstance(parameter, (list, tuple)) else "")
             )
         for parent, values in parameter.condition.items():
@@ -108,14 +108,14 @@ class Space(Mapping[str, Parameter]):
             above = self._parameters[parent]
             if not above.countable:
                 kind = type(above).__name__
-                raise InputError(f"{name!r} depends on {parent!r}, a {kind}; conditions need countable values")
+                raise InputError(f"{name!r} depends on {parent!r}, a {kind}; a condition needs countable values")
             for value in values:
                 if (wrong := above.wrong(value)) is not None:
-                    raise InputError(f"{name!r} exists when {parent!r} is {value!r}, but {parent!r} {wrong}")
+                    raise InputError(f"{name!r} is active when {parent!r} is {value!r}, but {parent!r} {wrong}")
 
     def _clause(self, clause: object) -> dict[str, list[Any]]:
         if not isinstance(clause, Mapping) or not clause:
-            raise InputError(f"what is forbidden must be a dict like {{'optimizer': 'sgd'}}, not {clause!r}")
+            raise InputError(f"each entry of forbidden= must be a dict like {{'optimizer': 'sgd'}}, not {clause!r}")
         lists: dict[str, list[Any]] = {}
         for name, values in clause.items():
             if name not in self._parameters:
@@ -125,7 +125,7 @@ class Space(Mapping[str, Parameter]):
                 raise InputError(f"{clause!r} forbids no value of {name!r}; name one, or leave {name!r} out")
             for value in lists[name]:
                 if (wrong := self[name].wrong(value)) is not None:
-                    raise InputError(f"{clause!r} forbids a value that cannot be: {name!r} {wrong}, not {value!r}")
+                    raise InputError(f"{clause!r} forbids an impossible value: {name!r} {wrong}, not {value!r}")
         return lists
 
     # made when they are first needed: what a cell's text means may take long to say, and looking does not ask
@@ -151,7 +151,7 @@ class Space(Mapping[str, Parameter]):
         return all(name in config and self._text(name, config[name]) in texts for name, texts in terms.items())
 
     def exists(self, name: str, config: Mapping[str, Any]) -> bool:
-        """Whether the parameter `name` exists in a `config` that has all others on which this depends."""
+        """Whether the parameter `name` is active in `config`, which holds all parameters on which it depends."""
         return self._holds(self._conditions[name], config)
 
     def __deepcopy__(self, memo: object) -> Space:
@@ -175,9 +175,9 @@ class Space(Mapping[str, Parameter]):
         return f"Space({self._parameters!r}{f', forbidden={self.forbidden!r}' if self.forbidden else ''})"
 
     def decode(self, point: ArrayLike) -> Values:
-        """The configuration at `point`, an array of `len(space)` numbers in [0, 1] in our order.
+        """The configuration at `point`, an array of `len(space)` numbers in [0, 1], in the space's order.
 
-        Coordinates of parameters that do not exist under the others' values are not looked at.
+        Coordinates of inactive parameters are ignored.
         """
         coordinates = dict(zip(self, np.asarray(point, dtype=float).tolist(), strict=True))
         config: Values = {}
@@ -187,47 +187,47 @@ class Space(Mapping[str, Parameter]):
         return {name: config[name] for name in self if name in config}
 
     def encode(self, config: Mapping[str, Any]) -> NDArray[np.float64]:
-        """The point of `config`, shape (len(space),), in [0, 1]; 0.5 where a parameter does not exist."""
+        """The point of `config`, shape (len(space),), in [0, 1]; 0.5 for inactive parameters."""
         return np.array([self[name].encode(config[name]) if name in config else 0.5 for name in self])
 
     def at_quantiles(self, point: ArrayLike) -> Values:
-        """The configuration at `point`, shape (len(space),), in [0, 1], of the priors: `decode` without any."""
+        """The configuration at the quantiles `point` of the priors, shape (len(space),); `decode` without priors."""
         quantiles = zip(self.values(), np.asarray(point, dtype=float).tolist(), strict=True)
         return self.decode([parameter.quantile(u) for parameter, u in quantiles])
 
     def sample(self, rng: np.random.Generator) -> Values:
-        """An allowed configuration drawn from the priors; uniform in the cube without any.
+        """Draw an allowed configuration from the priors, or uniformly from the cube if there are none.
 
-        Draws until one is allowed; each try takes `len(space)` numbers from `rng`, so one try where nothing is
-        forbidden. Raises `InputError` if none of 20,000 is allowed.
+        Draws until one is allowed; each try takes `len(space)` numbers from `rng`. If nothing is forbidden, that is one
+        try. Raises `InputError` if none of 20,000 is allowed.
         """
         for _ in range(TRIES):
             config = self.at_quantiles(rng.random(len(self)))
             if self.allows(config):
                 return config
-        raise InputError(f"{TRIES:,} configurations were drawn and all are forbidden; forbid less")
+        raise InputError(f"all of {TRIES:,} configurations that were drawn are forbidden; forbid less")
 
     def allows(self, config: Mapping[str, Any]) -> bool:
-        """Whether nothing forbids `config`, a point of the cube decoded."""
+        """Whether nothing forbids `config`, which must be in the space."""
         return not any(self._holds(terms, config) for terms in self._never)
 
     def log_prior(self, config: Mapping[str, Any]) -> float:
-        """The logarithm of the density of `config` under the priors relative to none; 0 without priors.
+        """The log density of `config` under the priors, relative to no priors; 0 without any.
 
-        It is the sum over the parameters that exist, and not rescaled for what is forbidden.
+        It is the sum over the active parameters, without rescaling for what is forbidden.
         """
         return sum((self[name].log_density(value) for name, value in config.items()), 0.0)
 
     def check(self, config: Mapping[str, Any]) -> Values:
-        """`config` as plain values, cells canonical, or an `InputError` that names what is not in this space."""
+        """`config` as plain values, cells canonical. Raises `InputError` that names what is not in this space."""
         values: Values = plain(dict(config), "a configuration's value")
         for name in values:
             if name not in self:
-                raise InputError(f"the configuration has {name!r}, the space has not{suggestion(name, self)}")
+                raise InputError(f"the configuration has {name!r}, but the space does not{suggestion(name, self)}")
         for name in self._order:
             if not self.exists(name, values):
                 if name in values:
-                    raise InputError(f"{name!r} does not exist under these values: {self[name].condition}")
+                    raise InputError(f"{name!r} is inactive here; it needs {self[name].condition}")
             elif name not in values:
                 raise InputError(f"the configuration lacks {name!r}")
             elif (wrong := self[name].wrong(values[name])) is not None:
@@ -240,7 +240,7 @@ class Space(Mapping[str, Parameter]):
         return values
 
     def surely_has(self, config: object) -> TypeGuard[Values]:
-        """Whether `check` would take `config` as it is, found at little cost; False says nothing."""
+        """A quick test of whether `check` would accept `config` unchanged; False means unknown."""
         tests = self._tests
         if type(config) is not dict or tests is None or len(config) != len(tests):
             return False
@@ -253,7 +253,7 @@ class Space(Mapping[str, Parameter]):
         """
         for name, value in config.items():
             if (test := self._values.get(name)) is None:
-                return f"the configuration has {name!r}, the space has not"
+                return f"the configuration has {name!r}, but the space does not"
             if not test(value) and (wrong := self[name].wrong(value)) is not None:
                 return f"{name!r} {wrong}, not {value!r}"
         return None
@@ -271,7 +271,7 @@ class Space(Mapping[str, Parameter]):
         return {name: parameter.surely() for name, parameter in self.items()}
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain JSON values: the parameters, or {"parameters": …, "forbidden": […]} if something is forbidden."""
+        """As plain JSON values: the parameters, or {"parameters": …, "forbidden": […]} if there is `forbidden`."""
         parameters = {name: _fields(parameter) for name, parameter in self.items()}
         return {"parameters": parameters, "forbidden": self.forbidden} if self.forbidden else parameters
 
@@ -281,7 +281,7 @@ class Space(Mapping[str, Parameter]):
 
     @staticmethod
     def from_dict(parameters: object, *, tried: bool = True) -> Space:
-        """From plain JSON values, as a log, JSON or TOML file holds them: what `to_dict` gives.
+        """From plain JSON values, as in a log, JSON, or TOML file: what `to_dict` returns.
 
         >>> Space.from_dict({"lr": {"type": "float", "low": 1e-4, "high": 0.1, "log": True}})["lr"].high
         0.1
@@ -289,12 +289,12 @@ class Space(Mapping[str, Parameter]):
         forbidden = None
         if isinstance(parameters, Mapping) and isinstance(parameters.get("forbidden"), list):  # a parameter is a table
             if parameters.keys() != {"parameters", "forbidden"}:
-                raise InputError('a space with something forbidden is {"parameters": {…}, "forbidden": […]}, no more')
+                raise InputError('a space with "forbidden" must be {"parameters": {…}, "forbidden": […]}, no more')
             forbidden, parameters = parameters["forbidden"], parameters["parameters"]
         if not isinstance(parameters, Mapping):
-            raise InputError(f"a space is a table of names and parameters, not {parameters!r}")
+            raise InputError(f"a space must be a table of names and parameters, not {parameters!r}")
         if len(parameters) > MOST:
-            raise InputError(f"a space has at most {MOST:,} parameters, this has {len(parameters):,}")
+            raise InputError(f"a space may have at most {MOST:,} parameters, not {len(parameters):,}")
         made = {name: _parameter(name, fields, looks=not tried) for name, fields in parameters.items()}
         return Space(made, forbidden, tried=tried)
 
@@ -345,7 +345,7 @@ def _parameter(name: str, fields: object, *, looks: bool) -> Parameter:
         raise InputError(f"{name!r} has the unknown type {given!r}{suggestion(given, KINDS)}")
     kind = KINDS.named(given)
     if not (isinstance(kind, type) and issubclass(kind, Parameter)):
-        raise InputError(f"{name!r} is of the kind {given!r}, which is no Parameter")
+        raise InputError(f"{name!r} has the type {given!r}, which is not a Parameter class")
     known = kind.__struct_fields__
     for field in fields:
         if field != "type" and field not in known:

@@ -104,7 +104,7 @@ class SQLiteLog(turns.InTurn):
             self._watch = Watch(self.path, self.real, self._hold.study)
             return
         except Held as error:
-            refusal = StudyError(f"{self.path} is held by {error}: wait for it, stop it, or let go with study.close()")
+            refusal = StudyError(f"{self.path} is held by {error}: wait for it, stop it, or close it there")
         except (OSError, sqlite3.Error) as error:
             refusal = database.refusal(self.path, error, "written")
         except StudyError as error:
@@ -135,7 +135,7 @@ class SQLiteLog(turns.InTurn):
             attempts += 1
             if attempts == SAID_AFTER or attempts % SAID_EVERY == 0:
                 logger.warning(
-                    "%s has been locked by another program for %d s (not one of rungwise): waiting, nothing is lost",
+                    "%s has been locked by another program for %d s (not by rungwise): waiting, nothing is lost",
                     self.path,
                     attempts * ATTEMPT,
                 )
@@ -279,8 +279,8 @@ class SQLiteLog(turns.InTurn):
         there = database.rows_after(self._connection, self._count)
         if there != self._rows()[: len(there)]:
             self._end(
-                f"{self.path} was written by another process meanwhile: fact {self._count + 1} is not from this one, "
-                f"which stops here; {len(self._pending)} of its facts were not noted, all before and the other's are"
+                f"{self.path} was written by another process: fact {self._count + 1} is not from this one, which stops "
+                f"here; {len(self._pending)} of its facts were not logged, but all earlier ones and the other's were"
             )
         if not there:
             raise error
@@ -308,10 +308,10 @@ class SQLiteLog(turns.InTurn):
         trials = paths.trials_folder(self.real)
         along = f"mv {trials} {paths.trials_folder(kept)} && " if trials.is_dir() else ""
         count = self._count + len(self._pending)
-        facts = f"all its facts, {count}," if number == count else f"{number} of its {count} facts, the first ones,"
+        facts = f"all {count} of its facts" if number == count else f"the first {number} of its {count} facts"
         self._end(
-            f"{self.path} {what} while it was driven: {facts} are in {kept} now; "
-            f"go on with: {along}rungwise resume {kept}",
+            f"{self.path} {what} while it was driven: {facts} are now in {kept}; "
+            f"continue with: {along}rungwise resume {kept}",
             closes=gone is not None,
         )
 
@@ -328,7 +328,7 @@ class SQLiteLog(turns.InTurn):
         )
         facts = self._readable()
         if (first := next(facts, None)) is None:
-            raise StudyError("none of them can be read any more")
+            raise StudyError("none of them can be read anymore")
         saved = SQLiteLog(path, writable=True)
         number = 0
         try:
@@ -414,7 +414,7 @@ def salvage(path: Path, target: Path) -> tuple[int, str | None]:
     if paths.part_of(paths.real_path(paths.study_path(path)), paths.study_path(target)):
         raise InputError(f"{target} is a part of the study {path} itself; name a new file")
     if os.path.lexists(target):
-        raise StudyError(f"{target} exists already; name a new file")
+        raise StudyError(f"{target} already exists; name a new file")
     saved, wrong = None, None
     number, facts = 0, SQLiteLog(path, writable=False).read()
     try:

@@ -105,7 +105,7 @@ def study_place(study: str) -> str:
     """
     if not (study.isascii() and study.isalnum()):
         raise InputError(
-            f"the checkpoints of a study with the id {study!r} can only be beside it; leave checkpoints= out"
+            f"a study with the id {study!r} can only keep its checkpoints beside it; leave checkpoints= out"
         )
     return study
 

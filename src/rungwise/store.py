@@ -20,19 +20,19 @@ STORES = Parts("store", "rungwise.stores", {"folder": "rungwise.local_store:Loca
 
 @runtime_checkable
 class Store(Protocol):
-    """Keeps pieces of bytes under names, for the driver and all workers of a study: `tune(…, checkpoints=store)`.
+    """Stores bytes under names, for the driver and all workers of a study: `tune(…, checkpoints=store)`.
 
-    A name is ASCII text of two or three parts with slashes between, such as `5f1d0c/000003-9a0b/checkpoint.01.000007`;
-    none is longer than 150 characters. What is put under a name never changes: a job puts what it saves under names
-    that carry its lease, so that no two ever save under one name, and the newest is known by its name and not by when
-    it was written. So nothing is asked of a store that an object store, or a folder on a network, does not do: no
-    renaming, no appending, no locks, no links, no clock.
+    A name is ASCII text in two or three parts separated by slashes, such as `5f1d0c/000003-9a0b/checkpoint.01.000007`,
+    and at most 150 characters long. What is put under a name never changes: the names that a job uses carry its lease,
+    so no two jobs save under the same name, and the newest is known by its name, not by when it was written. A store
+    therefore needs nothing that an object store or a network folder lacks: no renaming, appending, locks, links, or
+    clock.
 
-    * What a call has put is seen by every later call, of any process on any machine.
-    * One object is used by one thread at a time. It can be pickled, since workers get a copy.
-    * What goes wrong is raised, never swallowed: the job then breaks off, and is tried again.
+    * What a call has put is visible to every later call, from any process on any machine.
+    * An object is used by one thread at a time. It must be picklable, because workers get a copy.
+    * Errors are raised, never swallowed: the job then breaks off and is retried.
 
-    Over a dict, this is all of it, but for several processes:
+    This is a complete store over a dict, for a single process:
 
     >>> class Toy:
     ...     def __init__(self):
@@ -58,45 +58,45 @@ class Store(Protocol):
     >>> toy = Toy()
     >>> check_store(lambda: toy, shared=False)
 
-    `rungwise.testing.check_store(make)` checks all that is said here, and what is built on it.
+    `rungwise.testing.check_store(make)` checks all of this, and what is built on it.
     """
 
     def hold(self, name: str, data: bytes, *, durable: bool = False) -> bool:
-        """Put `data`, some hundred bytes, under `name` unless there is something: of all who ask this, one gets True.
+        """Put `data`, a few hundred bytes, under `name` unless something is there: exactly one caller gets True.
 
-        With `durable` not even a power cut undoes it; without, it may, if that is quicker. In S3 it is a put with
+        With `durable` not even a power cut may undo it; without, it may, if that is faster. In S3 this is a put with
         `If-None-Match: *`, in a folder an exclusive creation.
         """
         ...
 
     def save(self, name: str, pieces: Sequence[Bytes]) -> None:
-        """Put the `pieces`, one after the other, under `name`; when it returns, not even a power cut undoes it.
+        """Put the concatenated `pieces` under `name`; when it returns, not even a power cut may undo it.
 
-        They may be gigabytes. If it is broken off, by an exception or the end of the process, there is nothing under
-        `name`; what it leaves elsewhere is not listed, or is listed as `name` with `.part` behind it.
+        They may be gigabytes. If `save` is interrupted, by an exception or the end of the process, nothing is under
+        `name`; anything left elsewhere is not listed, or is listed as `name` with `.part` appended.
         """
         ...
 
     def load(self, name: str) -> Bytes:
-        """What is under `name`. `FileNotFoundError` if there is nothing.
+        """The bytes under `name`. Raises `FileNotFoundError` if there is nothing.
 
-        Another `OSError` says that it is there and cannot be read, now or later: it is taken for damaged, and training
-        goes on from an older one. So what may pass, such as a network that is gone, raises something else.
+        Any other `OSError` means that the bytes are there but can never be read: the checkpoint counts as damaged, and
+        training resumes from an older one. For a passing problem, such as a lost network, raise something else.
         """
         ...
 
     def discard(self, names: Sequence[str]) -> None:
-        """Delete what is under `names`; those under which there is nothing are no error."""
+        """Delete what is under `names`; missing names are not an error."""
         ...
 
     def list(self, under: str) -> dict[str, int]:
-        """All names that begin with `under` and a slash, and how many bytes are there; in any order."""
+        """All names that begin with `under` and a slash, with their sizes in bytes, in any order."""
         ...
 
     def settings(self) -> dict[str, Any]:
-        """What makes it again, as plain JSON without secrets: `Class(**settings)` in another process, or next year.
+        """The arguments that make it again, as plain JSON without secrets: `Class(**settings)` in another process.
 
-        The study's file notes it with the name of the class, so that `rungwise resume` and
+        The study's file stores them with the name of the class, so that `rungwise resume` and
         `rw.Study.open(path).best.load()` find the checkpoints.
         """
         ...
@@ -117,7 +117,7 @@ def as_store(given: object) -> Store:
     if "://" in str(given):
         raise InputError(f"checkpoints must be a folder or a rungwise.store.Store, not the address {str(given)!r}")
     if os.path.exists(given) and not os.path.isdir(given):
-        raise InputError(f"checkpoints must be a folder, and {given} is a file")
+        raise InputError(f"checkpoints must be a folder, but {given} is a file")
     made: Store = STORES.make("folder", path=os.path.abspath(given))
     return made
 

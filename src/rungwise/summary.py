@@ -149,10 +149,10 @@ def reached(state: StudyState, before: Budget) -> list[str]:
         "trials": f"{counted(len(state.trials), 'trial')} started" if len(state.trials) >= (now.trials or inf) else "",
         "resource": f"{used} used" if used >= (now.resource or inf) else "",
         "seconds": f"it has run for {duration(ran)}" if ran >= (now.seconds or inf) else "",
-        "target": "a score as good was reported" if state.target_reached else "",
+        "target": "a score as good as this was reported" if state.target_reached else "",
     }
     changed = [name for name in said if said[name] and getattr(now, name) != getattr(before, name)]
-    return [f"{name}={getattr(now, name)} is reached already: {said[name]}" for name in changed]
+    return [f"{name}={getattr(now, name)} has already been reached: {said[name]}" for name in changed]
 
 
 def story(state: StudyState, brackets: Sequence[tuple[int, int]] | None = None) -> str:
@@ -164,7 +164,7 @@ def story(state: StudyState, brackets: Sequence[tuple[int, int]] | None = None) 
     lines += [*_failures(state), *broken_off(state)]
     if state.metrics.names:
         front = state.front
-        lines.append(f"{counted(len(front), 'trial')} on the Pareto front, at the highest rung with a result")
+        lines.append(f"{counted(len(front), 'trial')} on the Pareto front at the highest rung with a result")
         lines += [f"  trial {one.number} at {one.resource}: {explain.numbers(one.scores)}" for one in front]
     elif state.has_best:
         best = state.best
@@ -196,7 +196,7 @@ def broken_off(state: StudyState) -> list[str]:
         return []
     trial, reason = broken[-1]
     jobs = counted(len(broken), "job")
-    return [f"{jobs} broke off, to be tried again; for example trial {trial}: {shown(reason)}", *_kinds(broken)]
+    return [f"{jobs} broke off and will be retried; for example trial {trial}: {shown(reason)}", *_kinds(broken)]
 
 
 def _kinds(failures: list[tuple[int, str]]) -> list[str]:

@@ -45,7 +45,7 @@ class InTurn:
     def __getstate__(self) -> NoReturn:
         """What unpickles it would get a copy, and so would `copy.copy`."""
         raise StudyError(
-            "a study cannot be pickled, so that nobody works on a copy of it: ask and report here, and send the jobs "
+            "a study cannot be pickled, because a copy would not be the study: ask and report here, and send the jobs "
             "to where they are trained; or send the path of its file, and look at it with rw.Study.open(path)"
         )
 
@@ -108,8 +108,8 @@ class _Refusal:
 
     def __enter__(self) -> NoReturn:
         raise StudyError(
-            f"this study belongs to process {self._owner}, from which this one (process {os.getpid()}) was forked: it "
-            "would change a copy that nobody hears of; ask and report there, or open the study here"
+            f"this study belongs to process {self._owner}, from which this one (process {os.getpid()}) was forked: "
+            "changes here would be lost; ask and report there, or open the study here"
         )
 
     def __exit__(self, *_: object) -> None:

@@ -89,7 +89,7 @@ class View:
                 self._locked = self._locked or _code(error) == sqlite3.SQLITE_PROTOCOL
                 time.sleep(PAUSE)
             self._close()  # it changed meanwhile: look again
-        raise StudyError(f"{self._path} cannot be read: it changes all the time")
+        raise StudyError(f"{self._path} cannot be read: it keeps changing")
 
     def _state(self) -> State:
         try:
@@ -142,7 +142,7 @@ class View:
         for ending in ("", "-wal"):
             _copy(f"{self._real}{ending}", f"{copy}{ending}")
         if before != self._state():
-            raise StudyError(f"{self._path} cannot be read: it changed while it was copied")
+            raise StudyError(f"{self._path} cannot be read: it changed while it was being copied")
         return copy
 
     def _close(self) -> None:

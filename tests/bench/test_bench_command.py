@@ -169,7 +169,7 @@ def test_ctrl_c_and_the_same_command_goes_on(data: Path, tmp_path: Path) -> None
         os.killpg(running.pid, signal.SIGINT)
         _, said = running.communicate(timeout=30)
     assert running.returncode == 130
-    assert "stopped; the same command goes on from here" in said
+    assert "stopped; the same command resumes from here" in said
     assert "Traceback" not in said
     assert not file.exists()
     done = part.read_bytes().count(b"\n") - 1

@@ -152,7 +152,9 @@ class Patient(Mine):
 
 def test_a_scheduler_whose_settings_are_not_all_is_refused() -> None:
     methods = {"asha": ASHA(max_resource=27), "patient": Patient(patience=7, max_resource=27)}
-    with pytest.raises(InputError, match=r"settings\(\) of Patient must have all .*: 'patience' is missing"):
+    with pytest.raises(
+        InputError, match=r"settings\(\) of Patient must return every argument .*: 'patience' is missing"
+    ):
         experiment([task()], ExperimentOptions(repeats=1), methods=lambda ladder: methods)
 
 

@@ -125,7 +125,7 @@ def test_a_function_of_ones_own(tmp_path) -> None:
             job = without.ask()
             without.report(job.trial, job.until, job.trial)
 
-    with pytest.raises(rw.InputError, match="best_stays: give it again to go on"):
+    with pytest.raises(rw.InputError, match="best_stays: pass it again to resume"):
         go_on()
 
 

@@ -105,7 +105,7 @@ def test_rocm_by_its_own_variable_if_that_is_the_one_that_is_set(machine) -> Non
 WRONG = {
     "a number": (lambda: check_devices(1), "not 1"),
     "text": (lambda: check_devices("0,1"), "did you mean [0,1]?"),
-    "a typo": (lambda: check_devices("atuo"), 'must be "auto", "none" or a list'),
+    "a typo": (lambda: check_devices("atuo"), 'must be "auto", "none", or a list'),
     "empty": (lambda: check_devices([]), "not []"),
     "an empty entry": (lambda: check_devices([0, ""]), "not [0, '']"),
     "a negative one": (lambda: check_devices([-1]), "not [-1]"),
@@ -117,7 +117,7 @@ WRONG = {
     "twice": (lambda: check_devices([[0, 0]]), "names a device twice"),
     "beyond what is visible": (lambda: of_slots([2], 2, {"CUDA_VISIBLE_DEVICES": "2,3"}), "no device 2; this process sees devices 0 to 1 (CUDA_VISIBLE_DEVICES=2,3)"),
     "none is visible": (lambda: of_slots([0], 2, {"CUDA_VISIBLE_DEVICES": ""}), "sees no GPU"),
-    "another's": (lambda: of_slots(["GPU-x"], 2, {"CUDA_VISIBLE_DEVICES": "GPU-a"}), "GPU-x is none of those that this process may see"),
+    "another's": (lambda: of_slots(["GPU-x"], 2, {"CUDA_VISIBLE_DEVICES": "GPU-a"}), "GPU-x is not among the devices that this process sees"),
 }  # fmt: skip
 
 

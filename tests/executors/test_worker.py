@@ -306,5 +306,5 @@ def test_too_few_open_files_are_said_before_any_training(tmp_path: Path) -> None
     last = done.stderr.strip().splitlines()[-1]
     assert last.startswith("rungwise.errors.InputError: 64 workers need about ")
     assert last.endswith(
-        "open files, but this process may have 48 only; allow more with `ulimit -n`, or take fewer workers"
+        "open files, but this process may have only 48; allow more with `ulimit -n`, or use fewer workers"
     )

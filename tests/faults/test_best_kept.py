@@ -60,7 +60,7 @@ def test_killed_and_taken_up_again_the_answer_is_the_best_ever_reported(tmp_path
     assert again.returncode == 0, again.stderr
     study = check(path)
     assert 40 <= before < reports(path), "it was killed in the middle"
-    said = f"refit: trial {study.best.number} is not trained on, its curve got worse again: {study.best.score:.4g} at"
+    said = f"refit: trial {study.best.number} is not refitted, because its curve got worse again: {study.best.score:.4g} at"
     assert said in " ".join(again.stderr.split())
     assert not any(isinstance(fact, Refitted) for _, fact in study.facts())
 

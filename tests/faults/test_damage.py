@@ -99,7 +99,7 @@ def test_what_is_whole_can_be_saved_and_gone_on_with(whole: Path, tmp_path: Path
     assert [time for time, _ in rw.Study.open(saved).facts()] == times[: len(facts)]
     rw.Study.open(saved, writable=True).close()
     assert len(facts_of(saved)) == len(facts) + 1  # opened
-    with pytest.raises(rw.StudyError, match="exists already"):
+    with pytest.raises(rw.StudyError, match="already exists"):
         salvage(path, saved)
 
 

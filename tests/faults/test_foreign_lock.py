@@ -33,7 +33,7 @@ def test_the_driver_waits_for_a_foreign_lock_of_eight_seconds(tmp_path: Path, ca
         assert study.report(job.trial, 1, 0.5)
     assert time.monotonic() - began > 7
     assert [record.getMessage() for record in caplog.records] == [
-        f"{tmp_path / 'study.db'} has been locked by another program for 5 s (not one of rungwise): waiting, "
+        f"{tmp_path / 'study.db'} has been locked by another program for 5 s (not by rungwise): waiting, "
         "nothing is lost"
     ]
     other.close()

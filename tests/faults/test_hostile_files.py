@@ -75,7 +75,7 @@ def a_pipe(path: Path) -> Path:
 
 
 HOSTILE: dict[str, tuple[Callable[[Path], Path], str]] = {
-    **{name: (make, "its table of facts is another") for name, make in SCHEMAS.items()},
+    **{name: (make, "its table of facts is different") for name, make in SCHEMAS.items()},
     "names twice": (names_twice, "is damaged at fact 2: it says 'x' twice"),
     "names twice in disguise": (names_twice_in_disguise, "is damaged at fact 3: it says 'score' twice"),
     "another time": (another_time, "is damaged at fact 2: it is not what was written"),

@@ -57,9 +57,7 @@ def test_no_score_is_anothers_after_the_wal_was_lost(searcher: str, tmp_path: Pa
         aside += len(there)
         for path in there:
             if path.is_dir():
-                assert f"of another configuration or study, and is not used; it is in {path} now" in said.replace(
-                    "\n", ""
-                )
+                assert f"files of another configuration or study; they were moved to {path}" in said.replace("\n", "")
                 assert in_folder.states(path), "set aside, not deleted"
     assert aside, "no trial was drawn anew: the test shows nothing"
 

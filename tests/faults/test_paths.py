@@ -41,7 +41,7 @@ PATHS: dict[str, tuple[str | Callable[[Path], str], str]] = {
     "a zero byte": ("a\0b.db", "the study's file 'a\\x00b.db' has a zero byte in its name"),
     "a lone surrogate": ("a\ud800.db", "the name of the study's file 'a\\ud800.db' is not valid UTF-8"),
     "a byte that is no text": ("a\udce9.db", "the name of the study's file 'a\\udce9.db' is not valid UTF-8"),
-    "a link loop": (link_loop, "cannot be read: it is a link that leads in a circle"),
+    "a link loop": (link_loop, "cannot be read: it is a circular link"),
     "an over-long name": ("x" * 300, "File name too long"),
     "an over-long path": ("x/" * 3000 + "study.db", "File name too long"),
     "a name that leaves no room for those beside it": (lambda folder: str(folder / ("x" * 252)), "File name too long"),

@@ -141,11 +141,11 @@ def test_two_writers_meet_at_the_first_write(unlocked: None, tmp_path: Path) -> 
     with pytest.raises(rw.StudyError) as error:
         first.ask()
     assert str(error.value) == (
-        f"{path} was written by another process meanwhile: fact 5 is not from this one, which stops here; "
-        "1 of its facts were not noted, all before and the other's are"
+        f"{path} was written by another process: fact 5 is not from this one, which stops here; "
+        "1 of its facts were not logged, but all earlier ones and the other's were"
     )
     for call in (first.ask, lambda: first.extend(trials=9)):
-        with pytest.raises(rw.StudyError, match="was written by another process meanwhile"):
+        with pytest.raises(rw.StudyError, match="was written by another process"):
             call()
     first.close()
     second.report(second.ask().trial, 1, 0.125)

@@ -179,7 +179,7 @@ class World:
                     expected, facts = "was written by another process", []
                 elif world.strikes("study vanishes"):
                     world.lose(self.path)
-                    expected = "while it was driven: all its facts"
+                    expected = "while it was driven: all "
                 try:
                     super().flush()
                 except StudyError as error:
@@ -253,7 +253,7 @@ class World:
         """The log let go of its file, and said what is to be done."""
         self.interruptions += WORKERS
         self.log = None
-        if (kept := re.search(r"are in (\S+) now; go on with", str(error))) is not None:
+        if (kept := re.search(r"are now in (\S+); continue with", str(error))) is not None:
             for end in ("", "-wal", "-shm"):
                 Path(f"{self.path}{end}").unlink(missing_ok=True)
             Path(kept[1]).rename(self.path)

@@ -170,7 +170,7 @@ def test_full_training_trains_all_to_the_end() -> None:
         (lambda: rw.MedianStoppingRule(max_resource=9, min_resource=10), "min_resource=10 is above max_resource=9"),
         (lambda: rw.FullTraining(max_resource=0), "max_resource must be 1 or more, not 0"),
         (lambda: rw.AsyncHyperband(ladder="asah"), "there is no ladder 'asah'; did you mean 'asha'?"),
-        (lambda: rw.AsyncHyperband(ladder=rw.Hyperband(max_resource=9)), "ladder must be 'asha', 'pasha' or one of them"),
+        (lambda: rw.AsyncHyperband(ladder=rw.Hyperband(max_resource=9)), "ladder must be 'asha', 'pasha', or an object like"),
         (lambda: rw.AsyncHyperband(brackets=6, max_resource=81), "brackets must be from 1 to 5, not 6"),
         (lambda: rw.Study({"x": rw.Float(0, 1)}, "median"), "MedianStoppingRule needs max_resource=…"),
     ],

@@ -41,7 +41,7 @@ def test_published_sizes(cell: str, options: dict, parameters: float, multiply_a
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"shape": (32, 32)}, "channels, height and width"),
+        ({"shape": (32, 32)}, "(channels, height, width)"),
         ({"channels": 0}, "channels must be 1 or more"),
         ({"cells": 1.5}, "cells must be a whole number"),
         ({"classes": -1}, "classes must be 1 or more"),

@@ -99,7 +99,7 @@ def test_operations_of_ones_own() -> None:
     assert made == [4, 4, 8, 8]
     images = torch.randn(1, 4, 8, 8)
     torch.testing.assert_close(model[2](images), 5 * images)
-    with pytest.raises(InputError, match="operations says nothing of 'twice'"):
+    with pytest.raises(InputError, match="operations has no 'twice'"):
         network(cell, shape=(1, 8, 8), classes=2, space=space)
 
 

@@ -124,12 +124,12 @@ def test_with_a_target_alone_there_is_no_bar() -> None:
 
 
 def test_a_total_that_was_lowered_is_said_as_such() -> None:
-    assert of_total(50, 20) == "50 trials (the total is 20 now)"
+    assert of_total(50, 20) == "50 trials (the total is now 20)"
     assert of_total(1, 1) == "1 of 1 trial"
     assert of_total(1, None) == "1 trial"
     study = begun(trials=6)
     study.extend(trials=2)
-    assert summary(study).startswith("5 trials (the total is 2 now), ")
+    assert summary(study).startswith("5 trials (the total is now 2), ")
 
 
 def test_the_totals_and_the_queue_are_told() -> None:
@@ -154,7 +154,10 @@ def test_off_a_terminal_the_last_line_is_true_and_the_result_is_said_once(tmp_pa
     lines = said.err.splitlines()
     assert lines[-4].startswith("9 of 9 trials, resource used ")
     assert lines[-3].startswith(f"best: trial {study.best.number}, ")
-    assert lines[-1] == f"the study is in {tmp_path}/s.db; why it stands there: rungwise explain {tmp_path}/s.db"
+    assert (
+        lines[-1]
+        == f"the study is in {tmp_path}/s.db; to see why it came out this way: rungwise explain {tmp_path}/s.db"
+    )
     assert said.err.count("best: trial") == 1
 
 
@@ -162,7 +165,7 @@ def test_the_result_of_a_refit_and_of_a_study_in_memory(capfd) -> None:
     rw.tune(objectives.train, objectives.SPACE, mode="min", trials=9, refit=27)
     said = capfd.readouterr().err
     assert re.search(r"^refit: [\d.]+ at 27$", said, flags=re.MULTILINE)
-    assert 'kept in memory only; path="study.db"' in said
+    assert 'kept only in memory; to keep it in a file, set path="study.db"' in said
 
 
 def test_a_rise_is_said_with_its_bracket_where_there_are_several() -> None:
@@ -341,7 +344,7 @@ def test_a_stream_that_fails_is_said_once_to_the_log_and_then_there_is_silence(c
             display.say("hello")
         display.end()
     assert [record.getMessage() for record in caplog.records] == [
-        "standard error cannot be written (Broken pipe); the study goes on unseen"
+        "standard error cannot be written (Broken pipe); the study continues silently"
     ]
 
 

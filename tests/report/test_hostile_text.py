@@ -136,7 +136,7 @@ def test_after_kill_9_nothing_is_said_to_run(folder: Path) -> None:
     before = sorted(file.name for file in folder.iterdir())
     said = rungwise(folder, "status", "k.db").stdout.decode()
     assert re.search("waiting +best score", said)
-    assert "2 jobs waiting to go on" in said
+    assert "2 jobs waiting to be resumed" in said
     assert "running" not in said
     study = rw.Study.open(path)
     assert [row["state"] for row in study.rows()] == ["waiting"] * 2
@@ -148,7 +148,7 @@ def test_a_total_that_was_lowered(folder: Path) -> None:
     study.extend(trials=2)
     study.close()
     assert (
-        rungwise(folder, "status", "s.db").stdout.decode().splitlines()[-1].startswith("9 trials (the total is 2 now)")
+        rungwise(folder, "status", "s.db").stdout.decode().splitlines()[-1].startswith("9 trials (the total is now 2)")
     )
 
 

@@ -158,7 +158,7 @@ def test_a_searcher_of_ours_for_another_space_is_refused_before_there_is_a_file(
     searcher = of_another_space(name, wrapped, rw.Space({"y": rw.Integer(5, 6)}))
     initial = [{"x": 0.5}] if wrapped == "with initial" else []
     with pytest.raises(
-        rw.InputError, match=r"was made for a space of y, and this one is of x; make it with this space"
+        rw.InputError, match=r"was made for a space with y, but this one has x; make it with this space"
     ):
         rw.Study(X, "asha", searcher, path=tmp_path / "s.db", initial=initial)
     assert list(tmp_path.iterdir()) == []
@@ -195,7 +195,7 @@ def test_a_proposal_that_is_forbidden_or_does_not_exist() -> None:
     with pytest.raises(rw.InputError, match="forbidden"):
         rw.Study(space, "asha", Says({"opt": "sgd", "size": 9})).ask()
     space = rw.Space({"opt": rw.Categorical(["sgd", "adam"]), "m": rw.Float(0, 1, when={"opt": "sgd"})})
-    with pytest.raises(rw.InputError, match="'m' does not exist"):
+    with pytest.raises(rw.InputError, match="'m' is inactive here"):
         rw.Study(space, "asha", Says({"opt": "adam", "m": 0.5})).ask()
 
 

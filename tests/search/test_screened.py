@@ -94,7 +94,7 @@ def test_a_proxy_that_says_nothing_takes_the_first() -> None:
 
 
 def test_a_proxy_that_says_no_number_is_named() -> None:
-    with pytest.raises(InputError, match=r"the proxy '.*:silent' must say a number, not None"):
+    with pytest.raises(InputError, match=r"the proxy '.*:silent' must return a number, not None"):
         rw.ScreenedSearch(rw.Space(SPACE), silent).propose([0, 0])
 
 
@@ -129,8 +129,8 @@ def test_a_proxy_by_name_is_taken_up_with_the_study(tmp_path: Path) -> None:
         ({"best_of": 1}, "best_of must be 2 or more"),
         ({"control": -1}, "control 0 or more"),
         ({"proxy": "mine"}, "name the proxy as package.module:function"),
-        ({"proxy": partial(right)}, "the proxy must be a function, or its name, not functools.partial"),
-        ({"proxy": None}, "the proxy must be a function, or its name, not None"),
+        ({"proxy": partial(right)}, "the proxy must be a function or its name, not functools.partial"),
+        ({"proxy": None}, "the proxy must be a function or its name, not None"),
     ],
 )
 def test_what_cannot_be_is_named(arguments: dict, message: str) -> None:

@@ -193,7 +193,7 @@ def test_a_sampler_object_is_wanted_again_to_go_on(tmp_path: Path) -> None:
     assert len(rw.Study.open(path).trials) == 9, "looking is allowed"
     opened = rw.Study.open(path, writable=True)
     opened.extend(trials=10)
-    with pytest.raises(rw.InputError, match=r"begun with an object of optuna.*NSGAIISampler as sampler; to go on"):
+    with pytest.raises(rw.InputError, match=r"begun with a sampler object, optuna.*NSGAIISampler; to resume it"):
         opened.ask()
     opened.close()
     more, whole = finished(search(), 15, path=path), finished(search(), 15)

@@ -106,7 +106,7 @@ class Mine:
         ("loses without a total", r"which may_promote\(1000000000\) had left out"),
         ("loses meanwhile", r"which may_promote\(60\) had left out"),
         ("closed", "its ceiling has never risen, so its open_level must be max_resource, 3, not 9"),
-        ("settings", r"settings\(\) of Mine must have all that Mine\(…\) takes"),
+        ("settings", r"settings\(\) of Mine must return every argument of Mine\(…\)"),
         ("tuple", "must be plain JSON"),
         ("same", "must give a fresh one, not itself"),
     ],

@@ -172,15 +172,15 @@ def test_a_good_one() -> None:
 @pytest.mark.parametrize(
     ("function", "differs", "reasons"),
     [
-        (without_optimizer, 2, ["what was saved is not all that the training goes on with. Usual: the optimizer"]),
-        (stretched, 1, ["how far the job goes changes how it trains: up to 1 in one go"]),
-        (stretched_from_the_second_epoch, 2, ["how far the job goes changes how it trains: up to 3 in one go"]),
-        (global_order, 1, ["it is not deterministic even without a pause: trained whole twice, it differs from resource 1 "
-                           "on. It draws from the global generator of numpy. Begin"]),
-        (global_order_seeded_once, 2, ["it goes on with other random numbers"]),
-        (own_order_seeded_once, 2, ["what was saved is not all"]),
+        (without_optimizer, 2, ["the saved state is not complete. Often missing: the optimizer"]),
+        (stretched, 1, ["the end of the job changes how it trains: a job to 1 scores"]),
+        (stretched_from_the_second_epoch, 2, ["the end of the job changes how it trains: a job to 3 scores"]),
+        (global_order, 1, ["it is not deterministic even without a pause: two trainings without a pause differ from resource 1 "
+                           "on. It draws from the global generator of numpy. Seed"]),
+        (global_order_seeded_once, 2, ["it continues with other random numbers"]),
+        (own_order_seeded_once, 2, ["the saved state is not complete"]),
         (begins_anew, 2, ["trial.load() was never called"]),
-        (discards, 2, ["what trial.load() gives is not used"]),
+        (discards, 2, ["the state from trial.load() is not used"]),
         (warms_up, 2, ["it depends on trial.start, where the job begins"]),
         (never_saves, 2, ["trial.save(state) was never called"]),
     ],
@@ -196,7 +196,7 @@ def test_what_pausing_changes_and_why(function: Any, differs: int, reasons: list
     place = "before the first pause" if differs == 1 else "after the pause at 1"
     assert str(error.value).startswith(
         "Pausing changes the results ({'lr': 0.05}, paused at 1 and 3): "
-        f"from resource {differs} on, {place}, where whole it scored {report.whole[differs]!r} and"
+        f"from resource {differs} on, {place}, where it scored {report.whole[differs]!r} without a pause and"
     )
 
 
@@ -208,7 +208,7 @@ def test_one_that_trains_from_the_start_each_time_scores_the_same_but_costs_all(
     assert report.same
     assert report.again == 4
     assert str(report).startswith("Pausing costs all the training before it ({'lr': ")
-    assert "\n- after the pauses 4 units of resource were trained a second time" in str(report)
+    assert "\n- after the pauses 4 units of resource were trained again" in str(report)
     assert f"\n- trial.{why} called" in str(report)
     with pytest.raises(AssertionError, match="Pausing costs all the training before it"):
         report.check()
@@ -262,7 +262,7 @@ def test_a_program(tmp_path: Path) -> None:
     with pytest.raises(AssertionError, match="the program trains from the start in each job"):
         checked("anew.py").check()
     assert "runs over {until}, and so begins and ends in each job" in checked("stretched.py").reasons[0]
-    assert checked("bad.py").reasons[0].startswith("what the program saves in {checkpoint} is not all")
+    assert checked("bad.py").reasons[0].startswith("the program does not save its complete state in {checkpoint}")
 
 
 @pytest.mark.parametrize(
@@ -308,4 +308,4 @@ def test_torch() -> None:
     space = {**SPACE, "seeded": rw.Categorical([True, False])}
     check_training(train, space, until=3, rungs=[1], config={"lr": 0.05, "seeded": True}).check()
     report = check_training(train, space, until=3, rungs=[1], config={"lr": 0.05, "seeded": False})
-    assert report.reasons[0].startswith("it goes on with other random numbers")
+    assert report.reasons[0].startswith("it continues with other random numbers")

@@ -44,12 +44,12 @@ SEVERAL = "may be given several times"
 
 @click.group()
 def bench() -> None:
-    """Measure on learning curves what a scheduler saves."""
+    """Measure what a scheduler saves, on learning curves."""
 
 
 @bench.command()
 def suites() -> None:
-    """Show the suites of learning curves, and which of them are there."""
+    """List the suites of learning curves, and which of them are installed."""
     table = Table("suite", "is", "what", box=box.SIMPLE)
     table.add_column("folder", overflow="fold")
     for name, suite in SUITES.items():
@@ -63,7 +63,7 @@ def shared_options(command: F) -> F:
     """The options of all experiments."""
     for option in reversed([
         click.option("--suite", "names", multiple=True, required=True, help=f"{', '.join(SUITES)}, all; {SEVERAL}."),
-        click.option("--csv", "file", type=click.Path(path_type=Path), help="Write every run here, a row a run."),
+        click.option("--csv", "file", type=click.Path(path_type=Path), help="Write one row per run to this file."),
         click.option("--markdown", is_flag=True, help="Print the tables in Markdown."),
         *map(_option, msgspec.structs.fields(ExperimentOptions)),
     ]):  # fmt: skip
@@ -85,8 +85,8 @@ def _option(field: msgspec.structs.FieldInfo) -> Callable[[F], F]:
 @shared_options
 @click.option("--figures", type=click.Path(path_type=Path), help="Draw figures into this folder (rungwise[bench]).")
 @click.option("--ranking", "rankings", multiple=True, type=click.Choice(sorted(RANKINGS)), help=f"PASHA's; {SEVERAL}.")
-@click.option("--method", "wanted", multiple=True, help=f"Only this one, and asha; {SEVERAL}.")
-@click.option("--by-task", is_flag=True, help="A table for every task as well.")
+@click.option("--method", "wanted", multiple=True, help=f"Run only this method and asha; {SEVERAL}.")
+@click.option("--by-task", is_flag=True, help="Also print a table for each task.")
 def paper(
     names: Sequence[str],
     file: Path | None,
@@ -97,11 +97,11 @@ def paper(
     markdown: bool,
     **options: Any,
 ) -> None:
-    """The experiment of the PASHA paper: ASHA, PASHA, k-epoch and random baselines, fixed ceilings.
+    """Run the PASHA paper's experiment: ASHA, PASHA, k-epoch and random baselines, fixed ceilings.
 
-    A run ends when the last configuration is started, as in the paper, or with --drain when no more work can be
-    given out. The same seeds give the same numbers whatever the number of processes. With --csv it can be broken
-    off: the same command goes on where it was.
+    A run ends when the last configuration is started, as in the paper, or with --drain when no more work can be given
+    out. The same seeds give the same numbers with any number of processes. With --csv the experiment can be
+    interrupted: the same command resumes it.
     """
     if figures is not None:
         from rungwise.bench.figures import draw  # before the work, so that what is not installed is said at once
@@ -134,10 +134,11 @@ def search(
     markdown: bool,
     **options: Any,
 ) -> None:
-    """Searchers that choose among the rows of the tables, under PASHA or ASHA, against random search.
+    """Compare searchers with random search, under PASHA or ASHA.
 
-    A proposal is the row nearest to it that was not tried. The k-epoch and random baselines of the paper stand beside
-    them; differences are to the first scheduler with random search. As `paper` in all else.
+    They choose among the rows of the tables: each proposal becomes the nearest row that was not tried. The paper's
+    k-epoch and random baselines are included. Differences are to the first scheduler with random search. Otherwise as
+    in `paper`.
     """
     schedulers = tuple(dict.fromkeys(schedulers)) or ("pasha",)
     tasks = _tasks(names)
@@ -149,10 +150,10 @@ def search(
 @bench.command()
 @shared_options
 def ablation(names: Sequence[str], file: Path | None, markdown: bool, **options: Any) -> None:
-    """The ablation of the PASHA paper: every ranking criterion, on all suites in one table.
+    """Run the PASHA paper's ablation: every ranking criterion on all suites, in one table.
 
-    For each suite the speed-up over ASHA, and the score less ASHA's. Accuracies are in per cent, so that the fixed ε of
-    the paper are a hundred times as large there.
+    For each suite it shows the speed-up over ASHA and the score minus ASHA's. Accuracies are in percent, so the paper's
+    fixed ε are a hundred times as large there.
     """
     tasks = _tasks(names)
     by_suite = {name: [task for task in tasks if task.suite == name] for name in dict.fromkeys(t.suite for t in tasks)}
@@ -184,7 +185,7 @@ def _tasks(names: Sequence[str]) -> list[Task]:
 def _runs(tasks: Sequence[Task], methods: Methods, file: Path | None, options: ExperimentOptions) -> list[Run]:
     """All runs, with a progress bar; written to `file` in the end, kept beside it until then."""
     if file is not None and (file.is_dir() or not file.parent.is_dir()):
-        raise InputError(f"--csv {file} must be a file in a folder that is there")
+        raise InputError(f"--csv {file} must be a file in an existing folder")
     journal = None if file is None else file.with_name(f"{file.name}.part")
     console = Console(stderr=True)
     columns = TextColumn("tasks × seeds"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn()
@@ -199,7 +200,7 @@ def _runs(tasks: Sequence[Task], methods: Methods, file: Path | None, options: E
                 progress=lambda done, total: bar.update(shown, completed=done, total=total),
             )
         except KeyboardInterrupt:
-            console.print("stopped" if file is None else "stopped; the same command goes on from here")
+            console.print("stopped" if file is None else "stopped; the same command resumes from here")
             raise click.exceptions.Exit(130) from None
     if file is not None and journal is not None:
         write_csv(file, runs)

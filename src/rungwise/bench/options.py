@@ -17,11 +17,12 @@ from rungwise.validation import flag, real, whole
 
 @final
 class ExperimentOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """A task's ladder goes from its first resource to `max_resource` (default: its last), by `reduction_factor`.
+    """How an experiment is run. A task's ladder goes from its first resource to `max_resource` (default: its last).
 
-    `trials` configurations are started (fewer if the table has fewer rows), on `workers` simulated workers, under the
-    seeds 0 … `repeats` - 1. A run ends as in the paper when the last one is started, or with `drain` when no more work
-    can be given out, which is fairer. The runs are the same for any number of `processes`.
+    Levels rise by `reduction_factor`. `trials` configurations are started (fewer if the table has fewer rows) on
+    `workers` simulated workers, with seeds 0 … `repeats` - 1. As in the paper, a run ends when the last one is started;
+    with `drain` it ends when no more work can be given out, which is fairer. The number of `processes` does not change
+    the results.
 
     >>> ExperimentOptions(repeats=2).trials
     256
@@ -29,13 +30,13 @@ class ExperimentOptions(msgspec.Struct, frozen=True, kw_only=True):
     Raises `InputError` for counts below 1, and for no more trials than workers without `drain`.
     """
 
-    repeats: Annotated[int, Meta(description="Seeds for each task.")] = 5
-    reduction_factor: Annotated[float, Meta(description="η.")] = 3
+    repeats: Annotated[int, Meta(description="Seeds per task.")] = 5
+    reduction_factor: Annotated[float, Meta(description="η: one in η trials is promoted at each rung.")] = 3
     max_resource: Annotated[int | None, Meta(description="R (default: the last resource of each table).")] = None
     trials: Annotated[int, Meta(description="Configurations to start.")] = 256
     workers: Annotated[int, Meta(description="Simulated workers.")] = 4
-    drain: Annotated[bool, Meta(description="Count what is still to train when the last one is started.")] = False
-    processes: Annotated[int, Meta(description="Processes of this machine.")] = 1
+    drain: Annotated[bool, Meta(description="Run on until no more work can be given out.")] = False
+    processes: Annotated[int, Meta(description="Processes to use on this machine.")] = 1
 
     def __post_init__(self) -> None:
         for name in ("repeats", "trials", "workers", "processes"):
@@ -46,7 +47,7 @@ class ExperimentOptions(msgspec.Struct, frozen=True, kw_only=True):
         if not self.drain and self.trials <= self.workers:
             raise InputError(
                 f"trials={self.trials} must be more than workers={self.workers}, or all are started at time 0; "
-                "say drain"
+                "or set drain"
             )
 
     def ladder(self, first: int, last: int) -> Ladder:

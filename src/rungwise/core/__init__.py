@@ -20,28 +20,29 @@ from rungwise.parts import Parts
 
 
 class Scheduler(Protocol):
-    """How far? Who trains next, and up to which resource.
+    """How far? Who trains next, and to which resource.
 
-    `ask` is a query: asking twice changes nothing. `tell` is the only mutator.
+    `ask` is a query: asking twice changes nothing. Only `tell` changes it.
 
-    Two attributes it may have, or leave out: `several_metrics`, True if its losses may be tuples, one a metric; and
-    `ceilings`, for each bracket whose ceiling can rise its highest open level and how many trials have completed that.
+    Two attributes are optional. `several_metrics` is True if its losses may be tuples, one number per metric.
+    `ceilings` lists, for each bracket whose ceiling can rise, its highest open level and how many trials have completed
+    it.
     """
 
     def ask(self, *, more: bool = True) -> Answer:
-        """What to do next; unless `more`, no new trial can be started."""
+        """What to do next; without `more`, never to start a new trial."""
         ...
 
     def tell(self, event: Event) -> None:
-        """Take one event.
+        """Learn of one event.
 
-        `Created` comes first; then `Started` or `Promoted` for each job, `Report`s and a `Result` for what comes of it,
-        and `Raised` for each rise that it answered with. `Lengthened` comes to `ASHA` and `PASHA` alone.
+        `Created` comes first; then, for each job, `Started` or `Promoted`, its `Report`s, and a `Result`; and `Raised`
+        for each rise of the ceiling that `ask` answered with. Only `ASHA` and `PASHA` are told `Lengthened`.
         """
         ...
 
     def may_promote(self, total: int) -> set[int]:
-        """The paused trials that may yet be promoted if no more than `total` are ever started."""
+        """The paused trials that can still be promoted if at most `total` trials are ever started."""
         ...
 
     def settings(self) -> dict[str, Any]:
@@ -49,22 +50,22 @@ class Scheduler(Protocol):
         ...
 
     def up_to(self, max_resource: int | None) -> Scheduler:
-        """A fresh one with the same settings and this `max_resource`."""
+        """A fresh scheduler with the same settings and this `max_resource`."""
         ...
 
     @property
     def name(self) -> str:
-        """What `as_scheduler` calls it."""
+        """Its name for `as_scheduler`."""
         ...
 
     @property
     def max_resource(self) -> int | None:
-        """The most any trial may ever get; None without limit."""
+        """The resource to which a trial may ever be trained; None if unlimited."""
         ...
 
     @property
     def open_level(self) -> int | None:
-        """The most any trial may get now; None without limit."""
+        """The resource to which a trial may be trained now; None if unlimited."""
         ...
 
 
@@ -95,14 +96,14 @@ PARTS = ("ask", "tell", "may_promote", "settings", "up_to", "max_resource", "ope
 
 
 def ceilings(scheduler: Scheduler) -> list[tuple[int, int]]:
-    """A row a bracket whose ceiling can rise: its highest open level, and how many have completed it."""
+    """One row per bracket whose ceiling can rise: its highest open level, and how many have completed it."""
     return list(getattr(scheduler, "ceilings", ()))
 
 
 def as_scheduler(scheduler: Scheduler | str | dict[str, Any], max_resource: int | None = None) -> Scheduler:
     """A fresh scheduler from another one, a name such as "pasha" or "module:Class", or `{"name": …, **settings}`.
 
-    `max_resource` is for those that have none.
+    `max_resource` is used if the scheduler has none.
 
     >>> as_scheduler("pasha").open_level
     3
@@ -138,6 +139,6 @@ def _check(scheduler: Scheduler) -> None:
     for parameter in inspect.signature(type(scheduler)).parameters.values():
         if parameter.kind not in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL) and parameter.name not in settings:
             raise InputError(
-                f"settings() of {name} must have all that {name}(…) takes, so that a fresh one can be made: "
+                f"settings() of {name} must return every argument of {name}(…), so that a fresh one can be made: "
                 f"{parameter.name!r} is missing"
             )

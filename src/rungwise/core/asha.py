@@ -16,16 +16,16 @@ from rungwise.events import Answer, Created, Event, Lengthened, Promote, Promote
 
 @final
 class ASHA:
-    """Promote the best paused trial among the top 1/η of its rung, from the highest rung down; else start one.
+    """Promote the best paused trial in the top 1/η of its rung, from the highest rung down; otherwise start a new one.
 
-    `ask` is a query: asking twice gives the same answer and changes nothing. Among equal losses the trial that
-    completed the rung earlier comes first. A trial that failed, or whose last report is not finite, completes its rung
-    with the loss `inf` and is never promoted. Where there are several metrics, rungs are ordered by non-dominated
-    sorting (`core.pareto`). Without `max_resource` there is always a next rung.
+    Among equal losses the trial that completed the rung earlier comes first. A trial that failed, or whose last report
+    is not finite, completes its rung with the loss `inf` and is never promoted. With several metrics, rungs are ordered
+    by non-dominated sorting (`core.pareto`). Without `max_resource` there is always a next rung. `ask` is a query:
+    asking twice gives the same answer and changes nothing.
 
-    `ceiling` is the place of the highest rung that is open, None if all are; PASHA moves it. `ladder` holds the levels,
-    `rungs` the results, `running` by trial the rung that it is on the way to; `several` says whether there are several
-    metrics.
+    `ceiling` is the index of the highest open rung, None if all are open; PASHA moves it. `ladder` holds the levels,
+    `rungs` the results, and `running` maps each running trial to its next rung. `several` says whether there are
+    several metrics.
 
     >>> asha = ASHA(max_resource=9)
     >>> asha.ask()
@@ -51,7 +51,7 @@ class ASHA:
         return self.ladder.max_resource
 
     def up_to(self, max_resource: int | None) -> ASHA:
-        """A fresh one with the same settings and this `max_resource`."""
+        """A fresh scheduler with the same settings and this `max_resource`."""
         return ASHA(**self.settings() | {"max_resource": max_resource})
 
     def check_longer(self, max_resource: int | None) -> None:
@@ -59,7 +59,7 @@ class ASHA:
         self.ladder.longer(max_resource)
 
     def beginning_at(self, min_resource: int) -> ASHA:
-        """A fresh one with the same settings and this `min_resource`."""
+        """A fresh scheduler with the same settings and this `min_resource`."""
         return ASHA(**self.settings() | {"min_resource": min_resource})
 
     def settings(self) -> dict[str, Any]:
@@ -73,14 +73,14 @@ class ASHA:
 
     @property
     def open_level(self) -> int | None:
-        """The highest resource that any trial may have now; None if there is no limit."""
+        """The resource to which a trial may be trained now; None if unlimited."""
         return self.max_resource if self.ceiling is None else self.ladder.level(self.ceiling)
 
     def may_promote(self, total: int) -> set[int]:
-        """The paused trials that may yet be promoted if no more than `total` are ever started.
+        """The paused trials that can still be promoted if at most `total` trials are ever started.
 
-        A rank only ever gets worse, so a trial at or beyond ⌊n/η⌋, n the most results its rung can come
-        to, will stay where it is.
+        Ranks only get worse, so a trial ranked at or beyond ⌊n/η⌋, where n is the most results that its rung can ever
+        have, stays where it is.
         """
         hopeful: set[int] = set()
         most = total

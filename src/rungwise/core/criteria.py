@@ -92,7 +92,7 @@ class SoftMeanDistance(_Scaled, frozen=True):
 class SoftMedianDistance(_Scaled, frozen=True):
     """Soft ranking with ε = `scale` · median of |p(a) − p(b)| over pairs a ≠ b of the finite scores p(·).
 
-    It looks at all pairs each time: 10 ms where 1,000 trials have reached the top rung.
+    It looks at all pairs each time: 10 ms once 1,000 trials have reached the top rung.
     """
 
     name = "soft_median_distance"
@@ -118,7 +118,7 @@ class _Weighted(Named, frozen=True):
 
     def __post_init__(self) -> None:
         if not 0 < real(self.p, "p") <= 1:
-            raise InputError(f"p must be above 0 and at most 1, not {self.p!r}: it is the weight from place to place")
+            raise InputError(f"p must be above 0 and at most 1, not {self.p!r}: place i has the weight p**i")
         if not 0 <= real(self.threshold, "threshold") <= 1:
             raise InputError(f"threshold must be from 0 to 1, not {self.threshold!r}")
 
@@ -152,8 +152,8 @@ class ReciprocalRankRegret(_Weighted, frozen=True):
     """Consistent when the reciprocal rank regret is `threshold` or less (PASHA, appendix).
 
     Σ_i w_i · (f_i − g_i) / f_i with w_i ∝ p^i, normalized; f are the scores at the top rung in the order T, g the same
-    scores in the order P. For losses the regret is (g_i − f_i) / f_i. It is relative to the size of f, |f|, and a place
-    where f is 0 or infinite counts as no regret if g is the same, else as a regret of ±1 if f is infinite, ∞ if not.
+    scores in the order P. For losses the regret is (g_i − f_i) / f_i. It is relative to |f|. Where f is 0 or infinite,
+    the regret is 0 if g is the same; otherwise it is ±1 if f is infinite, and ∞ if f is 0.
     """
 
     name = "rrr"
@@ -189,15 +189,16 @@ def _regretted(
         regret = float(_weights(ranking.p, len(f)) @ each(np.where(f == g, 0.0, terms)))
     if regret <= ranking.threshold + ROUNDING:
         return None
-    return out_of_order(rungs, f"their regret is {regret:.4g}, it may be {ranking.threshold:g}")
+    return out_of_order(rungs, f"their regret is {regret:.4g}, above {ranking.threshold:g}")
 
 
 @final
 class YourRanking:
-    """Consistent when your function says so.
+    """Consistent when your function returns something true.
 
-    It is called as `function(below, top)` with two arrays of the same trials' losses (lower is better whatever the
-    mode, `inf` for a failure) at the two rungs, in their order at the top rung, once two have come that far.
+    It is called as `function(below, top)` once two trials have completed the top rung. The arrays hold the losses of
+    the same trials at the two rungs, in their order at the top rung; lower is better whatever the mode, and `inf` is a
+    failure.
     """
 
     def __init__(self, function: Callable[[NDArray[np.float64], NDArray[np.float64]], object]) -> None:
@@ -221,10 +222,10 @@ class YourRanking:
 def _no_function(function: object) -> YourRanking:
     """Stands for the function of a study that was opened without it: fine to look at."""
     if not isinstance(function, str):
-        raise InputError(f"the name of a ranking's function must be text, not {function!r:.80}")
+        raise InputError(f"the name of a ranking function must be text, not {function!r:.80}")
 
     def missing(below: NDArray[np.float64], top: NDArray[np.float64]) -> bool:
-        raise InputError(f"this study's ranking is the function {function}: give it again to go on")
+        raise InputError(f"this study's ranking is the function {function}: pass it again to resume")
 
     missing.__module__, _, missing.__qualname__ = function.rpartition(":")
     return YourRanking(missing)
@@ -238,7 +239,7 @@ RANKINGS: dict[str, type[Any]] = {kind.name: kind for kind in _KINDS}
 
 
 def ranking(name: str, **arguments: float | str) -> Ranking:
-    """The criterion `name` with its arguments.
+    """The ranking criterion `name` with its arguments: when PASHA takes two rungs to agree.
 
     `soft(epsilon)`, `direct()`, `soft_std(scale)`, `soft_mean_distance(scale)`, `soft_median_distance(scale)`,
     `rbo(p, threshold)`, `rrr(p, threshold)`, `arrr(p, threshold)`.
@@ -246,7 +247,7 @@ def ranking(name: str, **arguments: float | str) -> Ranking:
     >>> ranking("rbo", p=0.9, threshold=0.5)
     RankBiasedOverlap(p=0.9, threshold=0.5)
 
-    Raises `InputError` for a name or an argument that there is not, and for values that cannot be.
+    Raises `InputError` for an unknown name or argument, and for invalid values.
     """
     if not isinstance(name, str) or name not in RANKINGS:
         raise InputError(f"there is no ranking {name!r}{suggestion(str(name), RANKINGS)}")

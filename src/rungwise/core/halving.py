@@ -21,7 +21,7 @@ MOST_BRACKETS = 500  # beside each other; with η = 3 there are 34 up to 2**53
 
 @final
 class Bracket:
-    """One run of successive halving: `size` trials, of whom the best 1/η go on when all have completed a rung.
+    """One run of successive halving: `size` trials, of which the best 1/η are promoted once all completed a rung.
 
     At least one goes on from each rung if any has a finite loss. A bracket that gets no more trials is halved
     as it stands. It is always the best trial not yet promoted that goes on: where one completes a rung after others
@@ -142,12 +142,12 @@ class _Row:
 
 @final
 class SuccessiveHalving:
-    """Synchronous successive halving: of `bracket_size` trials the best 1/η go on when all are there.
+    """Synchronous successive halving: of `bracket_size` trials the best 1/η are promoted once all completed a rung.
 
-    Without `bracket_size` there are as many as it takes for one to come to `max_resource`. When a bracket is full
-    the next one begins. If the study ends before the last one is full, it is halved as it is; from each rung at least
-    one goes on. Among equal losses the earlier completion comes first; failed trials never go on. `ladder` holds the
-    levels.
+    The default `bracket_size` is the number that it takes for one trial to reach `max_resource`. When a bracket is full
+    the next one starts. If the study ends before the last one is full, it is halved as it is; at least one trial is
+    promoted from each rung. Among equal losses the earlier completion comes first; failed trials are never promoted.
+    `ladder` holds the levels.
 
     >>> SuccessiveHalving(max_resource=9).bracket_size
     9
@@ -186,7 +186,7 @@ class SuccessiveHalving:
 
     @property
     def open_level(self) -> int | None:
-        """The same: nothing is closed."""
+        """The same: no rung is closed."""
         return self.ladder.max_resource
 
     def settings(self) -> dict[str, Any]:
@@ -199,7 +199,7 @@ class SuccessiveHalving:
         }
 
     def up_to(self, max_resource: int | None) -> SuccessiveHalving:
-        """A fresh one with the same settings and this `max_resource`."""
+        """A fresh scheduler with the same settings and this `max_resource`."""
         return SuccessiveHalving(**self.settings() | {"max_resource": max_resource})
 
     def may_promote(self, total: int) -> set[int]:
@@ -217,11 +217,11 @@ class SuccessiveHalving:
 
 @final
 class Hyperband:
-    """Hyperband: brackets of successive halving that begin with much and with little training, in turn.
+    """Hyperband: brackets of successive halving, each starting with fewer trials and more training than the one before.
 
-    Bracket s = s_max … 0 starts n_s = ⌈(s_max + 1)/(s + 1) · η^s⌉ trials at R · η^(−s), s_max = ⌊log_η(R/r)⌋; then it
-    begins anew. Brackets overlap: when one is full the next one begins, so that no worker waits for the slowest trial.
-    `brackets` holds the size and the levels of each, `ladder` all levels.
+    Bracket s = s_max … 0 starts n_s = ⌈(s_max + 1)/(s + 1) · η^s⌉ trials at R · η^(−s), s_max = ⌊log_η(R/r)⌋; then s
+    starts over. Brackets overlap: when one is full, the next one starts, so no worker waits for the slowest trial.
+    `brackets` holds the size and the levels of each bracket, `ladder` all levels.
 
     >>> Hyperband(max_resource=81).brackets
     [(81, [1, 3, 9, 27, 81]), (34, [3, 9, 27, 81]), (15, [9, 27, 81]), (8, [27, 81]), (5, [81])]
@@ -248,7 +248,7 @@ class Hyperband:
 
     @property
     def open_level(self) -> int | None:
-        """The same: nothing is closed."""
+        """The same: no rung is closed."""
         return self.ladder.max_resource
 
     def settings(self) -> dict[str, Any]:
@@ -260,7 +260,7 @@ class Hyperband:
         }
 
     def up_to(self, max_resource: int | None) -> Hyperband:
-        """A fresh one with the same settings and this `max_resource`."""
+        """A fresh scheduler with the same settings and this `max_resource`."""
         return Hyperband(**self.settings() | {"max_resource": max_resource})
 
     def may_promote(self, total: int) -> set[int]:

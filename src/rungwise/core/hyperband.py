@@ -24,13 +24,13 @@ LADDERS = {"asha": ASHA, "pasha": PASHA}
 
 @final
 class AsyncHyperband:
-    """Asynchronous Hyperband: `brackets` ladders like `ladder`, the i-th beginning at min_resource · η^i.
+    """Asynchronous Hyperband: `brackets` ladders like `ladder`, the i-th starting at min_resource · η^i.
 
-    `ladder` is "asha", "pasha", or one of them with its settings: `AsyncHyperband(ladder=PASHA(ranking="rbo"))`. A new
-    trial joins the ladder that lacks most of its share of the trials, which is n_s of Hyperband (Li et al., JMLR 2018):
-    ⌈B/(s + 1) · η^s⌉ of B brackets, s = B − 1 − i; among equals the one that begins lowest. No chance is involved.
-    Promotions and rises come from the lowest ladder that has one. Without `brackets` there are as many as fit under
-    `max_resource`, 3 if there is none. `ladders` holds one for each bracket.
+    `ladder` is "asha", "pasha", or one of these with settings: `AsyncHyperband(ladder=PASHA(ranking="rbo"))`. A new
+    trial joins the ladder that is furthest below its share of the trials, Hyperband's n_s (Li et al., JMLR 2018):
+    ⌈B/(s + 1) · η^s⌉ for B brackets, s = B − 1 − i; among equals the ladder that starts lowest. Nothing is random.
+    Promotions and rises come from the lowest ladder that has one. The default for `brackets` is as many as fit under
+    `max_resource`, or 3 if there is none. `ladders` holds one ladder per bracket.
 
     >>> AsyncHyperband(ladder="pasha", max_resource=81).ask()
     Start(until=1)
@@ -72,13 +72,13 @@ class AsyncHyperband:
 
     @property
     def open_level(self) -> int | None:
-        """The highest resource that any trial may have now; None if there is no limit."""
+        """The resource to which a trial may be trained now; None if unlimited."""
         levels = [ladder.open_level for ladder in self.ladders]
         return None if None in levels else max(level for level in levels if level is not None)
 
     @property
     def ceilings(self) -> list[tuple[int, int]]:
-        """A row a bracket: its highest open level, and how many have completed it; none if all levels are open."""
+        """One row per bracket: its highest open level, and how many completed it; no rows if all levels are open."""
         return [row for ladder in self.ladders if isinstance(ladder, PASHA) for row in ladder.ceilings]
 
     def settings(self) -> dict[str, Any]:
@@ -90,11 +90,11 @@ class AsyncHyperband:
         }
 
     def up_to(self, max_resource: int | None) -> AsyncHyperband:
-        """A fresh one with the same settings and this `max_resource`."""
+        """A fresh scheduler with the same settings and this `max_resource`."""
         return AsyncHyperband(ladder=self._like.up_to(max_resource), brackets=self._given)
 
     def may_promote(self, total: int) -> set[int]:
-        """The paused trials that may yet be promoted if no more than `total` are ever started."""
+        """The paused trials that can still be promoted if at most `total` trials are ever started."""
         left = total - sum(self._started)
         return {
             trial
@@ -103,7 +103,7 @@ class AsyncHyperband:
         }
 
     def ask(self, *, more: bool = True) -> Answer:
-        """What the lowest ladder says that has a promotion or a rise; else a new trial."""
+        """The answer of the lowest ladder with a promotion or a rise; otherwise a new trial."""
         for place, ladder in enumerate(self.ladders):
             answer = ladder.ask(more=False)
             if isinstance(answer, Raise):
@@ -142,5 +142,5 @@ def _ladder(given: object, max_resource: int | None) -> ASHA | PASHA:
             raise InputError(f"there is no ladder {name!r}{suggestion(str(name), LADDERS)}")
         given = LADDERS[name](**arguments)
     if not isinstance(given, ASHA | PASHA):
-        raise InputError(f"ladder must be 'asha', 'pasha' or one of them like rw.PASHA(max_resource=81), not {given!r}")
+        raise InputError(f"ladder must be 'asha', 'pasha', or an object like rw.PASHA(max_resource=81), not {given!r}")
     return given.up_to(given.max_resource if max_resource is None else max_resource)

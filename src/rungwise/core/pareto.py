@@ -130,7 +130,9 @@ class TwoParetoRungs:
         if isinstance(ranking, DirectRanking):
             return Disagreement(math.inf, None, int(np.count_nonzero(now != before)), ())
         if not isinstance(ranking, SoftRanking):
-            raise InputError(f"with several metrics PASHA ranks 'soft' or 'direct', not {ranking.settings()['name']!r}")
+            raise InputError(
+                f"with several metrics PASHA's ranking must be 'soft' or 'direct', not {ranking.settings()['name']!r}"
+            )
         with np.errstate(over="ignore"):
             gaps = [np.abs(p[now] - p[before]) for p in map(np.frombuffer, self._below.columns)]
         largest = [float(gap.max()) for gap in gaps]
@@ -151,5 +153,5 @@ def _beyond(gaps: NDArray[np.float64], epsilons: Sequence[float]) -> Disagreemen
     over = gaps - np.array(epsilons)[:, None]
     metrics, at = over.argmax(axis=0), np.arange(over.shape[1])
     _, metric, gap = max(zip(over[metrics, at].tolist(), metrics.tolist(), gaps[metrics, at].tolist(), strict=True))
-    why = f"in metric {metric + 1} they differ by up to {gap:.4g}, noise explains ε = {epsilons[metric]:.4g}"
+    why = f"in metric {metric + 1} they differ by up to {gap:.4g}, and noise explains only ε = {epsilons[metric]:.4g}"
     return Disagreement(gap, epsilons[metric], int(np.count_nonzero(over.max(axis=0) > 0)), (), why)

@@ -22,15 +22,14 @@ from rungwise.events import Answer, Created, Event, Lengthened, Raise, Raised, R
 
 @final
 class PASHA:
-    """ASHA under a ceiling that rises only while the ranking of the top two rungs is not settled.
+    """ASHA under a ceiling that rises only while the ranking of the top two rungs is unsettled.
 
-    `min_resource`, `reduction_factor` and `max_resource` are ASHA's; `max_resource` may be left out.
-    `ranking` decides whether two rungs agree: "soft" (with the noise estimated from the curves), another name of
-    `rw.ranking`, one with its arguments such as `rw.ranking("rbo", p=0.9)`, or a function of your own.
+    `min_resource`, `reduction_factor`, and `max_resource` are ASHA's; `max_resource` is optional. `ranking` decides
+    whether two rungs agree: "soft" (with the noise estimated from the curves), another name for `rw.ranking`, a ranking
+    with arguments such as `rw.ranking("rbo", p=0.9)`, or a function of your own.
 
-    The consistency check belongs to the completion of a job at the top rung: `ask` answers with a `Raise`
-    right after it, and the answer lapses with the next event. Ask after every event. `asha` is what it moves the
-    ceiling of.
+    Rungs are compared when a job at the top rung completes: `ask` answers with a `Raise` right after it, and this
+    answer lapses with the next event, so ask after every event. `asha` is the ASHA whose ceiling it moves.
 
     >>> pasha = PASHA(max_resource=81)
     >>> pasha.ask(), pasha.open_level
@@ -66,23 +65,23 @@ class PASHA:
 
     @property
     def open_level(self) -> int | None:
-        """The highest resource that any trial may have now."""
+        """The resource to which a trial may be trained now."""
         return self.asha.open_level
 
     @property
     def ceilings(self) -> list[tuple[int, int]]:
-        """The highest open level, and how many trials have completed it: one row, as there is one bracket."""
+        """One row, because there is one bracket: the highest open level, and how many trials have completed it."""
         top, rungs = self.asha.ceiling, self.asha.rungs
         assert top is not None
         return [(self.asha.ladder.level(top), len(rungs[top]) if top < len(rungs) else 0)]
 
     @property
     def epsilon(self) -> float:
-        """The noise between the top two rungs as estimated from the curves so far, in units of the (first) score."""
+        """The noise between the top two rungs, estimated from the curves so far, in units of the (first) score."""
         return self._noises[0].epsilon
 
     def up_to(self, max_resource: int | None) -> PASHA:
-        """A fresh one with the same settings and this `max_resource`."""
+        """A fresh scheduler with the same settings and this `max_resource`."""
         return PASHA(**self.asha.settings() | {"max_resource": max_resource}, ranking=self.ranking)
 
     def check_longer(self, max_resource: int | None) -> None:
@@ -90,7 +89,7 @@ class PASHA:
         self.asha.check_longer(max_resource)
 
     def beginning_at(self, min_resource: int) -> PASHA:
-        """A fresh one with the same settings and this `min_resource`."""
+        """A fresh scheduler with the same settings and this `min_resource`."""
         return PASHA(**self.asha.settings() | {"min_resource": min_resource}, ranking=self.ranking)
 
     def settings(self) -> dict[str, Any]:
@@ -98,11 +97,11 @@ class PASHA:
         return self.asha.settings() | {"ranking": self.ranking.settings()}
 
     def may_promote(self, total: int) -> set[int]:
-        """The paused trials that may yet be promoted if no more than `total` are ever started."""
+        """The paused trials that can still be promoted if at most `total` trials are ever started."""
         return self.asha.may_promote(total)
 
     def ask(self, *, more: bool = True) -> Answer:
-        """A rise of the ceiling if the last event calls for one, else what ASHA says."""
+        """A rise of the ceiling if the last event requires one, otherwise ASHA's answer."""
         if self._unchecked and (found := self._check()) is not None:
             return found
         return self.asha.ask(more=more)

@@ -170,8 +170,8 @@ def out_of_order(rungs: TwoRungs, why: str = "") -> Disagreement:
 class SoftRanking(Named, frozen=True):
     """Consistent when |p(T[i]) − p(P[i])| ≤ ε at every position i (PASHA, section 4.1).
 
-    `epsilon` is "auto", estimated from the noise in the curves (`core.noise`), or a number in the units of
-    the score; 0 is direct ranking up to exact ties.
+    `epsilon` is "auto" (estimated from the noise in the curves, `core.noise`) or a number in units of the score; 0 is
+    direct ranking up to exact ties.
     """
 
     name = "soft"

@@ -39,7 +39,7 @@ class Ladder:
         if not 1.01 <= self.reduction_factor <= 1e6:
             raise InputError(
                 f"reduction_factor must be above 1 (3 and 4 are usual; from 1.01 to a million), not "
-                f"{reduction_factor!r}: it is how many times fewer trials go on at each rung"
+                f"{reduction_factor!r}: one in so many trials is promoted at each rung"
             )
         if self.max_resource is not None and self.max_resource < 1:
             raise InputError(f"max_resource must be 1 or more, not {max_resource!r}")

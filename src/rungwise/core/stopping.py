@@ -55,13 +55,13 @@ class _Queue:
 
 @final
 class StoppingASHA:
-    """ASHA, stopping type: a trial goes on from rung to rung unless it is not among the best max(1, ⌊n/η⌋) there.
+    """ASHA, stopping type: a trial continues from rung to rung while it is among the best max(1, ⌊n/η⌋) there.
 
-    It is judged once, when it comes to the rung, by the n trials that have come so far, itself included; then it is
-    stopped for good. Among equal losses the earlier completion comes first. A trial that failed, or whose last report
-    is not finite, is stopped.
+    It is judged once, when it completes the rung, among the n trials that have completed it so far, itself included. If
+    it is not among the best, it is stopped for good. Among equal losses the earlier completion comes first. A trial
+    that failed, or whose last report is not finite, is stopped.
 
-    The best so far always goes on, so there is no end without a `max_resource`. `ladder` holds the levels.
+    The best trial so far always continues, so `max_resource` is required. `ladder` holds the levels.
 
     >>> StoppingASHA(max_resource=9).ask()
     Start(until=1)
@@ -84,7 +84,7 @@ class StoppingASHA:
 
     @property
     def open_level(self) -> int | None:
-        """The same: nothing is closed."""
+        """The same: no rung is closed."""
         return self.ladder.max_resource
 
     def settings(self) -> dict[str, Any]:
@@ -96,15 +96,15 @@ class StoppingASHA:
         }
 
     def up_to(self, max_resource: int | None) -> StoppingASHA:
-        """A fresh one with the same settings and this `max_resource`."""
+        """A fresh scheduler with the same settings and this `max_resource`."""
         return StoppingASHA(**self.settings() | {"max_resource": max_resource})
 
     def may_promote(self, total: int) -> set[int]:
-        """The paused trials that go on: those that were judged well and wait for a worker."""
+        """The paused trials that continue: they passed their rung and wait for a worker."""
         return {answer.trial for answer in self._queue.going_on}
 
     def ask(self, *, more: bool = True) -> Answer:
-        """The trial that goes on, the one that has waited longest first, or a new one."""
+        """The trial to continue, the longest waiting first, or a new one."""
         return self._queue.ask(more=more)
 
     def tell(self, event: Event) -> None:
@@ -123,12 +123,12 @@ class StoppingASHA:
 
 @final
 class MedianStoppingRule:
-    """The median stopping rule: a trial goes on unless it is worse than the median of the others.
+    """The median stopping rule: a trial continues unless it is worse than the median of the others.
 
-    At `min_resource` and then every `interval` (default: `min_resource`) up to `max_resource` the best loss of a trial
-    so far is held against the median of the running averages, up to there, of the other trials that have come that far.
-    It is stopped if it is strictly worse, once there are `min_trials` others. (Vizier looks at completed trials alone;
-    with several workers and few completed trials that would stop nobody for long.)
+    At `min_resource` and then every `interval` (default: `min_resource`) up to `max_resource`, a trial's best loss so
+    far is compared with the median of the other trials' running averages at that resource. The trial is stopped if it
+    is strictly worse, once `min_trials` others have got that far. (Vizier uses only completed trials. With several
+    workers and few completed trials, that would stop no trial for a long time.)
 
     >>> MedianStoppingRule(max_resource=9, min_resource=3).ask()
     Start(until=3)
@@ -157,7 +157,7 @@ class MedianStoppingRule:
         if len(steps) > MOST_RUNGS:
             raise InputError(
                 f"interval={steps.step} up to max_resource={max_resource} makes {len(steps) + 1} rungs, more than "
-                f"{MOST_RUNGS}; give a larger interval"
+                f"{MOST_RUNGS}; use a larger interval"
             )
         levels = [*steps, max_resource]
         self._last = len(levels) - 1
@@ -167,12 +167,12 @@ class MedianStoppingRule:
 
     @property
     def max_resource(self) -> int | None:
-        """What a trial gets that is never stopped."""
+        """The resource of a trial that is never stopped."""
         return self._settings["max_resource"]
 
     @property
     def open_level(self) -> int | None:
-        """The same: nothing is closed."""
+        """The same: no rung is closed."""
         return self._settings["max_resource"]
 
     def settings(self) -> dict[str, Any]:
@@ -180,15 +180,15 @@ class MedianStoppingRule:
         return dict(self._settings)
 
     def up_to(self, max_resource: int | None) -> MedianStoppingRule:
-        """A fresh one with the same settings and this `max_resource`."""
+        """A fresh scheduler with the same settings and this `max_resource`."""
         return MedianStoppingRule(**self.settings() | {"max_resource": max_resource})
 
     def may_promote(self, total: int) -> set[int]:
-        """The paused trials that go on: those that were judged well and wait for a worker."""
+        """The paused trials that continue: they passed their rung and wait for a worker."""
         return {answer.trial for answer in self._queue.going_on}
 
     def ask(self, *, more: bool = True) -> Answer:
-        """The trial that goes on, the one that has waited longest first, or a new one."""
+        """The trial to continue, the longest waiting first, or a new one."""
         return self._queue.ask(more=more)
 
     def tell(self, event: Event) -> None:
@@ -217,8 +217,8 @@ def _median(ordered: list[float]) -> float:
 class FullTraining:
     """No early stopping: every trial is trained to `max_resource`.
 
-    With a searcher that learns this is Bayesian optimization as it is done without early stopping; with a small
-    `max_resource` it is the k-epoch baseline of the PASHA paper (section 5), whose winner is then trained on.
+    With a searcher that learns, this is Bayesian optimization without early stopping. With a small `max_resource` it is
+    the k-epoch baseline of the PASHA paper (section 5), whose winner is then trained further.
 
     >>> FullTraining(max_resource=81).ask()
     Start(until=81)
@@ -237,7 +237,7 @@ class FullTraining:
 
     @property
     def max_resource(self) -> int | None:
-        """What every trial gets."""
+        """The resource of every trial."""
         return self._most
 
     @property
@@ -250,7 +250,7 @@ class FullTraining:
         return {"max_resource": self._most}
 
     def up_to(self, max_resource: int | None) -> FullTraining:
-        """A fresh one with this `max_resource`."""
+        """A fresh scheduler with this `max_resource`."""
         return FullTraining(max_resource=whole(max_resource, "max_resource"))
 
     def may_promote(self, total: int) -> set[int]:

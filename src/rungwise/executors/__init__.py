@@ -75,60 +75,60 @@ class Workers(Protocol):
 
 @runtime_checkable
 class Executor(Workers, Protocol):
-    """Runs jobs somewhere and brings back what they say. One thread calls it; nothing but `poll` waits.
+    """Runs jobs somewhere and brings back their messages. One thread calls it; only `poll` waits.
 
-    Where a job is to run, call there, once::
+    In the process where a job is to run, call once::
 
         run_job(job, function, storage, say, pausing)  # from rungwise.executors.job
 
-    It calls the user's `function`, keeps files and checkpoints in `storage` (a `rungwise.storage.Storage`: a folder,
-    and with `tune(…, checkpoints=…)` a store, which driver and workers see; it can be pickled), calls `say(said)` for
-    whatever is to come out of `poll` (a `Said` can be pickled; what `say` cannot send it refuses with `InputError`),
-    and asks `pausing()` at each checkpoint whether to stop there. So an executor begins workers, carries `Said`s to the
-    driver, and notices when a worker is gone. It is made from the function and the storage:
-    `tune(function, …, executor=make)` calls `make(function, storage)`. A worker is a process that can be killed, and
-    that ends when its driver is gone. `rungwise.testing.check_executor(make)` checks all that is said here.
+    It calls the user's `function` and keeps files and checkpoints in `storage` (a `rungwise.storage.Storage`: a folder,
+    and with `tune(…, checkpoints=…)` a store, which driver and workers see; it can be pickled). It calls `say(said)`
+    for each message that `poll` must return (a `Said` can be pickled; `say` raises `InputError` for what it cannot
+    send), and asks `pausing()` at each checkpoint whether to stop there. So an executor starts workers, carries their
+    `Said`s to the driver, and notices when a worker is gone. `tune(function, …, executor=make)` makes it as
+    `make(function, storage)`. A worker is a process that can be killed, and that ends when its driver is gone.
+    `rungwise.testing.check_executor(make)` checks all of this.
     """
 
     @property
     def capacity(self) -> int:
-        """How many jobs may run at once, now. It may change in `poll`, down to 0 and up.
+        """How many jobs may run at once now. It may change in `poll`, down to 0 and up.
 
-        If there is less of it than jobs that run, those run on, and no more are submitted until there is room.
+        If more jobs are running than that, they continue, and no more are submitted until there is room.
         """
         ...
 
     def submit(self, job: Job) -> None:
-        """Begin a job; no more than `capacity` are submitted at once.
+        """Start a job; no more than `capacity` are submitted at once.
 
-        If it cannot be begun, `Broke` without a place is said of it, at the next `poll`. `StudyError` if no job ever
-        can. Begun a second time, which an engine may do behind one's back, or under a lease that is older than that of
-        another job of its trial, it trains nothing: `run_job` says `Broke` without a place.
+        If it cannot be started, the next `poll` returns `Broke` without a place for it. Raises `StudyError` if no job
+        ever can. A job that is started a second time (an engine may do so by itself), or under an older lease than
+        another job of its trial, trains nothing: `run_job` says `Broke` without a place.
         """
         ...
 
     def poll(self, timeout: float) -> list[Said]:
-        """Wait until something happens, at most `timeout` seconds; what was said since.
+        """Wait until something happens, at most `timeout` seconds; return the messages since the last call.
 
-        It may come late, twice and out of order, but not be lost: where it would be, and where a worker dies before its
-        job has said its last (`Completed`, `Broke` or `Paused`), the executor says of the job
-        `Said(job.lease, None, Broke(job.trial, reason))`, after all else that is heard of it. Where the worker was
-        taken away by whoever owns it, as preempted machines are, that is `Paused` in place of `Broke`: it is not held
-        against the job, which is given out again however often that happens.
+        Messages may come late, twice, and out of order, but none may be lost. If one would be, or if a worker dies
+        before its job has sent its last message (`Completed`, `Broke`, or `Paused`), return
+        `Said(job.lease, None, Broke(job.trial, reason))` after all other messages of the job. If the worker was taken
+        away by its owner, as preempted machines are, use `Paused` instead of `Broke`: it does not count against the
+        job, which is given out again however often that happens.
         """
         ...
 
     def pause(self) -> None:
-        """Ask all jobs that run to stop at their next checkpoint (`pausing()`), not those that are submitted later."""
+        """Ask all running jobs to stop at their next checkpoint (`pausing()`), but not those submitted later."""
         ...
 
     def cancel(self, lease: int) -> None:
-        """End the worker of the job that runs under `lease`: from now on `poll` says nothing of it, no end either.
+        """End the worker of the job under `lease`; from now on `poll` returns nothing about it, not even its end.
 
-        If there is none, because it has ended, nothing happens.
+        If the job has already ended, nothing happens.
         """
         ...
 
     def close(self) -> None:
-        """End all workers, now. Nothing is called after it, but it may be called twice."""
+        """End all workers now. Nothing else is called afterwards, but `close` may be called twice."""
         ...

@@ -38,13 +38,12 @@ HORIZON = "horizon"  # younger than those: where a parameter has that name it is
 
 @final
 class Command:
-    """A training function that runs the program `arguments`, with `{name}` replaced in each of them.
+    """A training function that runs the program `arguments`, with each `{name}` in them replaced.
 
-    Names are the parameters of the space, and `{trial}` (its number), `{start}` and `{until}` (train from
-    here to there), `{horizon}` (how far this trial may ever be trained: what a schedule of the learning rate
-    runs over, never `{until}`), `{folder}` (the trial's own), `{checkpoint}` (a path in it: load what is there, if
-    anything, and save there). `{{` and `}}` stand for braces. A parameter that does not exist under the
-    values of others becomes empty text.
+    Names are the parameters of the space, `{trial}` (the trial's number), `{start}` and `{until}` (train from here to
+    there), `{horizon}` (how far this trial may ever be trained: run learning-rate schedules over it, never over
+    `{until}`), `{folder}` (the trial's own), and `{checkpoint}` (a path in it: load it if it exists, and save to it).
+    `{{` and `}}` stand for braces. An inactive parameter becomes empty text.
 
     >>> Command(["python", "train.py", "--lr", "{lr}", "--epochs", "{until}"]).check(["lr"])
 
@@ -57,7 +56,9 @@ class Command:
             or not arguments
             or not all(isinstance(argument, str) for argument in arguments)
         ):
-            raise InputError(f'a command is a list of text like ["python", "train.py", "{{lr}}"], not {arguments!r}')
+            raise InputError(
+                f'a command must be a list of text like ["python", "train.py", "{{lr}}"], not {arguments!r}'
+            )
         self.arguments = list(arguments)
         for argument in self.arguments:
             try:
@@ -66,21 +67,21 @@ class Command:
                 raise InputError(f"{argument!r} in the command: {error}; write {{{{ and }}}} for braces") from None
             for _, name, form, conversion in parts:
                 if form or conversion:
-                    raise InputError(f"{argument!r} in the command: only {{{name}}} is understood, without a format")
+                    raise InputError(f"{argument!r} in the command: write {{{name}}} without a format")
 
     def check(self, names: Iterable[str], *, horizon: bool = True) -> None:
         """Whether every `{name}` is one of `names` or of ours; `horizon`: whether the study has one."""
         known = [*names, *OURS]
         if len(set(known)) < len(known):
             taken = next(ours for ours in OURS if known.count(ours) > 1)
-            raise InputError(f"the parameter {taken!r} has the name of a placeholder of ours; call it otherwise")
+            raise InputError(f"the parameter {taken!r} has the name of a built-in placeholder; rename it")
         for argument in self.arguments:
             for _, name, _, _ in string.Formatter().parse(argument):
                 if name == HORIZON and name not in known:
                     if not horizon:
                         raise InputError(
-                            "{horizon} in the command: nothing says how far a trial may ever be trained; give the "
-                            "scheduler max_resource, or say horizon="
+                            "{horizon} in the command: nothing says how far a trial may ever be trained; set the "
+                            "scheduler's max_resource, or horizon="
                         )
                 elif name is not None and name not in known:
                     raise InputError(f"{{{name}}} in the command is unknown{suggestion(name, [*known, HORIZON])}")
@@ -124,13 +125,13 @@ def _checked(report: dict[str, Any], before: int, until: int, line: str) -> tupl
     try:
         at = before + 1 if report.get("resource") is None else whole(report["resource"], '"resource"')
         if at > until:
-            raise InputError(f"the job goes to {{until}} = {until} only")
+            raise InputError(f"the job only goes to {{until}} = {until}")
         if report["score"] is None or isinstance(report["score"], str):
             raise InputError(f'"score" must be a number, not {json.dumps(report["score"])}')
         return at, as_score(report["score"])
     except InputError as error:
         raise ProgramError(
-            f"the program's line {line.strip():.200} is no report: {str(error).partition(';')[0]}"
+            f"the program's line {line.strip():.200} is not a valid report: {str(error).partition(';')[0]}"
         ) from None
 
 

@@ -24,7 +24,7 @@ CUDA, HIP = "CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES"
 NVIDIA = Path("/proc/driver/nvidia/gpus")
 PATIENCE = 5.0  # seconds for nvidia-smi
 NAME = re.compile(r"[0-9]{1,9}|[A-Za-z][!-~]*")  # a number, or what NVIDIA calls one: GPU-8932f937, MIG-…/0/1
-WANTED = 'devices must be "auto", "none" or a list with an entry for each worker in turn, like [0, 1] or ["0,1", "2,3"]'
+WANTED = 'devices must be "auto", "none", or a list with one entry per worker, like [0, 1] or ["0,1", "2,3"]'
 
 
 def check_devices(devices: object) -> list[list[str]] | None:
@@ -57,7 +57,7 @@ def _entry(entry: object, devices: object) -> list[str]:
     if not named:
         raise InputError(f"{WANTED}, not {devices!r}")
     if len(set(named)) < len(named):
-        raise InputError(f"devices: {entry!r} names a device twice; for two workers on one write it as two entries")
+        raise InputError(f"devices: {entry!r} names a device twice; for two workers on one device write two entries")
     return named
 
 
@@ -114,7 +114,7 @@ def _named(device: str, allowed: list[str] | None, count: int | None, given: str
     if not device.isdecimal():  # GPU-… and MIG-… mean the same wherever they are said
         comparable = allowed is not None and (not allowed or any(not one.isdecimal() for one in allowed))
         if comparable and not any(device.startswith(one) or one.startswith(device) for one in allowed or ()):
-            raise InputError(f"devices: {device} is none of those that this process may see{given}")
+            raise InputError(f"devices: {device} is not among the devices that this process sees{given}")
         return device
     if count is not None and int(device) >= count:
         there = "no GPU" if count == 0 else "only device 0" if count == 1 else f"devices 0 to {count - 1}"

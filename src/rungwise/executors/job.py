@@ -47,7 +47,7 @@ def run_job(
         kept = storage.begin(job)
     except (Superseded, OSError) as error:
         known = isinstance(error, OSError)
-        why = reason(error) if known else "the job was begun before, or its trial is in the hands of a later driver"
+        why = reason(error) if known else "the job was begun before, or a later driver holds its trial"
         say(Said(job.lease, None, Broke(job.trial, why)))
         return
     process = os.getpid()

@@ -126,8 +126,8 @@ def _check_files(size: int) -> None:
     if most != resource.RLIM_INFINITY and needed > most:
         some = "worker needs" if size == 1 else "workers need"
         raise InputError(
-            f"{size} {some} about {needed} open files, but this process may have {most} only; "
-            f"allow more with `ulimit -n`{'' if size == 1 else ', or take fewer workers'}"
+            f"{size} {some} about {needed} open files, but this process may have only {most}; "
+            f"allow more with `ulimit -n`{'' if size == 1 else ', or use fewer workers'}"
         )
 
 
@@ -184,7 +184,7 @@ class LocalWorkers:
         try:
             self.storage.hold(job)
         except Superseded:
-            self._unheard.append(Said(job.lease, None, Broke(job.trial, "its trial is in the hands of a later driver")))
+            self._unheard.append(Said(job.lease, None, Broke(job.trial, "a later driver holds its trial")))
             return
         worker = self._alive(job.trial)
         worker.job, worker.next, worker.ahead = job, 0, set()

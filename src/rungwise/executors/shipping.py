@@ -85,7 +85,7 @@ def pickled(function: object) -> tuple[bytes, dict[str, str]]:
     except Exception as error:
         raise InputError(
             f"{function!r} cannot be sent to a worker process: {error}; "
-            "open files, locks and connections inside the function, not outside"
+            "open files, locks, and connections inside the function, not outside"
         ) from error
     return file.getvalue(), {name: "".join(linecache.getlines(name)) for name in sorted(pickler.files)}
 

@@ -30,13 +30,13 @@ KEPT = 2**15  # results of each of the functions below that take time
 
 @final
 class Cell(Parameter, frozen=True):
-    """A cell of `nodes` nodes, with one of `operations` on the edge from each node to each later one.
+    """A cell with `nodes` nodes, and one of `operations` on the edge from each node to each later one.
 
-    Node 0 is the input, the last node the output; a node is the sum of its edges, each of which applies its operation
-    to the node that it comes from. Of the operations "none" is zero and "skip_connect" the identity; any other may be
-    any function with weights of its own. Values are texts as NAS-Bench-201 writes them: for each node but the first the
-    operations on the edges into it. Those that compute the same function are one value, see `canonical`: any of them
-    may be given, and a configuration holds the canonical one. `when` as for `Float`.
+    Node 0 is the input, the last node the output. A node is the sum of its incoming edges; each edge applies its
+    operation to the node from which it comes. "none" is zero and "skip_connect" the identity; any other operation may
+    be any function with weights of its own. Values are strings in the notation of NAS-Bench-201: for each node but the
+    first, the operations on its incoming edges. Cells that compute the same function are one value (see `canonical`):
+    you may give any of them, and a configuration holds the canonical one. `when` works as for `Float`.
 
     >>> cell = Cell()
     >>> cell.canonical("|nor_conv_3x3~0|+|none~0|skip_connect~1|+|none~0|avg_pool_3x3~1|nor_conv_1x1~2|")
@@ -44,7 +44,7 @@ class Cell(Parameter, frozen=True):
     >>> cell.parse("|avg_pool_3x3~0|+|nor_conv_1x1~0|skip_connect~1|+|none~0|none~1|skip_connect~2|")
     ('avg_pool_3x3', 'nor_conv_1x1', 'skip_connect', 'none', 'none', 'skip_connect')
 
-    Raises `InputError` for fewer than 2 nodes or operations, for a name of an operation that is not one word or holds
+    Raises `InputError` for fewer than 2 nodes or operations, for an operation's name that is not one word or contains
     one of `~|+`, and for more than 2**53 cells.
     """
 

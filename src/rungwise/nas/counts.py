@@ -44,7 +44,7 @@ def size(
     """
     operations = NAS_BENCH_201.parse(cell)
     if len(shape) != 3:
-        raise InputError(f"shape must be channels, height and width, not {shape!r}")
+        raise InputError(f"shape must be (channels, height, width), not {shape!r}")
     numbers = {
         "channels": channels,
         "cells": cells,

@@ -23,13 +23,12 @@ K = 1e-5  # keeps logarithm and inverse of an eigenvalue finite: Mellor et al., 
 
 
 def synflow(model: nn.Module, shape: tuple[int, ...]) -> float:
-    """The logarithm of the sum of |θ ∂R/∂θ| over the weights of convolutions and linear layers.
+    """SynFlow: the log of the sum of |θ ∂R/∂θ| over the weights of convolutions and linear layers.
 
-    R is the sum of the outputs to one input of ones, of `shape` without the dimension of the batch, with all parameters
-    made positive and batch normalization left out: how much flows on the paths from input to output. It
-    needs no data and no chance but that of the initial weights. (Tanaka, Kunin, Yamins and Ganguli, NeurIPS 2020,
-    equation 3; as in the second paper without normalization, without which no path counts alone.) The model
-    stays as it is. -inf if nothing flows.
+    R is the sum of the outputs for an input of ones, of `shape` (without the batch dimension), with all parameters made
+    positive and without batch normalization: how much flows along the paths from input to output. It needs no data, and
+    the only randomness is that of the initial weights. (Tanaka, Kunin, Yamins and Ganguli, NeurIPS 2020, equation 3;
+    without normalization, as in the second paper.) The model is not changed. -inf if nothing flows.
 
     >>> from torch import nn
     >>> layer = nn.Linear(2, 1, bias=False)
@@ -51,12 +50,12 @@ def synflow(model: nn.Module, shape: tuple[int, ...]) -> float:
 
 
 def jacob_cov(model: nn.Module, inputs: Tensor) -> float:
-    """How differently the model answers to changes of different `inputs`: the higher, the more.
+    """How differently the model responds to changes in different `inputs`; higher is more.
 
-    With J the gradients of the summed outputs by each input, an input a row, and λ the eigenvalues of the rows'
-    correlations: -Σ log(λ + k) + 1 / (λ + k). (Mellor, Turner, Storkey and Crowley, "Neural Architecture Search without
-    Training", first version of 2020, section 3.) Batch normalization is that of training. The model stays as it
-    is. -inf where the gradient by some input is the same for all its numbers. Raises `InputError` for fewer than 2
+    It is -Σ log(λ + k) + 1 / (λ + k), with λ the eigenvalues of the correlations between the rows of J, and row i of J
+    the gradient of the summed outputs with respect to input i. (Mellor, Turner, Storkey and Crowley, "Neural
+    Architecture Search without Training", first version of 2020, section 3.) Batch normalization is in training mode.
+    The model is not changed. -inf if the gradient for some input is constant. Raises `InputError` for fewer than 2
     inputs.
     """
     if len(inputs) < 2:

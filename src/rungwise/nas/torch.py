@@ -108,20 +108,20 @@ def network(
     space: Cell = NAS_BENCH_201,
     operations: Mapping[str, Callable[[int], nn.Module]] | None = None,
 ) -> nn.Sequential:
-    """The network of `cell`, a text as `space` writes it, for images of `shape` (channels, height, width).
+    """The network of `cell`, a value of `space`, for images of `shape` (channels, height, width).
 
-    A stem (3 × 3 convolution of `stride`), then `stages` of `cells` each with a residual block between
-    that halves the image and doubles the channels, `channels` in the first; then mean over the image, and a linear
-    layer to `classes` logits. As it stands it is that of NAS-Bench-201. `operations` makes operations that are not of
-    NAS-Bench-201, by name: a function of the number of channels that gives a module, which must keep the shape.
+    It has a stem (3 × 3 convolution of `stride`), then `stages` stages of `cells` cells each, the first with `channels`
+    channels; between stages a residual block halves the image and doubles the channels. Then come the mean over the
+    image and a linear layer to `classes` logits. The defaults give the network of NAS-Bench-201. `operations` maps the
+    name of any other operation to a function from the number of channels to a module, which must keep the shape.
 
     >>> model = network("|nor_conv_3x3~0|+|none~0|nor_conv_3x3~1|+|skip_connect~0|none~1|avg_pool_3x3~2|",
     ...                 shape=(3, 32, 32), classes=10)
     >>> sum(parameter.numel() for parameter in model.parameters())
     559386
 
-    Raises `InputError` for a text that is no cell of `space`, for an operation that nothing makes, for sizes below
-    1, and for an image that is smaller than the network halves it.
+    Raises `InputError` for a string that is not a cell of `space`, for an unknown operation, for sizes below 1, and for
+    an image that is too small to be halved so often.
     """
     for name, number in (("classes", classes), ("channels", channels), ("cells", cells), ("stages", stages)):
         if whole(number, name) < 1:
@@ -132,10 +132,10 @@ def network(
         raise InputError(f"stride must be 1 or 2, not {stride!r}")
     halvings = stages - 1 + stride - 1
     if min(shape[1:]) < 2**halvings:
-        raise InputError(f"an image of {shape[1]} × {shape[2]} cannot be halved {halvings} times; take fewer stages")
+        raise InputError(f"an image of {shape[1]} × {shape[2]} cannot be halved {halvings} times; use fewer stages")
     makers = OPERATIONS | dict(operations or {})
     for name in sorted({*space.parse(cell)} - {*makers, "none"}):
-        raise InputError(f"operations says nothing of {name!r}{suggestion(name, makers)}")
+        raise InputError(f"operations has no {name!r}{suggestion(name, makers)}")
     widths = [channels * 2**stage for stage in range(stages)]
     parts: list[nn.Module] = [
         nn.Conv2d(shape[0], channels, 3, stride, padding=1, bias=False),
@@ -233,29 +233,28 @@ def fit(
     seed: int = 0,
     threads: int | None = 1,
 ) -> nn.Module:
-    """Train the model that `build` makes for the epochs that `trial` is asked for; returns it as it is then.
+    """Train the model made by `build` for the epochs of `trial`'s job, and return it.
 
-    `training` and `validation` are (inputs, targets), tensors with an example a row. After each epoch the mean of
-    `score` over the validation examples is reported and the state is saved: `study.best.load()["model"]` is what the
-    winner's `load_state_dict` takes. `optimizer` is "sgd" (Nesterov, with `momentum`; what NAS-Bench-201 trains with)
-    or "adamw"; `augment` changes a batch of inputs, as `flips` does.
+    `training` and `validation` are (inputs, targets), tensors with one example per row. After each epoch the mean of
+    `score` over the validation examples is reported and the state is saved: pass `study.best.load()["model"]` to the
+    winner's `load_state_dict`. `optimizer` is "sgd" (Nesterov, with `momentum`, as in NAS-Bench-201) or "adamw".
+    `augment` changes a batch of inputs, as `flips` does.
 
-    The learning rate goes up over `warmup` epochs and then falls to 0 as a cosine over *all* of `epochs`, batch by
-    batch, as in NAS-Bench-201. It depends on the epoch alone, not on the rung at which a trial happens to
-    pause; so `epochs` is to be the study's `max_resource`, and scores at a rung are those of training that goes on.
+    The learning rate rises over `warmup` epochs and then falls to 0 as a cosine over *all* of `epochs`, batch by batch,
+    as in NAS-Bench-201. It depends only on the epoch, not on the rungs. So set `epochs` to the study's `max_resource`;
+    scores at a rung are then those of training that continues.
 
-    On a CPU the reports are the same, bit for bit, whether or not the trial was paused, killed, or taken up by another
-    process: all chance of epoch k, of the model (dropout) and of `augment` too, comes from torch's generator, which is
-    seeded with (seed, trial, k), and with (seed, trial, 0) when the model is built. That needs the same number of
-    threads each time, so `threads` is 1 here whatever the environment says; with several workers it should be (None
-    leaves it as it is).
+    On a CPU the reports are the same, bit for bit, whether the trial was paused, killed, or resumed in another process.
+    All randomness of epoch k, including dropout and `augment`, comes from torch's generator, seeded with (seed, trial,
+    k), and with (seed, trial, 0) when the model is built. This needs the same number of threads each time, so `threads`
+    is 1 whatever the environment says, which also suits several workers (None leaves it unchanged).
 
-    Raises `InputError` if the trial is to go beyond `epochs`, and for arguments that cannot be.
+    Raises `InputError` if the trial goes beyond `epochs`, and for invalid arguments.
     """
     if trial.until > whole(epochs, "epochs"):
         raise InputError(
             f"this job goes to {trial.until}, beyond the end of the learning-rate schedule at epochs={epochs!r}; "
-            "let epochs be the study's max_resource"
+            "set epochs to the study's max_resource"
         )
     if whole(batch, "batch") < 1 or real(lr, "lr") <= 0 or not 0 <= real(warmup, "warmup") < epochs:
         raise InputError(

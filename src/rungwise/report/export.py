@@ -29,22 +29,22 @@ _ENDS_CELL = re.compile(r"[,;\t\r\n]")
 
 
 def export(study: Study, path: Path, *, reports: bool) -> None:
-    """Write `study.rows(reports=reports)` to `path`. Scores that are not finite are empty (null).
+    """Write `study.rows(reports=reports)` to `path`. Non-finite scores are empty (null).
 
-    A parameter that does not exist under the values of others is an empty cell in CSV, null in Parquet, and in JSON
-    its key is missing; the choice None is null in JSON, `null` in CSV and Parquet. There a parameter whose values
-    are not all numbers, all text or all true and false stands as JSON text, so that "1" and 1 and None stay three
-    values. In CSV, text that a spreadsheet could take for a formula gets an apostrophe before it, also where it would
-    begin another cell in a program that separates them otherwise.
+    An inactive parameter is an empty cell in CSV and null in Parquet; in JSON its key is missing. The choice None is
+    null in JSON, `null` in CSV and Parquet. In CSV and Parquet, a parameter whose values are not all numbers, all text,
+    or all booleans is written as JSON text, so that "1", 1, and None stay three values. In CSV, text that a spreadsheet
+    could take for a formula gets an apostrophe in front, also where it would begin another cell in a program that uses
+    other separators.
 
-    An older file is replaced when the new one is whole. Raises `InputError` for another ending, for a file that is a
-    study, this one or another, or a part of this one, and for what Parquet has no place for, `StudyError` if Parquet's
-    packages are not installed.
+    An older file is replaced only by a complete new one. Raises `InputError` for another ending, for a file that is
+    this or another study or a part of this one, and for values that Parquet cannot store. Raises `StudyError` if
+    Parquet's packages are not installed.
     """
     if path.suffix not in FORMATS:
-        raise InputError(f"{path} must end with {', '.join(FORMATS)}")
+        raise InputError(f"{path} must end with one of {', '.join(FORMATS)}")
     if study.path is not None and part_of(real_path(study.path), path):
-        raise InputError(f"{path} is the study {study.path} itself, or a part of it; name another file")
+        raise InputError(f"{path} is the study {study.path} itself or a part of it; name another file")
     if path.is_file() and is_study_file(path):
         raise InputError(f"{path} is a study; name another file, or delete it first")
     with in_place_of(path) as part:

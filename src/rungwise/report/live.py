@@ -156,7 +156,7 @@ class Display:
     def _look_at_stream(self) -> None:
         if self._stream.failed is not None and not self._silent:
             self._silent = True
-            LOGGER.warning("standard error cannot be written (%s); the study goes on unseen", self._stream.failed)
+            LOGGER.warning("standard error cannot be written (%s); the study continues silently", self._stream.failed)
 
     def _line(self, now: float) -> str:
         """One line on how the study stands at `now`."""
@@ -195,7 +195,7 @@ class Display:
         if progress.left is not None:
             words += f", about {duration(progress.left)} left"
         elif progress.fraction == 1.0:
-            words += ", the last jobs run"
+            words += ", finishing the last jobs"
         room = width - len(words) - 1
         if room < BAR:
             return self._cropped(words)

@@ -78,5 +78,5 @@ def of_total(trials: int, total: int | None) -> str:
     if total is None:
         return counted(trials, "trial")
     if trials > total:
-        return f"{counted(trials, 'trial')} (the total is {total} now)"
+        return f"{counted(trials, 'trial')} (the total is now {total})"
     return f"{trials} of {counted(total, 'trial')}"

@@ -54,16 +54,15 @@ def next_step(study: Study) -> tuple[str, str]:
     """Where the study is, and the command that comes next, "" if there is none."""
     if study.path is None:
         again = "stopped; " if study.interrupted else ""
-        return f'{again}the study was kept in memory only; path="study.db" keeps one in a file', ""
+        return f'{again}the study was kept only in memory; to keep it in a file, set path="study.db"', ""
     if not study.interrupted:
         return (
-            f"the study is in {shown(study.path.as_posix())}; why it stands there",
+            f"the study is in {shown(study.path.as_posix())}; to see why it came out this way",
             f"rungwise explain {_named(study)}",
         )
-    stopped = "stopped; the study can be taken up again where it stands"
     if "function" in study.state.how or "command" in study.state.how:
-        return f"{stopped}; go on with", to_go_on(study)
-    return f"{stopped}: run this program again, or", to_go_on(study)
+        return "stopped; to resume the study", to_go_on(study)
+    return "stopped; to resume the study, run this program again, or", to_go_on(study)
 
 
 def to_go_on(study: Study) -> str:
@@ -76,8 +75,8 @@ def queued(study: Study) -> str:
     """When a configuration that was enqueued will be tried."""
     total = study.budget.trials
     if total is not None and len(study.trials) + len(study.state.queue) > total:
-        return f"it is tried when the total of trials, {total}, is raised"
-    return "it is tried next"
+        return f"it will be tried once the total of {counted(total, 'trial')} is raised"
+    return "it will be tried next"
 
 
 def _named(study: Study) -> str:

@@ -50,7 +50,7 @@ def summary(study: Study, *, held: bool = True, ran: float | None = None) -> str
     if failed := failures(study):
         parts.append(f"{failed} failed")
     if not held and study.running:
-        parts.append(f"{counted(len(study.running), 'job')} waiting to go on (no process holds the study)")
+        parts.append(f"{counted(len(study.running), 'job')} waiting to be resumed (no process holds the study)")
     if study.state.queue:
         parts.append(f"{len(study.state.queue)} enqueued")
     if study.metrics.names:

@@ -13,24 +13,24 @@ from rungwise.space import Rng, Space
 
 @runtime_checkable
 class Searcher(Protocol):
-    """What? The next configuration.
+    """What to try next? Proposes configurations.
 
-    One is made as `Class(space, **settings)`; ours have a `name`. It may have the attribute `several_metrics`: True if
-    its losses may be tuples, one a metric; without it a study of several metrics refuses it.
+    It is made as `Class(space, **settings)`; ours have a `name`. Set `several_metrics = True` if its losses may be
+    tuples, one number per metric; otherwise studies with several metrics refuse it.
     """
 
     def propose(self, rng: Rng) -> Config | None:
-        """A configuration, None if there is none left; all chance comes from `numpy.random.default_rng(rng)`.
+        """A configuration, or None if none is left; all randomness must come from `numpy.random.default_rng(rng)`.
 
-        It must be one that `space.allows`: where parts of the space are forbidden, draw again (or `space.sample(rng)`).
+        `space.allows` it: where parts of the space are forbidden, draw again (`space.sample(rng)` does that).
         """
         ...
 
     def tell(self, event: Event) -> None:
-        """Take one event: `Created` first, which holds the study's seed; then for each trial what becomes of it.
+        """Learn of one event: first `Created`, which holds the study's seed, then what becomes of each trial.
 
-        That is `Started`, `Report`s, the `Result` of a rung, `Promoted`, and so on; and what schedulers are told of the
-        study (`Raised`, `Lengthened`), which most searchers ignore.
+        That is `Started`, `Report`s, the `Result` of a rung, and `Promoted`. What schedulers are told of the study
+        (`Raised`, `Lengthened`) comes too; most searchers ignore it.
         """
         ...
 
@@ -81,8 +81,8 @@ def as_searcher(searcher: Searcher | str | dict[str, Any], space: Space) -> Sear
             )
         if SEARCHERS.is_ours(searcher) and (others := getattr(searcher, "space", space).keys()) != space.keys():
             raise InputError(
-                f"the searcher {type(searcher).__qualname__} was made for a space of {', '.join(others)}, and this one "
-                f"is of {', '.join(space)}; make it with this space"
+                f"the searcher {type(searcher).__qualname__} was made for a space with {', '.join(others)}, but this "
+                f"one has {', '.join(space)}; make it with this space"
             )
         return searcher
     settings = dict(searcher)
@@ -99,7 +99,7 @@ def settings_of(searcher: Searcher) -> dict[str, Any]:
     if "name" in settings:
         kind = type(searcher).__name__
         raise InputError(
-            f'settings() of {kind} must be what {kind}(space, …) takes, without "name": {settings["name"]!r:.80}; a '
-            "study's file adds what it is called"
+            f'settings() of {kind} must return the arguments of {kind}(space, …), without "name": '
+            f"{settings['name']!r:.80}; the study's file adds the name"
         )
     return {"name": SEARCHERS.name_of(searcher), **settings}

@@ -23,14 +23,14 @@ DRAWS = 20  # configurations looked at for another value of the parameter to mut
 
 @final
 class EvolutionSearch:
-    """The first `population` configurations are drawn at random; each later one is a child of a tournament's winner.
+    """Regularized evolution: `population` random configurations first, then children of tournament winners.
 
-    Of the last `population` trials that have a result, the oldest of them dying as others come, `sample` are drawn; the
-    best of them is the parent. (The paper's P and S: 100 and 25 there, for 20,000 trials; 20 and half of it here, for
-    some hundred.) The best is the one that reached the highest rung, and among those that reached it the one with the
-    least loss there; with several metrics one of those that no other dominates, drawn at random. The child is the
-    parent with one parameter drawn anew, a cell with the operation on one edge changed, and with it those that exist
-    only now. Configurations that were started already or are not allowed are passed over. `space` is where it searches.
+    The population is the last `population` trials with a result; the oldest leave as new ones arrive. `sample` of them
+    are drawn, and the best becomes the parent. (These are the paper's P and S: 100 and 25 there, for 20,000 trials; 20
+    and half of it here, for a few hundred.) The best has reached the highest rung and has the lowest loss there; with
+    several metrics it is drawn at random from those that no other dominates. The child is the parent with one parameter
+    drawn again (in a cell, the operation on one edge changed), and any parameters that become active. Configurations
+    that were already started, or are forbidden, are skipped. `space` is the search space.
 
     >>> from rungwise.parameters import Float
     >>> EvolutionSearch(Space({"x": Float(0, 1)})).settings()

@@ -43,19 +43,19 @@ CENTERS, NEAR, ROUNDS = 8, 20, 3  # candidates near the best trials, then near t
 class GPSearch:
     """Bayesian optimization over `space`: a Gaussian process, multi-fidelity and asynchronous.
 
-    *Data*: the last report of each job that completed (a trial's results at its rungs), at most `observations`: those
-    of the highest rungs, in a rung the newest. A failed job counts as the worst result there is. Losses are clipped
-    and standardized, see `targets`. *Model*: Matérn 5/2 with a lengthscale for each feature and log-resource, noise,
-    and BoTorch's priors on them (Hvarfner, Hellsten, Nardi: Vanilla Bayesian optimization performs great in high
-    dimensions, ICML 2024). They are fitted anew each time that the results have grown by an eighth or so, always from
-    the prior's mode and from the results as they were then, so that a study opened again proposes the same.
-    *Choice*: log expected improvement at the highest rung that has results, over the lowest mean predicted there for
-    any trial; trials under way count as results there, as good as predicted (kriging believer).
+    *Data*: the last report of each completed job (a trial's results at its rungs), at most `observations` of them:
+    those at the highest rungs, within a rung the newest. A failed job counts as the worst result so far. Losses are
+    clipped and standardized; see `targets`. *Model*: Matérn 5/2 with a lengthscale for each feature and for
+    log-resource, noise, and BoTorch's priors on these (Hvarfner, Hellsten, Nardi: Vanilla Bayesian optimization
+    performs great in high dimensions, ICML 2024). It is fitted again whenever the results have grown by about an
+    eighth, always from the prior's mode and the results at that time, so that a resumed study proposes the same.
+    *Choice*: log expected improvement at the highest rung with results, over the lowest mean predicted there for any
+    trial. Running trials count as results there, as good as predicted (kriging believer).
 
-    `initial` trials must have results before the model is asked; until then, proposals are drawn from the space.
-    `prior_weight` is β of πBO (Hvarfner et al., ICLR 2022): the users' prior density to the power of β/n multiplies
-    the expected improvement of the n-th proposal. With several metrics, each proposal minimizes an augmented
-    Tchebycheff scalarization of its own (ParEGO; Knowles, 2006).
+    Until `initial` trials have results, proposals are drawn from the space. `prior_weight` is β of πBO (Hvarfner et
+    al., ICLR 2022): the user's prior density to the power of β/n multiplies the expected improvement of the n-th
+    proposal. With several metrics, each proposal minimizes its own augmented Tchebycheff scalarization (ParEGO;
+    Knowles, 2006).
 
     >>> from rungwise.parameters import Float
     >>> search = GPSearch(Space({"x": Float(0, 1)}), initial=3)
@@ -118,7 +118,7 @@ class GPSearch:
                 self._finished.add(trial)
 
     def propose(self, rng: Rng) -> Config:
-        """A configuration that was not proposed before, if another can be found."""
+        """A configuration that was not proposed before, if one can be found."""
         generator = np.random.default_rng(rng)
         if len(self._finished) < self.initial:
             return self._drawn(generator)

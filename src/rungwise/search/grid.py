@@ -26,18 +26,18 @@ MOST_POINTS = 100_000  # points; a grid beyond that is a mistake, and would take
 class GridSearch:
     """All combinations of values in `space`, each once, in an order drawn from the study's seed.
 
-    Every choice of a Categorical or an Ordinal is taken, and every distinct Cell; of a number `points` values from low
-    to high, evenly spaced (in the logarithm, if it is `log`), or all if there are no more than that. `points` is one
-    number for all parameters or a dict of them, 5 for a name that is not in it. Combinations that differ only in
-    parameters that do not exist are one, those that the space does not allow are none. At the end of the grid `propose`
-    returns None, and the study is finished when no promotion is left.
+    The grid has every choice of a Categorical or an Ordinal and every distinct Cell. Of a number it has `points` values
+    from low to high, evenly spaced (in the logarithm, with `log`), or all values if there are fewer. `points` is one
+    number for all parameters, or a dict by name; the default is 5. Combinations that differ only in inactive parameters
+    count once, and forbidden ones are omitted. At the end of the grid `propose` returns None, and the study ends when
+    no promotion is left.
 
     >>> from rungwise.parameters import Categorical, Float
     >>> grid = GridSearch(Space({"x": Float(0, 1), "act": Categorical(["relu", "gelu"])}), points=3)
     >>> len(grid), grid.propose([0, 0])
     (6, {'x': 1.0, 'act': 'gelu'})
 
-    Raises `InputError` for `points` below 1 or of unknown names, and for a grid of more than 100,000 combinations.
+    Raises `InputError` for `points` below 1 or for unknown names, and for a grid of more than 100,000 combinations.
     """
 
     name = "grid"
@@ -48,13 +48,13 @@ class GridSearch:
         if isinstance(points, Mapping):
             for name in points:
                 if name not in space:
-                    raise InputError(f"points has {name!r}, the space has not{suggestion(str(name), space)}")
+                    raise InputError(f"points has {name!r}, but the space does not{suggestion(str(name), space)}")
             self.points: int | dict[str, int] = {name: _count(n, f"points of {name!r}") for name, n in points.items()}
         else:
             self.points = _count(points, "points")
         self._axes = [parameter.listed(self._of(name)) for name, parameter in space.items()]
         if (size := math.prod(map(len, self._axes))) > MOST_POINTS:
-            raise InputError(f"the grid has {size:,} combinations, more than {MOST_POINTS:,}; give fewer points")
+            raise InputError(f"the grid has {size:,} combinations, more than {MOST_POINTS:,}; use fewer points")
 
     def __len__(self) -> int:
         return len(self._left)

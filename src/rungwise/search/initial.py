@@ -20,12 +20,12 @@ from rungwise.validation import plain, whole
 
 @final
 class InitialSearch:
-    """Proposes `points`, then the best configuration of an `earlier` study, then what `searcher` proposes.
+    """Proposes `points`, then the best configuration of an `earlier` study, then `searcher`'s proposals.
 
-    `searcher` is told the trials of the earlier study at the beginning, with the numbers -1, -2, …, as if they had been
-    its own. Each is a dict: "config", and "results", a list of [level, loss] at the rungs that it completed, with
-    None for a loss that was not finite and at the end for a trial that failed. What `space` does not have is taken out
-    of the configurations; those that do not fit it then are left out, and counted in `left_out`.
+    At the beginning, `searcher` is told the trials of the earlier study as if they were its own, numbered -1, -2, ….
+    Each trial is a dict: "config", and "results", a list of [level, loss] at the rungs that it completed. A non-finite
+    loss is None, as is the last loss of a failed trial. Parameters that `space` does not have are dropped from the
+    configurations; those that then do not fit are omitted and counted in `left_out`.
 
     >>> from rungwise.parameters import Float
     >>> earlier = [{"config": {"x": 0.7}, "results": [[1, 0.2]]}, {"config": {"x": 7}, "results": [[1, 0.1]]}]
@@ -33,7 +33,7 @@ class InitialSearch:
     >>> first.points, first.left_out
     ([{'x': 0.5}, {'x': 0.7}], 1)
 
-    Raises `InputError` for a point that is not in the space, naming it, and if no earlier configuration is.
+    Raises `InputError` for a point that is not in the space, and if no earlier configuration fits it.
     """
 
     name = "first"

@@ -25,8 +25,8 @@ def own(searcher: Searcher) -> Searcher:
         return copy.deepcopy(searcher)
     except Exception as error:  # whatever a searcher of the user's holds: generators, locks, open files
         raise InputError(
-            f"a study works with its own copy of the searcher, and {called(searcher)} cannot be copied ({error}); keep "
-            "its state in lists and dicts, or give it a __deepcopy__"
+            f"a study uses its own copy of the searcher, but {called(searcher)} cannot be copied ({error}); keep its "
+            "state in lists and dicts, or give it a __deepcopy__"
         ) from None
 
 

@@ -54,15 +54,15 @@ trials and study, which comes of being asked: when a study is opened again, they
 class OptunaSearch:
     """`sampler` over `space`: a name in `optuna.samplers`, the path of a class ("package.module:Class"), or an object.
 
-    `arguments` are the sampler's own, of plain JSON, without the seed, which comes from the study. An object may have
-    any arguments, but cannot be written to the study's file: to go on with such a study, give an equal object again.
-    Needs `pip install 'rungwise[optuna]'`; some samplers need more.
+    `arguments` are the sampler's own, as plain JSON, without the seed, which comes from the study. An object may have
+    any arguments, but cannot be stored in the study's file: to resume such a study, pass an equal object again. Needs
+    `pip install 'rungwise[optuna]'`; some samplers need more.
 
     >>> from rungwise.parameters import Float
     >>> OptunaSearch(Space({"x": Float(0, 1)}), "TPESampler", arguments={"n_startup_trials": 20}).settings()
     {'sampler': 'TPESampler', 'arguments': {'n_startup_trials': 20}}
 
-    Raises `InputError` for a sampler that there is not, that cannot be made of `arguments`, or that lacks a library.
+    Raises `InputError` for a sampler that does not exist, does not accept `arguments`, or lacks a library.
     """
 
     name = "optuna"
@@ -107,7 +107,7 @@ class OptunaSearch:
             try:
                 return self._board.ask(self._used, attributes)
             except ValueError as error:  # a kind of parameter, or several metrics, that it is not made for
-                raise InputError(f"the sampler {self._maker.name} cannot go on with this study: {error}") from error
+                raise InputError(f"the sampler {self._maker.name} cannot sample this study's space: {error}") from error
 
         config = self._told.new(self.space, draw, generator, TRIES)
         self._asked = None if isinstance(rng, np.random.Generator) else list(rng)
@@ -145,11 +145,10 @@ def tpe(space: Space, *, gamma: float = 0.03, multivariate: bool = False, **argu
     """Optuna's tree-structured Parzen estimator (Bergstra et al., NeurIPS 2011), the searcher named "tpe".
 
     `gamma` is the share of the results that count as good: the best at the highest rungs, rounded up, at most 25. Each
-    parameter has a density of its own. Optuna's own settings, a tenth and one density over all, are no better than
-    random search where early rungs mislead: see docs/evidence.md, "Searchers that learn". `arguments` are those of
-    `TPESampler`.
+    parameter has its own density. Optuna's defaults, a tenth and one joint density, are no better than random search
+    where early rungs mislead: see docs/evidence.md, "Searchers that learn". `arguments` are passed to `TPESampler`.
 
-    Raises `InputError` for a `gamma` that is not above 0 and below 1, and for arguments that it does not take.
+    Raises `InputError` for a `gamma` that is not above 0 and below 1, and for arguments that `TPESampler` rejects.
     """
     return OptunaSearch(space, "TPESampler", arguments={"gamma": gamma, "multivariate": multivariate, **arguments})
 
@@ -172,7 +171,7 @@ class _Maker:
                 raise InputError("the seed of a sampler comes from the study: rw.Study(…, seed=…)")
             self.make([0])  # whether it can be
         elif self.arguments:
-            raise InputError("arguments= go with the name of a sampler; give an object its own")
+            raise InputError("arguments= needs a sampler given by name; pass arguments to the object itself")
         elif isinstance(sampler, BaseSampler):
             self.kind, self._object = type(sampler), sampler
             self.name = f"{self.kind.__module__}:{self.kind.__qualname__}"
@@ -187,7 +186,7 @@ class _Maker:
             return self._object
         if self.kind is None:
             raise InputError(
-                f"this study was begun with an object of {self.name} as sampler; to go on with it give an equal one: "
+                f"this study was begun with a sampler object, {self.name}; to resume it, pass an equal one: "
                 "searcher=rw.OptunaSearch(space, sampler)"
             )
         arguments = dict(self.arguments)
@@ -203,7 +202,7 @@ class _Maker:
             with _quiet():
                 return self.kind(**arguments)
         except (TypeError, ValueError) as error:
-            raise InputError(f"the sampler {self.name} cannot be made of {self.arguments}: {error}") from None
+            raise InputError(f"the sampler {self.name} does not accept {self.arguments}: {error}") from None
 
     def settings(self) -> dict[str, Any]:
         if self.kind is None or self._object is not None:

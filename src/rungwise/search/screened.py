@@ -32,11 +32,12 @@ ONE_AT_A_TIME = ("grid", "sobol")
 
 
 class Helped(msgspec.Struct, frozen=True):
-    """How much a proxy helped, by the scores at `resource` of the trials that have one there.
+    """How much a proxy helped, judged by the trials' scores at `resource`.
 
-    `correlation` is Spearman's, of proxy and score, 1 if the proxy ranks as training does; nan if all are equal.
-    `score_screened` and `score_unscreened` are the mean scores of the `screened` trials that the proxy chose, and of
-    the `unscreened` ones, of which it chose none: the difference is what it was good for. nan where there is none.
+    `correlation` is Spearman's rank correlation of proxy and score: 1 if the proxy ranks as training does, NaN if all
+    are equal. `score_screened` is the mean score of the `screened` trials, which the proxy chose, and
+    `score_unscreened` that of the `unscreened` trials, which it did not choose: their difference is what the proxy
+    gained. NaN if there are no such trials.
     """
 
     resource: int
@@ -56,11 +57,11 @@ class Helped(msgspec.Struct, frozen=True):
 
 @final
 class ScreenedSearch:
-    """`searcher` proposes `best_of` configurations, and the one with the highest `proxy(config)` is started.
+    """Starts the best, by `proxy(config)`, of every `best_of` proposals of `searcher`.
 
-    `proxy` is a function of a configuration, or its name as package.module:function; it must say the same of equal
-    configurations each time. Every `control`-th trial is started unscreened (0: none), so that `helped` can say what
-    the proxy is good for. Among equals, the first proposal; nan is the lowest. `space` is where it searches.
+    `proxy` is a function of a configuration, or its name as package.module:function; it must be deterministic. Every
+    `control`-th trial starts unscreened (0: none), so that `helped` can measure the proxy. Among equals the first
+    proposal wins; NaN ranks lowest. `space` is the search space.
 
     >>> from rungwise.parameters import Integer
     >>> def proxy(config):
@@ -68,9 +69,9 @@ class ScreenedSearch:
     >>> ScreenedSearch(Space({"width": Integer(1, 99)}), proxy, best_of=8).propose([0, 0])
     {'width': 89}
 
-    Raises `InputError` for a searcher that proposes the same until it is started ("grid", "sobol"), for `best_of` below
-    2, for a proxy without a name (a `functools.partial`); and, when it is first asked, for one that is given by name
-    and cannot be imported, or that says no number.
+    Raises `InputError` for a searcher that repeats its proposal until it is started ("grid", "sobol"), for `best_of`
+    below 2, and for a proxy without a name (a `functools.partial`). Raises it at the first proposal if a proxy given by
+    name cannot be imported, or does not return a number.
     """
 
     name = "screened"
@@ -93,7 +94,7 @@ class ScreenedSearch:
         if isinstance(proxy, str) and not all(proxy.partition(":")):
             raise InputError(f"name the proxy as package.module:function, not {proxy!r}")
         if not isinstance(proxy, str) and not hasattr(proxy, "__qualname__"):  # the study's file needs its name
-            raise InputError(f"the proxy must be a function, or its name, not {proxy!r}; wrap it in a function")
+            raise InputError(f"the proxy must be a function or its name, not {proxy!r}; wrap it in a function")
         self.best_of, self.control = best_of, control
         self._proxy = proxy
         self._name = proxy if isinstance(proxy, str) else f"{proxy.__module__}:{proxy.__qualname__}"
@@ -127,7 +128,7 @@ class ScreenedSearch:
             try:
                 said = float(said)
             except (TypeError, ValueError):
-                raise InputError(f"the proxy {self._name!r} must say a number, not {said!r}") from None
+                raise InputError(f"the proxy {self._name!r} must return a number, not {said!r}") from None
             self._said[key] = -math.inf if math.isnan(said) else said
         return self._said[key]
 
@@ -142,11 +143,11 @@ class ScreenedSearch:
     def helped(self, study: Study, resource: int | None = None) -> Helped:
         """How much the proxy helped in `study`, judged at `resource`; without one, at the lowest rung.
 
-        What the user named to be tried first does not count. Raises `InputError` for a study of several metrics, or
-        where nothing has been reported there.
+        Configurations from `initial=` do not count. Raises `InputError` for a study with several metrics, or if no
+        trial has a finite score there.
         """
         if study.metrics.names:
-            raise InputError("a proxy is judged by one metric, and this study has several")
+            raise InputError("a proxy is judged by one metric, but this study has several")
         if resource is None:
             resource = min((level for level, *_ in study.rungs()), default=0)
         named = len(getattr(study.searcher, "points", ()))

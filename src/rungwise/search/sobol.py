@@ -23,8 +23,8 @@ TRIES = 4096  # points looked at for one that is allowed or new, before chance t
 class SobolSearch:
     """Points of a Sobol sequence, scrambled by the study's seed: proposal n is point n, at the quantiles of the priors.
 
-    Points that the space does not allow are left out of the sequence, and configurations that were started already are
-    passed over while there are others. Needs `pip install 'rungwise[sobol]'`.
+    Forbidden points are left out of the sequence, and configurations that were already started are skipped while there
+    are others. Needs `pip install 'rungwise[sobol]'`.
 
     >>> from rungwise.parameters import Float
     >>> search = SobolSearch(Space({"x": Float(0, 1)}))

@@ -1,7 +1,7 @@
 """Does what you wrote keep the rules? Conformance suites for parts of your own, and for training.
 
-Each `check_…` of a part raises `AssertionError` with a sentence at the first rule that is broken. `check_training` says
-in words whether pausing changes what your function reports.
+For a part, each `check_…` raises `AssertionError` at the first rule that is broken, with a sentence that names it.
+`check_training` says in words whether pausing changes what your function reports.
 """
 
 from rungwise.testing.executor import check_executor

@@ -45,12 +45,13 @@ def check_executor(
     folder: str | Path | None = None,
     patience: float = 60.0,
 ) -> None:
-    """Put executors that `make(function, storage)` makes through all that `rungwise.executors.Executor` says.
+    """Check that the executors of `make(function, storage)` do all that `rungwise.executors.Executor` says.
 
-    Jobs kill the process that they run in, and a driver, which this process forks, is killed in the middle of one: what
-    it had begun may not train on. `resize(executor, capacity)` is to bring it to another capacity, in time;
-    without it, a capacity that changes is not checked. `folder` is one that driver and workers see, if a temporary one
-    of this machine is not. Raises `AssertionError` for what is not so, or takes longer than `patience` seconds.
+    Jobs kill the process in which they run, and a driver, forked from this process, is killed in the middle of a job:
+    its workers must not train on. `resize(executor, capacity)` must bring the executor to another capacity eventually;
+    without it, changing capacity is not checked. `folder` must be one that driver and workers both see, if they do not
+    share this machine's temporary folder. Raises `AssertionError` if a rule is broken, or anything takes longer than
+    `patience` seconds.
     """
     checks: list[Callable[[_Checked], None]] = [
         _says_all_in_order,

@@ -37,20 +37,19 @@ REPORTS = 9  # at most, of a job: a level may be a million
 
 
 def check_scheduler(make: Callable[[], Scheduler]) -> None:
-    """Raise `AssertionError`, with a sentence, if the schedulers that `make` makes, all alike, break a rule.
+    """Raise `AssertionError`, with a sentence, if the schedulers of `make()` break a rule.
 
-    Histories of 60 trials are played, on one worker and on several, with ties, losses that are not finite and trials
-    that fail:
+    Histories of 60 trials are played, on one worker and on several, with ties, non-finite losses, and failing trials:
 
-    * `ask` is a query: asking twice changes nothing; with `more=False` no new trial is started.
-    * Only a trial that is paused and has not failed is promoted, further than it was, and to no more than `open_level`;
-      and `may_promote` has said so ever since it paused, whether it was told the total or a far greater one.
-    * `open_level` is the highest of its `ceilings`, and `max_resource` if no ceiling can rise. It moves by a `Raised`
-      event alone, to no less than that says, and never falls.
-    * While nothing runs it does not wait if trials may be started; if none may be, it comes to an end.
-    * Another one that is told the same events answers the same: at each event, and after a study is opened again.
-    * Less is better: it is told losses, and those of high losses are not trained much further than those of low ones.
-    * `settings` is plain JSON of which an equal one can be made; `up_to` gives a fresh one.
+    * `ask` is a query: asking twice changes nothing; with `more=False` it starts no new trial.
+    * Only paused trials that have not failed are promoted, further than before, and to at most `open_level`.
+      `may_promote` must have included such a trial since it paused, whether given the total or a far greater one.
+    * `open_level` is the highest of its `ceilings`, or `max_resource` if no ceiling can rise. Only a `Raised` event
+      moves it, to at least the level in the event, and it never falls.
+    * While nothing runs, it does not wait if trials may be started; if none may be, it comes to an end.
+    * Another scheduler that is told the same events gives the same answers, also after a study is opened again.
+    * Less is better: trials with high losses are not trained much further than those with low losses.
+    * `settings` is plain JSON that makes an equal scheduler; `up_to` returns a fresh one.
 
     >>> from rungwise import ASHA
     >>> check_scheduler(lambda: ASHA(max_resource=9))

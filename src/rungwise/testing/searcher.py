@@ -23,21 +23,21 @@ COUNT = 24  # trials
 
 
 def check_searcher(make: Callable[[Space], Searcher], space: Space | Mapping[str, Any], *, trials: int = COUNT) -> None:
-    """Raise `AssertionError`, with a sentence, if the searchers `make(space)`, all alike, break a rule.
+    """Raise `AssertionError`, with a sentence, if the searchers of `make(space)` break a rule.
 
-    It proposes `trials` configurations, is told how they went (some fail, some are not finite, some are promoted), and:
+    Each proposes `trials` configurations and is told how they went (some fail, some are not finite, some are promoted):
 
-    * `propose` is a query: asking twice changes nothing, nor does asking in between.
-    * All chance comes from the seed that it is given: the same seed and events, the same proposal, whatever the
-      global generators of `random` and numpy have come to. The seed is `[study's seed, trial]` or a generator.
-    * What it proposes fits the space, or is None where there is nothing left.
-    * It changes neither the space nor an event that it is told.
-    * `settings` is plain JSON, without a "name"; one that is made of it, as `Class(space, **settings)`, and told the
-      same events proposes the same, at the end and from half way on: so a study goes on after a kill. A copy of it is
+    * `propose` is a query: asking twice, or in between, changes nothing.
+    * All randomness comes from the given seed: the same seed and events give the same proposal, whatever the state of
+      the global generators of `random` and NumPy. The seed is `[study's seed, trial]` or a generator.
+    * Each proposal fits the space, or is None if nothing is left.
+    * It changes neither the space nor an event.
+    * `settings` is plain JSON without a "name". A searcher made from it, as `Class(space, **settings)`, and told the
+      same events proposes the same, at the end and from half way on, so that a study can resume after a kill. A copy is
       independent.
-    * If it has `several_metrics = True`, all that holds where losses are tuples too.
+    * With `several_metrics = True`, all this holds for tuples of losses too.
 
-    A class is a `make`: `check_searcher(MySearch, space)`. Fewer `trials` are for those that take their time.
+    `make` can be a class: `check_searcher(MySearch, space)`. Use fewer `trials` for a slow searcher.
 
     >>> from rungwise import Float, RandomSearch
     >>> check_searcher(RandomSearch, {"x": Float(0, 1)})

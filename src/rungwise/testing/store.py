@@ -26,12 +26,12 @@ Make = Callable[[], Store]
 
 
 def check_store(make: Make, *, shared: bool = True, large: int = 4 * LARGE) -> None:
-    """Raise `AssertionError`, with a sentence, if the stores that `make` makes break a rule of `rungwise.store.Store`.
+    """Raise `AssertionError`, with a sentence, if the stores of `make()` break a rule of `rungwise.store.Store`.
 
-    Each `make()` is of the same store, which must be empty at first and is empty again at the end. If it is not
-    `shared` between processes, as one in memory is not, no process is killed while it saves, and it is neither pickled
-    nor made again from its `settings`. `large` is the size of the state, in bytes, during whose saves processes are
-    killed.
+    Each `make()` must return the same store, which must be empty at first and is empty again at the end. For a store
+    that is not `shared` between processes, such as one in memory, no process is killed while it saves, and the store is
+    neither pickled nor made again from its `settings`. `large` is the size in bytes of the state during whose saves
+    processes are killed.
 
     >>> from rungwise.local_store import LocalStore
     >>> import tempfile

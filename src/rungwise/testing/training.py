@@ -38,44 +38,42 @@ STUDY = "c0ffee00c0ffee00"  # the id of a study that there is not: trial.seed is
 SAVED, LOADED, NOTHING, DREW = "saved", "loaded", "found nothing to load", "drew from "  # what a worker notices
 
 NOT_DETERMINISTIC = (
-    "it is not deterministic even without a pause: trained whole twice, it differs from resource {0} on. {1}Begin each "
-    "epoch from a seed: np.random.default_rng(trial.seed(epoch)), torch.manual_seed(trial.seed(epoch)). What is left "
-    "then comes from the order of sums, in threads or on a GPU: allow for it with tolerance="
+    "it is not deterministic even without a pause: two trainings without a pause differ from resource {0} on. {1}Seed "
+    "each epoch: np.random.default_rng(trial.seed(epoch)), torch.manual_seed(trial.seed(epoch)). What then remains "
+    "comes from the order of summation, in threads or on a GPU: allow for it with tolerance="
 )
 STRETCHED = (
-    "how far the job goes changes how it trains: up to {0} in one go it scores otherwise than on the way to {1}. Most "
-    "likely a schedule of the learning rate runs over {2}, and so begins and ends in each job: let it run over {3}, "
-    "how far the trial may ever be trained"
+    "the end of the job changes how it trains: a job to {0} scores differently from one to {1} on the same epochs. "
+    "Most likely a learning-rate schedule runs over {2}, and so starts and ends in each job: run it over {3}, how far "
+    "the trial may ever be trained"
 )
-NEVER_LOADED = "trial.load() was never called, so each job begins with a model that has not been trained: call it first"
+NEVER_LOADED = "trial.load() was never called, so each job starts with an untrained model: call it first"
 NEVER_SAVED = (
-    "trial.save(state) was never called, so there is nothing to go on from: call it after the loop, or after each epoch"
+    "trial.save(state) was never called, so there is nothing to resume from: call it after the loop or each epoch"
 )
-NOTHING_LOADED = "trial.load() found nothing, since nothing was saved in the job before: call trial.save(state) there"
+NOTHING_LOADED = "trial.load() found nothing, because the job before saved nothing: call trial.save(state) there"
 DISCARDED = (
-    "what trial.load() gives is not used: with None in its place it scores the same; go on with it: "
+    "the state from trial.load() is not used: with None instead, the scores are the same; restore it: "
     "`if (state := trial.load()) is not None:`"
 )
 DEPENDS_ON_START = (
-    "it depends on trial.start, where the job begins: with 0 there, and all else as after the pause, nothing changes. "
-    "Most likely a warm-up begins in each job: let it depend on the epoch alone"
+    "it depends on trial.start, where the job begins: with 0 instead, and all else as after the pause, nothing "
+    "changes. Most likely a warm-up starts over in each job: make it depend only on the epoch"
 )
-FROM_THE_START = (
-    "the program trains from the start in each job: let it save in {checkpoint}, and go on from what is there"
-)
+FROM_THE_START = "the program trains from the start in each job: save to {checkpoint}, and resume from what is there"
 GENERATORS = (
-    "it goes on with other random numbers: with the states of the global generators of random, numpy and torch carried "
-    "over the pause, nothing changes. Begin each epoch from a seed: np.random.default_rng(trial.seed(epoch)), "
+    "it continues with other random numbers: if the states of the global generators of random, NumPy, and torch are "
+    "carried over the pause, nothing changes. Seed each epoch: np.random.default_rng(trial.seed(epoch)), "
     "torch.manual_seed(trial.seed(epoch)); or save and restore those states"
 )
 NOT_ALL_SAVED = (
-    "what was saved is not all that the training goes on with. Usual: the optimizer (momentum, Adam's moments), the "
-    "place in a schedule of the learning rate, an average of weights, a generator that decides the order of the data "
-    "or dropout (begin each epoch from trial.seed(epoch) instead)"
+    "the saved state is not complete. Often missing: the optimizer (momentum, Adam's moments), the position in a "
+    "learning-rate schedule, an average of weights, or a generator that decides the order of the data or dropout (seed "
+    "each epoch with trial.seed(epoch) instead)"
 )
 NOT_ALL_SAVED_BY_PROGRAM = (
-    "what the program saves in {checkpoint} is not all that the training goes on with, or it does not load it. Usual: "
-    "the optimizer, the place in a schedule of the learning rate, random numbers"
+    "the program does not save its complete state in {checkpoint}, or does not load it. Often missing: the optimizer, "
+    "the position in a learning-rate schedule, random numbers"
 )
 
 
@@ -83,10 +81,10 @@ NOT_ALL_SAVED_BY_PROGRAM = (
 class TrainingReport(msgspec.Struct, frozen=True):
     """What pausing changed; `print` it, or `check()` it in a test.
 
-    `whole` and `pieces` hold the scores by resource; None is one that was not finite. `differs` is the first resource
-    at which they differ by more than the tolerance, None if there is none. `reasons` are sentences, of a difference or
-    of all training being done again after each pause; `again` is the resource that was, `failure` says what broke off,
-    if anything did.
+    `whole` and `pieces` map each resource to its score, without and with pauses at `rungs`, for `config`; a non-finite
+    score is None. `differs` is the first resource at which they differ by more than the tolerance, or None. `reasons`
+    are sentences: why they differ, or why all training is repeated after each pause. `again` is the resource that was
+    trained twice. `failure` says what broke off, if anything did.
     """
 
     config: Config
@@ -100,11 +98,11 @@ class TrainingReport(msgspec.Struct, frozen=True):
 
     @property
     def same(self) -> bool:
-        """Whether both trainings came to their end and scored the same."""
+        """Whether both trainings completed with the same scores."""
         return self.failure is None and self.differs is None
 
     def check(self) -> None:
-        """Raise `AssertionError` unless pausing changes nothing, and does not cost all training before it."""
+        """Raise `AssertionError` if pausing changes anything, or costs all the training before it."""
         if not self.same or self.reasons:
             raise AssertionError(str(self))
 
@@ -121,11 +119,11 @@ class TrainingReport(msgspec.Struct, frozen=True):
             after = [rung for rung in self.rungs if rung < at]
             place = f"after the pause at {after[-1]}" if after else "before the first pause"
             said = (
-                f"Pausing changes the results ({where}): from resource {at} on, {place}, where whole it scored "
-                f"{self.whole[at]!r} and in pieces {self.pieces[at]!r}."
+                f"Pausing changes the results ({where}): from resource {at} on, {place}, where it scored "
+                f"{self.whole[at]!r} without a pause and {self.pieces[at]!r} with pauses."
             )
         if self.again and (self.differs is None or not self.reasons):
-            said += f"\n- after the pauses {counted(self.again, 'unit')} of resource were trained a second time"
+            said += f"\n- after the pauses {counted(self.again, 'unit')} of resource were trained again"
         return said + "".join(f"\n- {reason}." for reason in self.reasons)
 
     __repr__ = __str__
@@ -150,20 +148,20 @@ def check_training(
     config: Mapping[str, Any] | None = None,
     tolerance: float = 0.0,
 ) -> TrainingReport:
-    """Train one configuration up to `until`, whole and paused at `rungs`, and say whether that changes its scores.
+    """Train one configuration to `until`, without a pause and paused at `rungs`, and compare the scores.
 
-    Each job is done in a fresh process, with the checkpoint alone carried over, as after a pause. The configuration is
-    the first that random search with this `seed` draws from `space`, or `config`. Scores may differ by `tolerance`.
-    Where they differ by more, further trainings look for the reason: chance without a seed, a schedule stretched over
-    `trial.until`, what depends on `trial.start`, a state that is not saved, or loaded, as a whole. One that begins anew
-    in each job scores the same, and its `check()` fails too: pausing costs it all the training before.
+    Each job runs in a fresh process that gets only the checkpoint, as after a pause. The configuration is `config`, or
+    the first that random search with this `seed` draws from `space`. Scores may differ by `tolerance`. If they differ
+    by more, further trainings look for the reason: unseeded randomness, a schedule stretched over `trial.until`,
+    something that depends on `trial.start`, a state that is not completely saved or loaded. If each job starts over,
+    the scores are the same, but `check()` still fails: pausing costs all the training before it.
 
         print(rungwise.testing.check_training(train, SPACE))
 
     or in a test, which fails with these words: `check_training(train, SPACE).check()`.
 
-    Raises `InputError` for arguments that cannot be; `StudyError` if no other process can load the function. One that
-    breaks off is told in the report.
+    Raises `InputError` for invalid arguments, and `StudyError` if no other process can load the function. If a training
+    breaks off, the report says so.
     """
     if IMPORTING.is_set():
         raise InputError(
@@ -184,7 +182,7 @@ def _stops(rungs: Sequence[int], until: int) -> list[int]:
     """Where the jobs end: at the rungs, and at last at `until`."""
     stops = [*(whole(rung, "a rung") for rung in rungs), whole(until, "until")]
     if len(stops) < 2 or any(one >= next_ for one, next_ in pairwise([0, *stops])):
-        raise InputError(f"rungs must be one or more resources that rise from 1 to below until={until}, not {rungs!r}")
+        raise InputError(f"rungs must be one or more increasing resources from 1 to below until={until}, not {rungs!r}")
     return stops
 
 
@@ -211,7 +209,7 @@ class _Check:
             reasons = self._reasons(whole_run, pieces, differs)
         failure = pieces.failure
         if failure is None and not whole_run.scores.keys() & pieces.scores.keys():
-            failure = "there is no resource at which it reports both whole and in pieces; report at each epoch"
+            failure = "with and without pauses it never reports at the same resource; report after each epoch"
         return msgspec.structs.replace(
             report, pieces=pieces.scores, differs=differs, reasons=tuple(reasons), again=pieces.again, failure=failure
         )
