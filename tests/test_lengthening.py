@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -90,13 +91,57 @@ def test_pasha_compares_the_rungs_that_were_the_last_ones() -> None:
     train(study, turns=3)
     assert study.state.open_level == 3
     assert facts(study, Raised) == []
-    study._lengthen(rw.PASHA(max_resource=81, ranking="direct"))
+    study.raise_max_resource(81)
     train(study, turns=3)
     kinds = [type(fact) for fact in facts(study, Lengthened, Raised, Promoted)]
     after = kinds[kinds.index(Lengthened) + 1 :]
     assert after[0] is Raised
     assert study.state.open_level > 3
     assert study.state.rises[0].level == 3
+
+
+@pytest.mark.parametrize("between", ["jobs that run", "a failure taken back", "raised twice"])
+def test_what_comes_between_costs_pasha_no_rise(between: str, tmp_path: Path) -> None:
+    path, pasha = tmp_path / "s.db", rw.PASHA(max_resource=3, ranking="direct")
+    study = rw.Study(SPACE, pasha, mode="min", path=path)
+    study.extend(trials=31)
+    study.fail(study.ask().trial)
+    train(study, 31, turns=3)
+    if between == "jobs that run":
+        study.extend(trials=32)
+        assert study.ask() is not None  # its driver is killed
+    study.close()
+    for most in (9, 81) if between == "raised twice" else (81,):
+        study = rw.Study(SPACE, rw.PASHA(max_resource=most, ranking="direct"), mode="min", path=path)
+        if most == 9:
+            study.close()
+    if between == "a failure taken back":
+        study.retry_failed()
+    train(study, 32, turns=3)
+    assert Raised in {type(fact) for fact in facts(study, Raised)}
+    assert study.state.open_level > 3
+
+
+def test_the_time_before_it_was_raised_does_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "s.db"
+    with rw.Study(SPACE, rw.ASHA(max_resource=9), mode="min", path=path) as study:
+        train(study, 9)
+    later = time.time() + 3000
+    monkeypatch.setattr(time, "time", lambda: later)
+    with rw.Study(SPACE, rw.ASHA(max_resource=27), mode="min", path=path) as study:
+        assert study.state.max_resource == 27
+    assert rw.Study.open(path).running_seconds < 60
+
+
+@pytest.mark.parametrize("most", [0, 3, 9, -1])
+def test_a_row_that_raises_nothing_is_refused(most: int, tmp_path: Path) -> None:
+    path = tmp_path / "s.db"
+    study = rw.Study(SPACE, rw.ASHA(max_resource=9), mode="min", path=path)
+    study.decider.log.append(Lengthened(most))
+    study.decider.log.flush()
+    study.close()
+    with pytest.raises(rw.StudyError, match="a maximum that its scheduler cannot have"):
+        rw.Study.open(path)
 
 
 def test_a_failure_from_before_can_still_be_taken_back(tmp_path: Path) -> None:

@@ -75,6 +75,21 @@ def test_tell_takes_a_job_or_the_number_of_a_trial() -> None:
         study.tell(job, 0.4)
 
 
+def test_tell_takes_no_job_that_is_not_the_one_that_runs() -> None:
+    study, other = (rw.Study({"x": rw.Float(0, 1)}, rw.ASHA(max_resource=9), mode="min") for _ in range(2))
+    jobs = [study.ask() for _ in range(3)]
+    for job, loss in zip(jobs, (0.3, 0.2, 0.1), strict=True):
+        study.tell(job, loss)
+    promoted = study.ask()
+    assert promoted.trial == 2
+    with pytest.raises(rw.InputError, match="of trial 2 to 1, is not the one that runs: trial 2 now runs to 3"):
+        study.tell(jobs[2], 0.1)
+    other.ask()
+    with pytest.raises(rw.InputError, match="of trial 0 to 1, is not the one that runs: another study's"):
+        other.tell(jobs[0], 0.1)
+    assert study.tell(promoted, 0.05)
+
+
 def test_a_study_in_a_line(tmp_path: Path) -> None:
     study = rw.Study({"x": rw.Float(0, 1)}, "asha", mode="max")
     assert repr(study) == "<Study in memory: 0 trials, no result yet>"

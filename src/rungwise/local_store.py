@@ -7,7 +7,9 @@ the same folders are not looked at. May import `store` and `pieces`.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import stat
 from collections.abc import Sequence
 from typing import Any, final
 
@@ -71,7 +73,10 @@ class LocalStore:
 
     def load(self, name: str) -> bytes:
         """See `Store`."""
-        with open(f"{self.path}/{name}", "rb") as file:
+        # a link leads elsewhere, and a pipe that somebody has put there never ends
+        with open(os.open(f"{self.path}/{name}", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise OSError(errno.EINVAL, "not a regular file", name)
             return file.read()
 
     def discard(self, names: Sequence[str]) -> None:

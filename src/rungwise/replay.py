@@ -88,7 +88,9 @@ def misfit(state: StudyState, fact: Fact) -> str | None:
     if isinstance(fact, Raised):
         return None if fact.bracket >= 0 and whole(fact.until, "a level") > 0 else "it raises no rung"
     if isinstance(fact, Lengthened):
-        fits = state.created.scheduler.get("name") in LENGTHENED and whole(fact.max_resource or 1, "a level") > 0
+        now, most = state.max_resource, fact.max_resource
+        higher = now is not None and (most is None or whole(most, "a level") > now)
+        fits = higher and state.created.scheduler.get("name") in LENGTHENED
         return None if fits else "a maximum that its scheduler cannot have"
     if isinstance(fact, Extended):
         state.budget.changed(fact.trials, fact.resource, fact.seconds, fact.target)

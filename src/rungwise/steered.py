@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from rungwise import refit, turns
+from rungwise.core import Scheduler
 from rungwise.core.asha import ASHA
 from rungwise.core.pasha import PASHA
 from rungwise.decider import Decider
@@ -49,15 +50,10 @@ class Steered(Known):
         Raises `InputError` if the study's `max_resource` is no lower, if it is no rung of the longer ladder, and for
         other schedulers, whose brackets or stopped trials depend on it.
         """
-        decider = self._deciding
         most = None if max_resource is None else whole(max_resource, "max_resource")
-        if not isinstance(decider.scheduler, ASHA | PASHA):
-            raise InputError(
-                f"max_resource can be raised with 'asha' and 'pasha' only, not with {decider.scheduler.name!r}"
-            )
-        decider.scheduler.check_longer(most)
-        decider.note(Lengthened(most))
-        decider.flush()
+        check_longer(self._deciding.scheduler, most)
+        self._deciding.note(Lengthened(most))
+        self._deciding.flush()
 
     def retry_failed(self, trials: Iterable[int] | None = None) -> list[int]:
         """Give failed `trials` (default: all that failed) another chance: their jobs are given out again.
@@ -103,3 +99,10 @@ class Steered(Known):
     def sync(self) -> None:
         """From now on wait for the disk at each decision, so that a power cut loses none."""
         self._log.sync()
+
+
+def check_longer(scheduler: Scheduler, max_resource: int | None) -> None:
+    """Raise `InputError` if a study with this scheduler cannot go on up to `max_resource`."""
+    if not isinstance(scheduler, ASHA | PASHA):
+        raise InputError(f"max_resource can be raised with 'asha' and 'pasha' only, not with {scheduler.name!r}")
+    scheduler.check_longer(max_resource)

@@ -17,10 +17,12 @@ from rungwise.events import Job
 from rungwise.folders import claim, trial_folder
 from rungwise.heads import Identity, identity
 from rungwise.local_store import LocalStore
+from rungwise.log import StudyError
 from rungwise.pieces import SESSION, place_of, whose
 from rungwise.store import Store
 
 JOBS = 1 << 48  # leases of a session; the leases of drivers that did not number their sessions were below it
+SESSIONS_AT_MOST = 1 << 15  # a lease has 63 bits
 SESSIONS = "sessions"
 
 
@@ -128,7 +130,10 @@ def leases(storage: Storage | Path, study: str = "", sessions: int = 0) -> Itera
         place = f"{study_place(study)}/{SESSIONS}/"
         names += [name.removeprefix(place) for name in storage.apart.list(place[:-1])]
     taken = [name.removeprefix(SESSION) for name in names if name.startswith(SESSION)]
-    session = 1 + max([sessions, *map(int, filter(str.isdecimal, taken))])
+    numbers = [int(number) for number in taken if number.isdecimal() and len(number) <= 5]
+    session = 1 + max([sessions, *(number for number in numbers if number < SESSIONS_AT_MOST)])
+    if session >= SESSIONS_AT_MOST:
+        raise StudyError(f"this study has been opened {SESSIONS_AT_MOST - 1} times, and cannot be run once more")
     while not storage.store.hold(f"{place}{SESSION}{session}", b"", durable=True):
         session += 1
     yield from itertools.count(session * JOBS)

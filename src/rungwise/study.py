@@ -29,7 +29,7 @@ from rungwise.search.intake import own
 from rungwise.space import Space
 from rungwise.sqlite import SQLiteLog
 from rungwise.state import StudyState
-from rungwise.steered import Steered
+from rungwise.steered import Steered, check_longer
 from rungwise.validation import as_score, whole
 from rungwise.words import shown_lines
 
@@ -121,9 +121,11 @@ class Study(Steered):
                     searcher = as_searcher({**found.searcher, "searcher": searcher}, space)
                 self._set_up(found, space, same_study.as_it_began(scheduler, found), searcher)
                 self._deciding.follow(facts)
-                self._lengthen(scheduler)
+                raised = self._raised(scheduler)
                 self._keep_snapshots()
                 self._deciding.opened(created.run)
+                if raised:
+                    self.raise_max_resource(scheduler.max_resource)
         except BaseException:
             log.close()
             raise
@@ -180,18 +182,17 @@ class Study(Steered):
         self._state = StudyState(created, space, self._folder)
         self._decides = Decider(self._state, self._log, scheduler, searcher)
 
-    def _lengthen(self, wanted: Scheduler) -> None:
-        """Go on up to the `max_resource` of `wanted`, if it has one and that is more than the study has had."""
-        now = self._deciding.scheduler.max_resource
-        if wanted.max_resource == now:
-            return
-        if wanted.max_resource is None:
-            LOGGER.warning(
-                "max_resource stays %s, as this study has it; study.raise_max_resource(None) removes it", now
-            )
-        else:
-            self.raise_max_resource(wanted.max_resource)
-            LOGGER.warning("max_resource was raised from %s to %s", now, wanted.max_resource)
+    def _raised(self, wanted: Scheduler) -> bool:
+        """Whether the study is to go on up to the `max_resource` of `wanted`; `InputError` if it cannot."""
+        scheduler, most = self._deciding.scheduler, wanted.max_resource
+        if most == (now := scheduler.max_resource):
+            return False
+        if most is None:
+            LOGGER.warning("max_resource stays %s, as in this study; study.raise_max_resource(None) removes it", now)
+            return False
+        check_longer(scheduler, most)
+        LOGGER.warning("max_resource was raised from %s to %s", now, most)
+        return True
 
     def refresh(self) -> int:
         """Read the facts that were added since a study was opened to look at it; return how many.
@@ -247,10 +248,15 @@ class Study(Steered):
     def tell(self, job: Job | int, score: object, resource: int | None = None) -> bool:
         """As `report`, for loops in ask-and-tell style. `job` is a job or a trial's number.
 
-        Without `resource` the score is that at the end of the job, which completes it.
+        Without `resource` the score is that at the end of the job, which completes it. Raises `InputError`, too, for a
+        job of another study and for one that has ended.
         """
-        trial = job.trial if isinstance(job, Job) else job
-        return self.report(trial, self._job(trial).until if resource is None else resource, score)
+        running = self._job(job.trial if isinstance(job, Job) else job)
+        if isinstance(job, Job) and (job.study, job.start, job.until) != (running.study, running.start, running.until):
+            now = f"trial {job.trial} now runs to {running.until}"
+            whose = now if job.study == running.study else "another study's"
+            raise InputError(f"this job, of trial {job.trial} to {job.until}, is not the one that runs: {whose}")
+        return self.report(running.trial, running.until if resource is None else resource, score)
 
     def complete(self, trial: int) -> None:
         """End the job of `trial` although its last report came earlier, as in training that reports every k epochs.

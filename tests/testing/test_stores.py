@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import multiprocessing
 import os
 import signal
@@ -17,10 +18,11 @@ import rungwise as rw
 from rungwise import checkpoints, heads, pieces, testing
 from rungwise.checkpoints import Checkpoints
 from rungwise.events import Job, Retried
-from rungwise.executors import Said
+from rungwise.executors import Broke, Said
 from rungwise.executors.job import run_job
+from rungwise.executors.local import LocalWorkers
 from rungwise.local_store import LocalStore
-from rungwise.storage import JOBS, Storage
+from rungwise.storage import JOBS, Storage, leases
 from rungwise.testing import check_store
 
 
@@ -316,7 +318,7 @@ def test_a_store_that_only_a_file_names_is_not_imported_by_tune(tmp_path: Path) 
         (3, "checkpoints must be a folder or a rungwise.store.Store, not 3"),
         ("", "checkpoints must be a folder or a rungwise.store.Store, not ''"),
         ("s3://bucket/x", "not the address 's3://bucket/x'"),
-        (__file__, "checkpoints must be a folder, and .* is a file"),
+        (__file__, "checkpoints must be a folder, but .* is a file"),
         (LocalStore, "checkpoints must be a folder or a rungwise.store.Store, not <class"),
     ],
 )
@@ -331,3 +333,51 @@ def test_the_public_suite_is_public() -> None:
     assert isinstance(Bucket(""), rw.store.Store)
     make: Callable[[], rw.store.Store] = lambda: Bucket("")  # noqa: E731
     assert make().settings() == {"path": ""}
+
+
+@pytest.mark.parametrize("what", ["a pipe", "a link"])
+def test_a_local_store_reads_files_alone(what: str, tmp_path: Path) -> None:
+    """A pipe would hang whoever reads it, and a link leads elsewhere."""
+    path = tmp_path / "a" / "checkpoint.0001000000000000.000001"
+    path.parent.mkdir()
+    if what == "a pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to("/dev/zero")
+    with pytest.raises(OSError, match="not a regular file|symbolic links"):
+        LocalStore(tmp_path).load(f"a/{path.name}")
+
+
+def test_the_number_of_a_session_that_nobody_took_is_no_session(tmp_path: Path) -> None:
+    for number in ("70000", "99999999999999999999", "32768"):
+        (tmp_path / f"session.{number}").touch()
+    assert next(leases(tmp_path)) >> 48 == 1
+    (tmp_path / "session.32767").touch()
+    with pytest.raises(rw.StudyError, match="has been opened 32767 times"):
+        next(leases(tmp_path))
+
+
+class Away(Bucket):
+    """A store that is away: a disk that is full, a mount that is gone."""
+
+    def list(self, under: str) -> dict[str, int]:
+        raise OSError(errno.ENOTCONN, "the store is away")
+
+    hold = load = discard = save = list  # type: ignore[assignment]
+
+
+def test_a_store_that_is_away_when_the_driver_holds_a_trial_breaks_the_job_and_not_the_run(tmp_path: Path) -> None:
+    store = Away(str(tmp_path / "store"))
+    workers = LocalWorkers(trains, 1, Storage(tmp_path / "trials", store))
+    try:
+        workers.submit(Job(0, {"x": 0.5}, 0, 1, lease=1 << 48, study="ab"))
+        (said,) = workers.poll(5)
+        assert said == Said(1 << 48, None, Broke(0, said.message.reason))
+        assert "the store is away" in said.message.reason
+    finally:
+        workers.close()
+
+
+def trains(trial: rw.Trial) -> None:
+    for _ in trial:
+        trial.report(0.5)

@@ -57,6 +57,7 @@ class PASHA:
         self._noises = [Noise(*self._window(top))]  # one a metric
         self._rungs: TwoRungs | TwoParetoRungs | None = None
         self._unchecked = False
+        self._owed: Raise | None = None  # what `Lengthened` led to
 
     @property
     def max_resource(self) -> int | None:
@@ -104,7 +105,7 @@ class PASHA:
         """A rise of the ceiling if the last event requires one, otherwise ASHA's answer."""
         if self._unchecked and (found := self._check()) is not None:
             return found
-        return self.asha.ask(more=more)
+        return self._owed or self.asha.ask(more=more)
 
     def tell(self, event: Event) -> None:
         """Take one event."""
@@ -123,7 +124,7 @@ class PASHA:
             self.asha.ceiling = top = self.asha.ladder.rung_at(event.until)
             for noise in self._noises:
                 noise.move(*self._window(top))
-            self._rungs = None
+            self._rungs = self._owed = None
         elif isinstance(event, Lengthened):
             was_last = self.asha.ceiling == self.asha.ladder.last
             self.asha.tell(event)
@@ -136,7 +137,10 @@ class PASHA:
                 self._noises = [Noise(*self._window(self.asha.ceiling)) for _ in event.mode]
 
     def _open_above(self) -> None:
-        """There is a rung above the ceiling now: those that have completed this one were not compared yet."""
+        """There is a rung above the ceiling now: compare those that have completed this one, as was not done before.
+
+        The rise that follows does not lapse with the next event: no completion may ever come to call for it again.
+        """
         top, rungs = self.asha.ceiling, self.asha.rungs
         assert top is not None
         if top < len(rungs):
@@ -144,7 +148,7 @@ class PASHA:
                 for trial in rungs[top].trials:
                     noise.arrive(trial)
             self._compare(top)
-            self._unchecked = True
+            self._owed = self._check()
 
     def _completed_top(self, trial: int, top: int) -> None:
         for noise in self._noises:

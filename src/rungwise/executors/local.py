@@ -27,7 +27,7 @@ from rungwise.events import Completed, Job
 from rungwise.executors import TICK, Broke, Paused, Said, guard
 from rungwise.executors.devices import Devices, of_slots
 from rungwise.executors.line import PAUSE, Garbled, a_line
-from rungwise.executors.reasons import death
+from rungwise.executors.reasons import death, reason
 from rungwise.executors.shipping import logging_here, pickled
 from rungwise.executors.worker import FromWorker, Hello, Ready
 from rungwise.log import StudyError
@@ -183,8 +183,9 @@ class LocalWorkers:
         # here and not in the worker, which may be late: the one that this driver begins last is to hold the folder
         try:
             self.storage.hold(job)
-        except Superseded:
-            self._unheard.append(Said(job.lease, None, Broke(job.trial, "a later driver holds its trial")))
+        except (Superseded, OSError) as error:
+            why = reason(error) if isinstance(error, OSError) else "a later driver holds its trial"
+            self._unheard.append(Said(job.lease, None, Broke(job.trial, why)))
             return
         worker = self._alive(job.trial)
         worker.job, worker.next, worker.ahead = job, 0, set()
