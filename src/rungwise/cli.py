@@ -36,7 +36,7 @@ from rungwise.report.result import next_step, no_result, queued, refit_failure, 
 from rungwise.report.stream import Stream
 from rungwise.report.tables import drawn, enqueued, rungs_table, summary
 from rungwise.run import Function, check_function, note_begun, run, taken_back, tune
-from rungwise.search import SEARCHERS
+from rungwise.search import SearcherName
 from rungwise.space import Space
 from rungwise.sqlite import salvage as salvage_study
 from rungwise.study import Study
@@ -152,8 +152,12 @@ def _option(field: msgspec.structs.FieldInfo) -> Callable[[F], F]:
 @click.option("--mode", type=click.Choice(["min", "max"]), help="Whether lower or higher scores are better.")
 @click.option("--score", type=click.Choice(SCORES), help="Which of a trial's reports counts (default last).")
 @click.option("--study", type=click.Path(path_type=Path), help="The study's file (default: rungwise.db).")
-@click.option("--scheduler", type=click.Choice(sorted(SCHEDULERS)), help="Default: pasha.")
-@click.option("--searcher", type=click.Choice(sorted({*SEARCHERS} - {"first"})), help="Default: random.")
+@click.option(
+    "--scheduler", metavar="NAME", help=f"One of {', '.join(SCHEDULERS)}, or yours as module:Class (default pasha)."
+)
+@click.option(
+    "--searcher", metavar="NAME", help=f"One of {', '.join(get_args(SearcherName))}, or yours as module:Class."
+)
 @click.option("--initial", type=click.Path(path_type=Path), help="A .json file: a list of configurations to try first.")
 @click.option("--warm-start", type=click.Path(), help="The file of an earlier study to learn from.")
 @click.option("--min-resource", type=int, help="The first rung (default 1).")

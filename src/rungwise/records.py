@@ -114,7 +114,10 @@ class TrialRecord(msgspec.Struct, gc=False, eq=False):
         return self.failure is not None or self.refit_failure is not None
 
     def __repr__(self) -> str:
-        return f"TrialRecord({', '.join(f'{name}={getattr(self, name)!r}' for name in _SHOWN)})"
+        told = ", ".join(
+            f"{name}={getattr(self, name)!r}" for name in ("number", "state", "resource", "score", "config")
+        )
+        return f"TrialRecord({told})"
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, TrialRecord) and all(getattr(self, name) == getattr(other, name) for name in _SHOWN)

@@ -344,7 +344,7 @@ def test_a_local_store_reads_files_alone(what: str, tmp_path: Path) -> None:
         os.mkfifo(path)
     else:
         path.symlink_to("/dev/zero")
-    with pytest.raises(OSError, match="not a regular file|symbolic links"):
+    with pytest.raises(OSError, match=r"not a regular file|symbolic links"):
         LocalStore(tmp_path).load(f"a/{path.name}")
 
 
