@@ -97,6 +97,8 @@ def test_a_study_in_a_line(tmp_path: Path) -> None:
     assert repr(study) == "<Study in memory: 1 trial, 1 running, no result yet>"
     study.tell(job, 0.5)
     assert repr(study) == "<Study in memory: 1 trial, best 0.5 at 1 (trial 0)>"
+    config = study.trials[0].config
+    assert repr(study.top()) == f"[TrialRecord(number=0, state='paused', resource=1, score=0.5, config={config!r})]"
     path = tmp_path / "study.db"
     with rw.Study({"x": rw.Float(0, 1)}, "asha", mode={"error": "min", "cost": "min"}, path=path) as two:
         two.tell(two.ask(), {"error": 0.1, "cost": 3})

@@ -114,13 +114,12 @@ class TrialRecord(msgspec.Struct, gc=False, eq=False):
         return self.failure is not None or self.refit_failure is not None
 
     def __repr__(self) -> str:
-        told = ", ".join(
-            f"{name}={getattr(self, name)!r}" for name in ("number", "state", "resource", "score", "config")
-        )
+        names = ("number", "state", "resource", "score", "config")
+        told = ", ".join(f"{name}={getattr(self, name)!r}" for name in names)
         return f"TrialRecord({told})"
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, TrialRecord) and all(getattr(self, name) == getattr(other, name) for name in _SHOWN)
+        return isinstance(other, TrialRecord) and all(getattr(self, name) == getattr(other, name) for name in _COMPARED)
 
     __hash__ = None  # type: ignore[assignment]  # it changes
 
@@ -156,7 +155,7 @@ class TrialRecord(msgspec.Struct, gc=False, eq=False):
 
 _HIDDEN = {"json", "all_reports", "refit_reports"}
 _TOLD = [name for name in TrialRecord.__struct_fields__ if name not in _HIDDEN]
-_SHOWN = [*_TOLD, "config", "reports", "seconds", "refit"]
+_COMPARED = [*_TOLD, "config", "reports", "seconds", "refit"]
 
 
 def to_take_back(records: Iterable[TrialRecord], wanted: Iterable[int] | None) -> list[int]:
