@@ -123,6 +123,9 @@ class Mine:
     def settings(self) -> dict[str, Any]:
         return self._given
 
+    def up_to(self, max_resource: int | None) -> Mine:
+        return Mine(**self._given | {"max_resource": max_resource})
+
     def __getattr__(self, name: str) -> Any:
         return getattr(self.__dict__["_pasha"], name)
 

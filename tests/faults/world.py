@@ -433,7 +433,7 @@ class Watched(InARow):
         return self.check(super().stranded())
 
     def ended(self, trial: int) -> Sequence[Verdict]:
-        verdicts = self.check(super().wrong_end(trial))
+        verdicts = self.check(super().ended(trial))
         self.before |= self.row
         self.row.clear()
         self.before.discard(trial)

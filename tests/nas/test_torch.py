@@ -18,7 +18,7 @@ from rungwise.errors import InputError
 from rungwise.events import Job, Promoted, Reported, Retried
 from rungwise.nas import NAS_BENCH_201, Cell
 from rungwise.nas.torch import CellModule, accuracy, cosine, evaluate, fit, flips, network
-from rungwise.trial import Trial
+from rungwise.trial import Trial, wrong_end
 
 NONE = "|none~0|+|none~0|none~1|+|none~0|none~1|none~2|"
 ALL = NONE.replace("none", "nor_conv_3x3")
@@ -174,7 +174,7 @@ def job(folder: Path, start: int, until: int, config: dict, **changes) -> dict[i
 
     trial = Trial(Job(0, config, start, until), folder, send)
     train(trial, **changes)
-    assert trial.end() is None
+    assert wrong_end(trial) is None
     return sent
 
 
