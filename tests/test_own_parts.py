@@ -181,7 +181,7 @@ def test_what_a_scheduler_decides_and_cannot_take_is_not_noted(tmp_path: Path, m
     jobs = [study.ask() for _ in range(2)]
     with pytest.raises(KeyError):
         study.ask()
-    with pytest.raises(rw.StudyError, match="ended when the scheduler Forgetful raised KeyError"):
+    with pytest.raises(rw.StudyError, match="closed when the scheduler Forgetful raised KeyError"):
         study.report(jobs[0].trial, 1, 0.5)
     study.close()
     again = rw.Study({"x": rw.Float(0, 1)}, Forgetful(), path=tmp_path / "s.db")

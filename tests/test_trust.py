@@ -149,7 +149,7 @@ def test_a_file_that_is_not_as_this_user_left_it_is_not_run(name: str, folder: P
     assert refused.returncode == 2, refused.stderr
     assert refused.stderr.count("\n") == 1
     assert "resuming would run the " in refused.stderr
-    assert "say --trust" in refused.stderr
+    assert "use --trust" in refused.stderr
     assert not (folder / "ran").exists()
     assert path.read_bytes() == before
     if name in ("no note", "a note that others can write"):

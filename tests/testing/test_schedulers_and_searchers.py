@@ -226,7 +226,7 @@ class Walk:
         ("bounds", "does not fit the space"),
         ("changes", "it changes what it is told"),
         ("settings", r"settings\(\) must be what makes one"),
-        ("named", r"settings\(\) of Walk must be what Walk\(space, …\) takes, without \"name\": 'walk'"),
+        ("named", r"settings\(\) of Walk must return the arguments of Walk\(space, …\), without \"name\": 'walk'"),
         ("forgets", r"being told events changes its settings\(\)"),
     ],
 )

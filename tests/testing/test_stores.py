@@ -316,7 +316,7 @@ def test_a_store_that_only_a_file_names_is_not_imported_by_tune(tmp_path: Path) 
         (3, "checkpoints must be a folder or a rungwise.store.Store, not 3"),
         ("", "checkpoints must be a folder or a rungwise.store.Store, not ''"),
         ("s3://bucket/x", "not the address 's3://bucket/x'"),
-        (__file__, "checkpoints must be a folder, and .* is a file"),
+        (__file__, "checkpoints must be a folder, but .* is a file"),
         (LocalStore, "checkpoints must be a folder or a rungwise.store.Store, not <class"),
     ],
 )

@@ -261,7 +261,7 @@ def test_a_program(tmp_path: Path) -> None:
     checked("good.py").check()
     with pytest.raises(AssertionError, match="the program trains from the start in each job"):
         checked("anew.py").check()
-    assert "runs over {until}, and so begins and ends in each job" in checked("stretched.py").reasons[0]
+    assert "runs over {until}, and so starts and ends in each job" in checked("stretched.py").reasons[0]
     assert checked("bad.py").reasons[0].startswith("the program does not save its complete state in {checkpoint}")
 
 
