@@ -184,7 +184,7 @@ def test_a_proposal_of_ours_out_of_another_range_is_one_clear_line_and_the_file_
 def test_so_are_those_of_optuna(tmp_path: Path) -> None:
     from rungwise.search.optuna import OptunaSearch
 
-    with pytest.raises(rw.InputError, match=r"OptunaSearch was made for a space of y"):
+    with pytest.raises(rw.InputError, match=r"OptunaSearch was made for a space with y"):
         rw.Study(X, "asha", OptunaSearch(rw.Space({"y": rw.Integer(5, 6)})))
     with pytest.raises(rw.InputError, match=r"the searcher OptunaSearch proposed .*'x' wants a number"):
         rw.Study(X, "asha", OptunaSearch(rw.Space({"x": rw.Float(5, 6)}))).ask()
