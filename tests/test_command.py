@@ -153,7 +153,8 @@ def is_gone(process: int) -> bool:
 
 
 @pytest.mark.parametrize(
-    ("after", "wrong"), [("", None), ("raise SystemExit(3)", "exit code 3"), ("print('{\"score\": []}')", "not a valid report")]
+    ("after", "wrong"),
+    [("", None), ("raise SystemExit(3)", "exit code 3"), ("print('{\"score\": []}')", "not a valid report")],
 )
 def test_with_a_program_ends_what_it_has_started(after: str, wrong: str | None, tmp_path: Path, monkeypatch) -> None:
     """A child in the background that keeps the program's standard output does not hold up the job."""
