@@ -194,11 +194,13 @@ class Decider:
         wanted, again = list(trials), list(self.state.again)
         if self.closed is not None:
             raise StudyError(self.closed)
+        self.state.whole = False  # until all of it is noted and applied: Ctrl-C may come between
         for trial in wanted:
             self.log.append(TakenBack(trial))
             self.state.apply(TakenBack(trial))
             if self.observers.watching:
                 self.observers.noted(TakenBack(trial))
+        self.state.whole = True
         self.flush()
         self._begin_anew()
         self.state.again = {trial: self.state.running[trial] for trial in [*again, *wanted]}

@@ -183,9 +183,8 @@ def tune(
         raise InputError("say when to stop: trials=64 (or total_resource=, seconds=, target=)")
     space = as_space(space)
     scheduler = as_scheduler(scheduler)
-    if not (
-        isinstance(path, (str, Path)) and os.path.exists(path)
-    ):  # else the study in it says what its max_resource is by now
+    there = isinstance(path, (str, Path)) and os.path.exists(path)
+    if not there:  # else the study in it says what its max_resource is by now
         options.check_against(scheduler)
     if refit and isinstance(mode, Mapping):
         raise InputError(f"refit={refit!r} needs one best trial; with several metrics there is study.front instead")
@@ -195,9 +194,8 @@ def tune(
     elif isinstance(function, NamedFunction):
         how["function"] = function.target
     if executor is not None:
-        how["executor"] = getattr(
-            executor, "__qualname__", type(executor).__qualname__
-        )  # of what makes one, or its own
+        made = getattr(executor, "__qualname__", None)  # of what makes one
+        how["executor"] = made or type(executor).__qualname__
     opened = Study(
         space, scheduler, searcher, mode=mode, score=score, seed=seed, initial=initial, warm_start=warm_start,
         path=path, run=how,

@@ -138,21 +138,20 @@ class Snapshots:
 
     def follow(self, time: float, fact: Fact) -> None:
         """`fact` was noted at `time` (Unix seconds), and is not applied yet, or just has been."""
-        kind = type(fact)
-        if kind is Opened:
+        if isinstance(fact, Opened):
             self._add_up()
             self._noted[:] = array("d")  # nobody ran it meanwhile
         self._noted.append(time)
-        if kind is Reported:
+        if isinstance(fact, Reported):
             return
-        if kind is Completed or kind is Failed:
-            self._running.pop(fact.trial, None)  # type: ignore[attr-defined]
-            self._again.pop(fact.trial, None)  # type: ignore[attr-defined]
+        if isinstance(fact, Completed | Failed):
+            self._running.pop(fact.trial, None)
+            self._again.pop(fact.trial, None)
         elif isinstance(fact, Started | Promoted | Refitted | TakenBack):
             self._running[fact.trial] = None
-            if kind is Refitted:
-                self._refit_to = fact.until  # type: ignore[union-attr]
-        elif kind is Opened:
+            if isinstance(fact, Refitted):
+                self._refit_to = fact.until
+        elif isinstance(fact, Opened):
             self._again, self._refit_to = dict(self._running), None
             self._time.opened()
         elif isinstance(fact, Ran):

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import heapq
 import math
-from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from functools import reduce
 from html import escape
-from itertools import accumulate
 from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -96,11 +95,11 @@ def top(state: StudyState, k: int) -> list[TrialRecord]:
     ranked = []
     answer = state.winners[:1]
     for record in state.trials:
-        at = bisect_right(resources := list(record.reports), record.paused_at)
-        if not at or record.failure is not None:
+        if record.failure is not None:
             continue
-        counted = list(accumulate((record.reports[resource] for resource in resources[:at]), state.metrics.counted))
-        if math.isfinite(loss := state.metrics.loss(counted[-1])):
+        reports = record.reports
+        known = [score for resource, score in reports.items() if resource <= record.paused_at]
+        if known and math.isfinite(loss := state.metrics.loss(reduce(state.metrics.counted, known))):
             ranked.append((-record.paused_at, loss, [record.number] != answer, record))
     return [record for *_, record in heapq.nsmallest(k, ranked, key=lambda row: row[:3])]
 

@@ -107,9 +107,8 @@ class ASHA:
 
     def tell(self, event: Event) -> None:
         """Take one event; those that do not concern a rung are ignored."""
-        kind = type(event)
-        if kind is Result:
-            self.complete(event)  # type: ignore[arg-type]
+        if isinstance(event, Result):
+            self.complete(event)
         elif isinstance(event, Started):
             self.running[event.trial] = self.ladder.rung_at(event.until)
         elif isinstance(event, Promoted):
