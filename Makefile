@@ -9,7 +9,10 @@ ifneq ($(wildcard ../shared/data),)
 export RUNGWISE_DATA ?= $(abspath ../shared/data)
 endif
 
-.PHONY: demo nas text test core fuzz lint bench faults peers evidence tables clean
+# Executors and stores over other people's engines, each in a virtual environment of its own.
+ENGINES := dask ray slurm cloud
+
+.PHONY: demo nas text test core engines fuzz lint bench faults peers evidence tables clean
 
 demo: $(VENV)/demo.installed
 	$(BIN)/python examples/digits.py
@@ -26,6 +29,11 @@ test: $(VENV)/test.installed
 core: $(CORE)/core.installed
 	RUNGWISE_CORE=1 $(CORE)/bin/python -m pytest src tests/core tests/laws tests/search tests/test_imports.py \
 		tests/test_space.py tests/test_study.py tests/test_trial.py tests/test_loop.py tests/test_several_metrics.py
+
+engines: $(ENGINES:%=engine-%)
+
+engine-%: $(VENV)-%/engine.installed
+	RUNGWISE_ENGINE=$* $(VENV)-$*/bin/python -m pytest tests/engines
 
 # The properties in `make test` are always tried on the same examples; here on others each time. SEED=… repeats a run.
 SEED ?= $(shell date +%s)
@@ -70,5 +78,11 @@ $(CORE)/core.installed: pyproject.toml
 	$(CORE)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[core-test]'
 	touch $@
 
+$(VENV)-%/engine.installed: pyproject.toml tests/constraints.txt
+	test -x $(VENV)-$*/bin/python || $(PYTHON) -m venv $(VENV)-$*
+	$(VENV)-$*/bin/python -m pip install --quiet --disable-pip-version-check --constraint tests/constraints.txt \
+		--editable '.[core-test,$*-test]'
+	touch $@
+
 clean:
-	rm -rf $(VENV) $(CORE)
+	rm -rf $(VENV) $(CORE) $(ENGINES:%=$(VENV)-%)

@@ -28,8 +28,8 @@ from rungwise.executors import TICK, Broke, Paused, Said, guard
 from rungwise.executors.devices import Devices, of_slots
 from rungwise.executors.line import PAUSE, Garbled, a_line
 from rungwise.executors.reasons import death, reason
-from rungwise.executors.shipping import logging_here, pickled
-from rungwise.executors.worker import FromWorker, Hello, Ready
+from rungwise.executors.shipping import Shipment, pickled, shipped
+from rungwise.executors.worker import FromWorker, Ready
 from rungwise.log import StudyError
 from rungwise.storage import Storage, as_storage
 from rungwise.trial import Trial
@@ -43,11 +43,11 @@ REAPING = 5.0  # seconds that a killed process may take to be gone; it may hang 
 class _Worker:
     """One process, the line to it, and the job it has."""
 
-    def __init__(self, hello: list[bytes], slot: int, environment: dict[str, str]) -> None:
+    def __init__(self, hello: list[bytes], slot: int, number: int, environment: dict[str, str]) -> None:
         self.slot = slot
         self.line, theirs = a_line()
         fd = theirs.fileno()
-        command = [sys.executable, "-c", f"from rungwise.executors.worker import main; main({fd}, {slot})"]
+        command = [sys.executable, "-c", f"from rungwise.executors.worker import main; main({fd}, {number})"]
         try:
             # where the driver's own is closed, its number may be that of any file
             self.process = subprocess.Popen(
@@ -137,7 +137,7 @@ class LocalWorkers:
 
     A process that dies is replaced, and its slot is the new one's. With a process ends all that it has started. What
     broke off in one slot is begun again in another, if one is free, and the third time waits for one: a GPU may be
-    broken. `capacity` may be set while it runs.
+    broken. `capacity` may be set while it runs. The slots have numbers from `slot` on (`trial.worker`).
     The processes share the cores: unless OMP_NUM_THREADS and its like are set, each gets its part.
     Which GPUs each sees is told in `devices`.
     Raises `InputError` if the function cannot be sent to another process, the devices are not there, or there may not
@@ -146,23 +146,22 @@ class LocalWorkers:
 
     def __init__(
         self,
-        function: Callable[[Trial], object],
+        function: Callable[[Trial], object] | Shipment,
         size: int,
         storage: Storage | Path,
         *,
         devices: Devices = "auto",
+        slot: int = 0,
     ) -> None:
         _check_files(size)
         self.capacity = size
         storage = as_storage(storage)
-        data, sources = pickled(function)
+        shipment = function if isinstance(function, Shipment) else shipped(function)
         storage.folder.mkdir(parents=True, exist_ok=True)
         self.storage = Storage(storage.folder.resolve(), storage.apart)
         where, _ = pickled(self.storage)
-        path = [os.path.abspath(entry) for entry in sys.path]  # '' is the current folder
-        hello = Hello(path, os.environ.get("PYTHONPATH"), sources, logging_here())
-        self._hello = [msgspec.json.encode(hello), data, where]
-        self._environment = os.environ | {"PYTHONPATH": os.pathsep.join(path)}
+        self._hello = [msgspec.json.encode(shipment.hello), shipment.function, where]
+        self._environment = os.environ | {"PYTHONPATH": os.pathsep.join(shipment.hello.path)}
         for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):  # or each would use every core
             self._environment.setdefault(name, str(max(1, (os.cpu_count() or 1) // size)))
         self._devices = of_slots(devices, size, os.environ)
@@ -173,6 +172,7 @@ class LocalWorkers:
         self._lines = selectors.DefaultSelector()
         self._guard = _Guard()
         self._closed = False
+        self._first = slot
         self._decode = msgspec.json.Decoder(FromWorker).decode
 
     def submit(self, job: Job) -> None:
@@ -217,7 +217,8 @@ class LocalWorkers:
             self._end([worker])
         slot = min(slots)
         try:
-            worker = _Worker(self._hello, slot, self._environment | self._devices[slot % len(self._devices)])
+            environment = self._environment | self._devices[slot % len(self._devices)]
+            worker = _Worker(self._hello, slot, self._first + slot, environment)
         except OSError as error:
             which = f"worker process {slot + 1} of {self.capacity}"
             raise StudyError(f"{which} cannot be started: {error.strerror}") from error

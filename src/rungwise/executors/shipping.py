@@ -6,6 +6,8 @@ import functools
 import io
 import linecache
 import logging
+import os
+import sys
 import types
 from collections.abc import Callable
 from typing import Any
@@ -42,6 +44,22 @@ class Logging(msgspec.Struct, frozen=True):
     disabled: int
     root: Logger
     others: dict[str, Logger]
+
+
+class Hello(msgspec.Struct, frozen=True):
+    """How a worker process is to be set up: modules are found on `path`, and code is of files with these `sources`."""
+
+    path: list[str]
+    pythonpath: str | None
+    sources: dict[str, str]
+    logging: Logging
+
+
+class Shipment(msgspec.Struct, frozen=True):
+    """A function as it is sent to worker processes, from one machine to another too: `function` is pickled."""
+
+    hello: Hello
+    function: bytes
 
 
 class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # untyped
@@ -88,6 +106,13 @@ def pickled(function: object) -> tuple[bytes, dict[str, str]]:
             "open files, locks, and connections inside the function, not outside"
         ) from error
     return file.getvalue(), {name: "".join(linecache.getlines(name)) for name in sorted(pickler.files)}
+
+
+def shipped(function: object) -> Shipment:
+    """`function`, with what it needs of this process. Raises `InputError` if it cannot be sent."""
+    data, sources = pickled(function)
+    path = [os.path.abspath(entry) for entry in sys.path]  # '' is the current folder
+    return Shipment(Hello(path, os.environ.get("PYTHONPATH"), sources, logging_here()), data)
 
 
 def unpickled(data: bytes | bytearray, sources: dict[str, str]) -> Any:

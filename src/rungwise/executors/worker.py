@@ -26,18 +26,9 @@ from rungwise.executors import Said
 from rungwise.executors.job import run_job
 from rungwise.executors.line import WorkerEnd
 from rungwise.executors.reasons import reason
-from rungwise.executors.shipping import Logging, handle_as, log_as, unpickled
+from rungwise.executors.shipping import Hello, handle_as, log_as, unpickled
 from rungwise.storage import Storage
 from rungwise.trial import IMPORTING, Trial
-
-
-class Hello(msgspec.Struct, frozen=True):
-    """The first message to a worker; then come the pickled function, of files with these `sources`, and the storage."""
-
-    path: list[str]
-    pythonpath: str | None
-    sources: dict[str, str]
-    logging: Logging
 
 
 class Ready(msgspec.Struct, frozen=True, tag_field="fact", tag=str.lower):
@@ -78,7 +69,10 @@ def _print_to(log: str | os.PathLike[str]) -> None:
 
 
 def main(fd: int, slot: int) -> None:
-    """Serve the driver at the other end of `fd`, as worker number `slot`, until it hangs up."""
+    """Serve the driver at the other end of `fd`, as worker number `slot`, until it hangs up.
+
+    It first sends a `Hello`, the pickled function, and the pickled storage; then jobs.
+    """
     os.set_inheritable(fd, False)
     faulthandler.enable(2)  # where a crash was is then in the log of its trial
     for stream in (sys.stdout, sys.stderr):
