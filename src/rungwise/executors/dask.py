@@ -64,11 +64,17 @@ class DaskExecutor:
     The study's folder, or the store in `checkpoints=`, must be the same for driver and workers, and `rungwise` must be
     installed on the workers.
 
-    >>> import rungwise as rw                                       # doctest: +SKIP
-    >>> from distributed import Client                              # doctest: +SKIP
-    >>> from rungwise.executors.dask import DaskExecutor            # doctest: +SKIP
-    >>> executor = DaskExecutor(Client("tcp://10.0.0.7:8786"))      # doctest: +SKIP
-    >>> rw.tune(train, space, mode="max", trials=64, executor=executor, path="/shared/run.db")  # doctest: +SKIP
+    >>> import rungwise as rw
+    >>> from distributed import LocalCluster
+    >>> from rungwise.executors.dask import DaskExecutor
+    >>> def train(trial):
+    ...     for epoch in trial:
+    ...         trial.report((trial.config["x"] - 0.3) ** 2 + 1 / epoch)
+    >>> space = {"x": rw.Float(0, 1)}
+    >>> with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
+    ...     study = rw.tune(train, space, mode="min", trials=9, executor=DaskExecutor(cluster), quiet=True)
+    >>> len(study.trials)
+    9
 
     Raises `InputError` for invalid arguments, and `StudyError` if the scheduler cannot be reached.
     """
@@ -88,7 +94,7 @@ class DaskExecutor:
         self.cluster: Any = None
         if isinstance(cluster, distributed.Client):
             if cluster.scheduler is None:
-                raise InputError(f"the client of a DaskExecutor must be connected, but it is {cluster.status}")
+                raise InputError(f"DaskExecutor wants a connected client, but this one is {cluster.status}")
             self.address, self.security, self.cluster = cluster.scheduler.address, cluster.security, cluster.cluster
         elif isinstance(cluster, distributed.deploy.Cluster):
             self.address, self.security, self.cluster = cluster.scheduler_address, cluster.security, cluster
@@ -291,10 +297,11 @@ class _Workers:
 
     async def _retire(self, worker: str) -> None:
         """Retire a worker in the place of those who could not because of our actors."""
-        for _ in range(MAKING_WAY):
-            if await self._client.scheduler.retire_workers(workers=[worker], close_workers=True, remove=True):
-                return
-            await asyncio.sleep(0.1)
+        with contextlib.suppress(OSError):  # then the connection is lost, and it is a worker like others
+            for _ in range(MAKING_WAY):
+                if await self._client.scheduler.retire_workers(workers=[worker], close_workers=True, remove=True):
+                    return
+                await asyncio.sleep(0.1)
 
     # what is told to the driver's thread
 
@@ -302,7 +309,7 @@ class _Workers:
         """A host has said something."""
         said = self._decode(event)
         if isinstance(said, Unable):
-            raise StudyError(f"a worker of the Dask cluster can do no job: {said.reason}")
+            raise StudyError(f"no job can be done on the Dask cluster: {said.reason}")
         if (out := self._out.get(said.lease)) is None:
             return  # it was canceled, or its slot was given up
         message = said.message
@@ -345,6 +352,11 @@ class _Workers:
                 seat = _Seat(Place(number, index, slots, self._gpus[worker][1]), worker)
                 there.append(seat)
                 self._start(self._attend(seat))
+        if workers and not self._numbers and not any(self._seats.values()):
+            wanted = " ".join(f"{name}={amount:g}" for name, amount in self._settings.wanted.resources.items())
+            raise StudyError(
+                f"no worker of the Dask cluster has the resources of a slot; start workers with --resources '{wanted}'"
+            )
 
     def _meet(self, worker: str, about: Mapping[str, Any]) -> None:
         """There is a new worker."""
@@ -451,7 +463,7 @@ class _Adaptive(distributed.Adaptive):  # type: ignore[misc]  # untyped
     async def target(self) -> int:
         """As many as have jobs; twice as many as there are if every slot has one."""
         busy, all_busy = self._workers.busy_workers()
-        return max(1, 2 * len(self.plan)) if all_busy else len(busy)
+        return max(1, len(self.plan), 2 * len(self.observed)) if all_busy else len(busy)
 
     async def workers_to_close(self, target: int) -> list[str]:
         """The names of some that have no job."""

@@ -37,7 +37,9 @@ class Wanted(msgspec.Struct, frozen=True):
         check_devices(self.devices)
         for name, amount in self.resources.items():
             if not isinstance(amount, (int, float)) or not 0 < amount < math.inf:
-                raise InputError(f"resources must be amounts that a slot takes, like {{'GPU': 1}}, not {self.resources!r}")
+                raise InputError(
+                    f"resources must be amounts that a slot takes, like {{'GPU': 1}}, not {self.resources!r}"
+                )
             if name == GPU and amount > 1 and amount != int(amount):
                 raise InputError(f"a slot takes whole GPUs, or a fraction of one, not {amount:g}")
 
@@ -57,7 +59,7 @@ def slots_of(worker: Mapping[str, Any], wanted: Wanted) -> int:
     >>> slots_of({"nthreads": 4, "resources": {"GPU": 2.0}}, Wanted({"GPU": 1}))
     2
     """
-    counts = [worker["nthreads"]]
+    counts: list[int] = [worker["nthreads"]]
     counts += [int(worker["resources"].get(name, 0) / amount + 1e-9) for name, amount in wanted.resources.items()]
     return min(counts)
 
@@ -118,6 +120,8 @@ class Slot:
         encode = msgspec.json.Encoder().encode
 
         def say(said: Said | Unable) -> None:
+            if isinstance(said, Unable):
+                said = Unable(f"{said.reason}, on {worker.address}")
             worker.log_event(topic, encode(said))
 
         self._host = Host(
