@@ -6,6 +6,7 @@ import contextlib
 import doctest
 import itertools
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -138,11 +139,10 @@ def test_retired_workers_pause_and_that_is_no_failure(tmp_path: Path) -> None:
     with cluster(4) as (_, client):
         workers = list(client.scheduler_info()["workers"])
         study = rw.tune(
-            train, SPACE, mode="min", scheduler=rw.ASHA(max_resource=9), trials=12, path=tmp_path / "study.db",
+            train, SPACE, mode="min", scheduler=rw.ASHA(max_resource=9), trials=40, path=tmp_path / "study.db",
             executor=DaskExecutor(client), retries=0, observers=[retire], keep_checkpoints=True, quiet=True,
         )  # fmt: skip
         check_nothing_is_lost(study, repeated=0)
-        print(retired, workers, next(reports))
         assert set(client.scheduler_info()["workers"]) == {workers[3]}
 
 
@@ -374,12 +374,22 @@ def test_a_scheduler_that_is_not_there() -> None:
         ("tcp://a:1", {"devices": "0,1"}, "did you mean"),
         ("tcp://a:1", {"adaptive": (4, 1)}, r"like \(1, 16\), not \(4, 1\)"),
         ("tcp://a:1", {"adaptive": 4}, r"like \(1, 16\), not 4"),
-        ("tcp://a:1", {"adaptive": (1, 4)}, "needs the cluster itself"),
+        ("tcp://a:1", {"adaptive": (1, 4)}, "needs a cluster whose workers this process starts"),
     ],
 )
 def test_bad_input(cluster: Any, settings: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         DaskExecutor(cluster, **settings)
+
+
+def test_the_page_runs_and_its_recipes_are_python() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "dask.md").read_text()
+    first, *recipes = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
+    for recipe in recipes:
+        compile(recipe, "docs/dask.md", "exec")
+    done = subprocess.run([sys.executable, "-c", first], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert "'lr'" in done.stdout
 
 
 def test_without_the_library_it_says_what_to_install() -> None:

@@ -104,8 +104,11 @@ class DaskExecutor:
             raise InputError(
                 f"DaskExecutor wants a distributed.Client, a cluster, or the scheduler's address, not {cluster!r}"
             )
-        if adaptive is not None and self.cluster is None:
-            raise InputError("adaptive= needs the cluster itself: DaskExecutor(cluster, adaptive=…)")
+        if adaptive is not None and not isinstance(self.cluster, distributed.SpecCluster):
+            raise InputError(
+                "adaptive= needs a cluster whose workers this process starts, such as LocalCluster or those of "
+                f"dask-jobqueue, not {cluster!r}; scale others with cluster.scale(n)"
+            )
 
     def __call__(self, function: Callable[[Trial], object], storage: Storage) -> Executor:
         """The executor of one study, which `tune` closes at its end."""
@@ -279,21 +282,25 @@ class _Workers:
     async def _attend(self, seat: _Seat) -> None:
         """Make the actor of a slot, and hand it what it is asked."""
         seat.task = asyncio.current_task()
-        try:
-            with self._client.as_current():  # an actor belongs to the client that is current where it arrives
-                future = self._client.submit(
-                    Slot, self._topic, self._shipment, self._storage, seat.place, self._settings.wanted,
-                    key=f"rungwise-slot-{uuid.uuid4()}", workers=[seat.worker], allow_other_workers=False, actor=True,
-                )  # fmt: skip
+        with self._client.as_current():  # an actor belongs to the client that is current where it arrives
+            future = self._client.submit(
+                Slot, self._topic, self._shipment, self._storage, seat.place, self._settings.wanted,
+                key=f"rungwise-slot-{uuid.uuid4()}", workers=[seat.worker], allow_other_workers=False, actor=True,
+            )  # fmt: skip
+            try:
                 actor = await future
-            self._tell(self._is_ready, seat)
-            while (asked := await seat.asked.get()) is not None:
-                name, argument = asked
-                await getattr(actor, name)(argument)
-            await actor.close()
-            self._tell(self._has_ended, seat)
-        except (Exception, asyncio.CancelledError) as error:
-            self._tell(self._has_failed, seat, error)
+                self._tell(self._is_ready, seat)
+                while (asked := await seat.asked.get()) is not None:
+                    name, argument = asked
+                    await getattr(actor, name)(argument)
+                await actor.close()
+                ending = partial(self._has_ended, seat)
+            except (Exception, asyncio.CancelledError) as error:
+                ending = partial(self._has_failed, seat, error)
+            await self._client.cancel(
+                [future], asynchronous=True, force=True
+            )  # or it is there until garbage is collected
+            self._tell(ending)
 
     async def _retire(self, worker: str) -> None:
         """Retire a worker in the place of those who could not because of our actors."""
