@@ -24,9 +24,8 @@ import rungwise as rw
 from rungwise.errors import InputError
 from rungwise.events import Job, Reported
 from rungwise.executors import Broke, Completed, Executor, Paused, Said
-from rungwise.executors import dask as module
-from rungwise.executors import dask_slots as slots_module
-from rungwise.executors.dask import DaskExecutor
+from rungwise.executors import dask as package
+from rungwise.executors.dask import DaskExecutor, slots
 from rungwise.log import StudyError
 from rungwise.storage import Storage
 from rungwise.testing import check_executor
@@ -105,7 +104,7 @@ def test_does_what_an_executor_has_to() -> None:
 
 
 def test_examples() -> None:
-    for each in (module, slots_module):
+    for each in (package, slots):
         failed, tried = doctest.testmod(each, optionflags=doctest.NORMALIZE_WHITESPACE)
         assert tried > 0
         assert failed == 0
@@ -207,7 +206,7 @@ def test_jobs_go_on_when_the_connection_to_the_scheduler_was_lost_for_a_moment(s
         try:
             executor.submit(job(1))
             heard_until(executor, reported)
-            line = executor._client  # type: ignore[attr-defined]
+            line = executor._line._client  # type: ignore[attr-defined]
             line.loop.add_callback(line.scheduler_comm.comm.abort)
             assert heard_until(executor, ended)[-1] == Said(1, None, Paused(1))
             wait(lambda: bool(executor.poll(0.02) or True) and executor.capacity == 1, "there is no new actor")
