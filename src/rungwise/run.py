@@ -33,6 +33,7 @@ from rungwise.executors.devices import Devices
 from rungwise.executors.limited import Limited
 from rungwise.executors.limits import Limits
 from rungwise.executors.local import LocalWorkers
+from rungwise.executors.named import ExecutorName, made, named, noted
 from rungwise.kinds import Kind, kind
 from rungwise.loading import NamedFunction
 from rungwise.log import StudyError
@@ -58,6 +59,7 @@ if TYPE_CHECKING:
 
 Function = Callable[[Trial], object]
 Engine = Executor | Callable[[Function, Storage], Executor]
+"""An executor, or what makes one."""
 PAUSED = 0.1  # seconds between two looks while the study pauses
 TIME_NOTED = 30.0  # seconds of running after which they are noted in the study
 
@@ -77,7 +79,7 @@ def tune(
     target: float | None = None,
     workers: int | None = None,
     devices: Devices = "auto",
-    executor: Engine | None = None,
+    executor: Engine | ExecutorName | Mapping[str, Any] | None = None,
     path: str | Path | None = None,
     seed: int = 0,
     initial: Sequence[Mapping[str, Any]] = (),
@@ -133,8 +135,10 @@ def tune(
     `["0,1", "2,3"]` for two each), numbered as PyTorch does here. "none" leaves all of them to the function, which
     knows its worker's number as `trial.worker`.
 
-    With `executor`, jobs run there instead of in local processes. It is a `rungwise.executors.Executor`, or a callable
-    that makes one from the function and the trials' `rungwise.storage.Storage`. It is closed at the end.
+    With `executor`, jobs run there instead of in local processes: `rw.DaskExecutor(client)`, `rw.RayExecutor()`,
+    `rw.SlurmExecutor(partition="gpu")`, or one of these by name and settings, `{"name": "slurm", "partition": "gpu"}`.
+    The study's file records which, for `rungwise resume`. One of your own is a `rungwise.executors.Executor`, or a
+    callable that makes one from the function and the trials' `rungwise.storage.Storage`; it is closed at the end.
 
     Each of `observers` is called with `(state, fact)` for each fact once the fact is durable (`rungwise.observers`). If
     one raises, it is called no more, and a message says so. While the study runs, you can steer it from any shell of
@@ -164,15 +168,20 @@ def tune(
             'if __name__ == "__main__":'
         )
     check_function(function)
-    if executor is not None and (workers is not None or devices != "auto"):
+    passed: Engine | None = None
+    if isinstance(executor, (str, Mapping)):
+        executor = named(executor)
+    elif executor is not None:
+        passed, executor = executor, None
+    if (executor or passed) is not None and (workers is not None or devices != "auto"):
         what = "devices" if workers is None else "workers"
         raise InputError(f"{what}= is for local processes; give either it or an executor")
-    if executor is not None and not (callable(executor) or isinstance(executor, Executor)):
-        raise InputError(f"executor must be an Executor, or a callable that makes one, not {executor!r}")
+    if passed is not None and not (callable(passed) or isinstance(passed, Executor)):
+        raise InputError(f"executor must be an Executor, or a callable that makes one, not {passed!r}")
     if callable(observers) or not all(map(callable, observers)):
         raise InputError(f"observers must be a list of functions (state, fact), like [{observers!r:.60}]")
     options = RunOptions(
-        workers=1 if workers is None else workers, devices=devices, refit=refit, horizon=horizon,
+        workers=1 if workers is None else workers, executor=executor, devices=devices, refit=refit, horizon=horizon,
         job_seconds=job_seconds, epoch_seconds=epoch_seconds, silence_seconds=silence_seconds, retries=retries,
         patience=patience, checkpoints=checkpoints, keep_checkpoints=keep_checkpoints, sync=sync, quiet=quiet,
     )  # fmt: skip
@@ -193,9 +202,8 @@ def tune(
         how["command"] = function.arguments
     elif isinstance(function, NamedFunction):
         how["function"] = function.target
-    if executor is not None:
-        made = getattr(executor, "__qualname__", None)  # of what makes one
-        how["executor"] = made or type(executor).__qualname__
+    if passed is not None:
+        how["executor"] = noted(passed)
     opened = Study(
         space, scheduler, searcher, mode=mode, score=score, seed=seed, initial=initial, warm_start=warm_start,
         path=path, run=how,
@@ -208,7 +216,7 @@ def tune(
         opened.close()
         raise
     opened.set_budget(budget)
-    run(opened, function, options, executor=executor, observers=observers)
+    run(opened, function, options, executor=passed, observers=observers)
     return opened
 
 
@@ -270,6 +278,8 @@ def run(
         storage, takes, elsewhere = kept.storage_of(study, options), anywhere, None
         if options.checkpoints is not None:
             note_begun(study)
+        if executor is None and options.executor is not None:
+            executor = made(options.executor)
         if executor is None:
             elsewhere = study.state.how.get("executor")
             local = LocalWorkers(function, options.workers, storage, devices=options.devices)
@@ -290,7 +300,7 @@ def run(
         if left_out := getattr(study.searcher, "left_out", 0):
             what = counted(left_out, "configuration")
             display.say(f"left out: {what} of the earlier study that this space does not contain")
-        if elsewhere is not None:
+        if isinstance(elsewhere, str):
             display.say(
                 f"the jobs of this study ran in the executor {elsewhere}, which its file cannot store; now they run in "
                 "local processes: to use that executor again, stop this and run the program that began the study"

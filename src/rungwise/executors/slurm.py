@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import final
+from typing import Any, ClassVar, final
 
 from rungwise.errors import InputError
 from rungwise.executors.pilots import Pilots
@@ -38,6 +38,8 @@ class SlurmExecutor:
     Raises `InputError` for settings that cannot be; `StudyError` if sbatch refuses them, when the study begins.
     """
 
+    name: ClassVar = "slurm"
+
     partition: str | None = None
     gpus: int | str | None = None
     time: int | str | None = None
@@ -65,6 +67,11 @@ class SlurmExecutor:
     def __call__(self, function: Callable[[Trial], object], storage: Storage | Path) -> Pilots:
         """Submit the pilots that call `function`."""
         return Pilots(self, function, storage)
+
+    def settings(self) -> dict[str, Any]:
+        """The arguments that make an equal one, as plain JSON; those that are the defaults are left out."""
+        given = {one.name: value for one in fields(self) if (value := getattr(self, one.name)) != one.default}
+        return given | ({"options": list(self.options)} if self.options else {})
 
     def arguments(self) -> list[str]:
         """What sbatch is told of each pilot."""

@@ -64,6 +64,8 @@ class DaskExecutor:
     Raises `InputError` for invalid arguments, and `StudyError` if the scheduler cannot be reached.
     """
 
+    name = "dask"
+
     def __init__(
         self,
         cluster: distributed.Client | distributed.deploy.Cluster | str,
@@ -94,6 +96,14 @@ class DaskExecutor:
                 "adaptive= needs a cluster whose workers this process starts, such as LocalCluster or those of "
                 f"dask-jobqueue, not {cluster!r}; scale others with cluster.scale(n)"
             )
+
+    def settings(self) -> dict[str, Any] | None:
+        """The arguments that connect to the same scheduler again; None if that needs what no file should hold (TLS)."""
+        if self._security is not None and self._security.get_connection_args("client").get("ssl_context") is not None:
+            return None
+        devices = {} if self._wanted.devices == "auto" else {"devices": self._wanted.devices}
+        resources = {"resources": dict(self._wanted.resources)} if self._wanted.resources else {}
+        return {"cluster": self._address, **resources, **devices}
 
     def __call__(self, function: Callable[[Trial], object], storage: Storage) -> Executor:
         """The executor of one study, which `tune` closes at its end."""
