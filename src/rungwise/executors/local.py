@@ -102,13 +102,15 @@ class _Guard:
         self._tell(f"-{leader}\n")
 
     def _tell(self, text: str) -> None:
-        if self._process.poll() is not None:  # somebody has killed it
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(text.encode())
+        except BrokenPipeError:  # somebody has killed it
             self.close()
             self._process = self._begun()
-            text = "".join(f"+{leader}\n" for leader in self._leaders)
-        assert self._process.stdin is not None
-        with contextlib.suppress(BrokenPipeError):  # this very moment; the next is told all
-            self._process.stdin.write(text.encode())
+            assert self._process.stdin is not None
+            with contextlib.suppress(BrokenPipeError):  # this one too; the next is told all
+                self._process.stdin.write("".join(f"+{leader}\n" for leader in self._leaders).encode())
 
     def close(self) -> None:
         """All workers have ended."""
