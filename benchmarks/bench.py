@@ -26,7 +26,7 @@ import numpy as np
 import rungwise as rw
 from rungwise.events import Completed, Created, Promote, Promoted, Raise, Report, Reported, Result, Start, Started
 from rungwise.executors import Message, Said
-from rungwise.loop import drive
+from rungwise.loop import Inbox, drive
 from rungwise.report.tables import summary
 from rungwise.search import as_searcher
 
@@ -340,7 +340,7 @@ def _load(what: str, scheduler: rw.PASHA, flood: Flood, seconds: float) -> None:
                 raise KeyboardInterrupt
 
         with contextlib.suppress(KeyboardInterrupt):
-            drive(study, flood, may_give_out=go_on, watch=watch)
+            drive(study, Inbox(flood), may_give_out=go_on, watch=watch)
         spent = time.perf_counter() - began
         study.close()
         size = (Path(folder) / "study.db").stat().st_size
@@ -363,7 +363,7 @@ def large(trials: int = 100_000) -> None:
         study = rw.Study({"x": rw.Float(0, 1)}, rw.ASHA(min_resource=5, max_resource=81), path=path)
         study.extend(trials=trials)
         began = time.perf_counter()
-        drive(study, Flood())
+        drive(study, Inbox(Flood()))
         study.close()
         written, before = time.perf_counter() - began, memory()
         with sqlite3.connect(path) as database:
@@ -380,7 +380,7 @@ def large(trials: int = 100_000) -> None:
         looking = time.perf_counter() - began
         opened.extend(trials=trials + 1_000)
         began = time.perf_counter()
-        drive(opened, Flood())
+        drive(opened, Inbox(Flood()))
         going_on = time.perf_counter() - began
         began = time.perf_counter()
         new = looked.refresh()
