@@ -419,8 +419,8 @@ def crowd(workers: int = 1_000, seconds: float = 300) -> None:
     print(
         f"\n{workers:,} workers that report once a second, durable log, {spent:.0f} s: "
         f"{len(everyone.late) / spent:,.0f} reports/s, {100 * share / spent:.0f} % of one core; a report is taken "
-        f"{p50:.1f} ms (median), {p99:.1f} ms (p99), {1e3 * max(everyone.late):.0f} ms (most) after it was due, at most "
-        f"{everyone.most} at once; memory in MB by trials: {grown}"
+        f"{p50:.1f} ms (median), {p99:.1f} ms (p99), {1e3 * max(everyone.late):.0f} ms (most) after it was due, "
+        f"{everyone.most} at once at most; memory in MB by trials: {grown}"
     )
 
 

@@ -179,8 +179,7 @@ class _Taking:
                 return False
         if type(message) is Reported:
             decider.report(message)
-            if self._watched:
-                judge.reported(trial)
+            judge.reported(trial)
             return False
         if type(message) is Completed:
             decider.take(message)

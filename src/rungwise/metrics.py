@@ -56,8 +56,8 @@ class Metrics:
             raise InputError(f"score='best' needs a single metric: {', '.join(names)} have no common best")
         self.names: tuple[str, ...] = names
         self.best = score == "best"
-        self.sign = -1.0 if mode == "max" else 1.0  # of a loss, where there is one metric
         self._signs = tuple(-1.0 if each == "max" else 1.0 for each in given)
+        self.sign = self._signs[0]  # of a loss, where there is one metric
 
     def wrong(self, score: object) -> str | None:
         """What is wrong with a score's shape, or None."""

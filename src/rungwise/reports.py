@@ -10,7 +10,7 @@ from array import array
 from struct import Struct
 from typing import Any, final
 
-RECENT = 512  # trials with rows that are not packed
+RECENT = 512  # trials with rows that are not packed, or rows of one of them
 
 
 @final
@@ -18,7 +18,7 @@ class Reports:
     """The reports of trials, each a resource and `width` numbers. `names` are those of the metrics if several.
 
     `recent` holds, by trial, the rows that are not packed. Whoever adds one appends it there, and calls `pack` when
-    they are of more than `RECENT` trials. So many `rows` are packed: `data` has their numbers, each with the place of
+    there are more than `RECENT`. So many `rows` are packed: `data` has their numbers, each with the place of
     the trial's row before it; `last` is, by trial, the place of its last row. -1: there is none. One thread adds; any
     may read.
 

@@ -199,10 +199,12 @@ class StudyState:
             row = (resource, fact.seconds, now)
         self.resource_used += resource - record.resource
         record.resource = resource
-        if trial in recent:
-            recent[trial].append(row)
-        else:
+        if (rows := recent.get(trial)) is None:
             recent[trial] = [row]
+        else:
+            rows.append(row)
+            if len(rows) > RECENT:
+                self.reports.pack()
         if not metrics.best or record.score is None or losses < metrics.losses(record.score):
             record.score, record.peak = now, resource
         else:

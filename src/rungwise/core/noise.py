@@ -74,23 +74,20 @@ class Noise:
         for event in reports:
             trial, resource, loss = event.trial, event.resource, event.losses[metric]
             recent = curves.recent
-            if trial in recent:
-                recent[trial].append((resource, loss))
-            else:
+            if (rows := recent.get(trial)) is None:
                 recent[trial] = [(resource, loss)]
+            else:
+                rows.append((resource, loss))
+                if len(rows) > RECENT:
+                    curves.pack()
             if low < resource <= high:
-                if resource not in self._rows:
-                    self._new_row(resource)
                 if (slot := slots.get(trial)) is not None:
                     points.append((slot, resource, loss))
                 elif len(slots) < LIMIT:
                     slot = slots[trial] = len(slots)
                     self._filled.append(0)
                     self._on_the_way[slot] = None
-                    for earlier, known in curves.of(trial):
-                        if earlier not in self._rows:
-                            self._new_row(earlier)
-                        points.append((slot, earlier, known))
+                    points += [(slot, earlier, known) for earlier, known in curves.of(trial)]
         if len(curves.recent) > RECENT:
             curves.pack()
         if points:
@@ -110,6 +107,9 @@ class Noise:
         self._enter(low, high)  # empty: nobody is above the ceiling, so nobody has reported in there
 
     def _write(self, points: list[tuple[int, int, float]]) -> None:
+        for _, resource, _ in points:
+            if resource not in self._rows:
+                self._new_row(resource)
         if (most := len(self._slots)) > self._table.shape[1]:
             self._table = np.pad(self._table, ((0, 0), (0, most)), constant_values=np.nan)
         finite = [(self._rows[resource], slot, loss) for slot, resource, loss in points if math.isfinite(loss)]
