@@ -37,7 +37,7 @@ from rungwise.executors.named import ExecutorName, made, named, noted
 from rungwise.kinds import Kind, kind
 from rungwise.loading import NamedFunction
 from rungwise.log import StudyError
-from rungwise.loop import anywhere, drive
+from rungwise.loop import Inbox, anywhere, drive
 from rungwise.metrics import Counted, Mode
 from rungwise.observers import LOGGER, Observer, log
 from rungwise.options import RunOptions
@@ -356,7 +356,7 @@ class _Session:
         self.study, self.executor, self.display = study, executor, display
         self.judge, self._takes = _judge(study, options), takes
         self._storage = storage
-        self._leases = leases(storage, study.id, study.state.sessions)
+        self._inbox = Inbox(executor, leases(storage, study.id, study.state.sessions))
         self.interrupted = 0
         self._pausing = False  # whether what runs was asked to pause
         self._done = False  # whether a request was done
@@ -380,14 +380,13 @@ class _Session:
         self._pausing = False
         drive(
             self.study,
-            self.executor,
+            self._inbox,
             takes=self._takes,
             asks=self._has_done,
             may_give_out=self.may_give_out,
             only=only,
             stopping=lambda: self.interrupted > 0 or self.pauses,
             watch=self.watch,
-            leases=self._leases,
             judge=self.judge,
         )
         if self.judge.given_up is not None:

@@ -23,9 +23,9 @@ from typing import final
 
 from rungwise.core.asha import ASHA
 from rungwise.events import Completed, Job, Reported
-from rungwise.executors import TICK, Begun, Broke, Executor, Message, Noticed, Paused, Said
+from rungwise.executors import TICK, Begun, Broke, Carrier, Executor, Message, Noticed, Paused, Said
 from rungwise.folders import trial_folder
-from rungwise.loop import drive
+from rungwise.loop import Inbox, drive
 from rungwise.parameters import Categorical, Float
 from rungwise.space import Space
 from rungwise.storage import Storage, leases
@@ -310,12 +310,12 @@ def _runs_a_study_with_kills(it: _Checked) -> None:
 
 
 def _run_a_study(
-    it: _Checked, executor: Executor | _BadLine, watch: Callable[[list[Message]], None] = lambda messages: None
+    it: _Checked, carrier: Carrier, watch: Callable[[list[Message]], None] = lambda messages: None
 ) -> None:
     space = Space({"x": Float(0, 1), "does": Categorical(["", "slow", "die"])})
     study = Study(space, ASHA(max_resource=9), mode="min")
     study.extend(trials=18)
-    drive(study, executor, retries=5, watch=watch, leases=leases(it.root))
+    drive(study, Inbox(carrier, leases(it.root)), retries=5, watch=watch)
     assert study.finished, "the loop has ended, but the study is not finished"
     assert len(study.trials) == 18, f"there were to be 18 trials, not {len(study.trials)}"
     for record in study.trials:
