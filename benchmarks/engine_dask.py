@@ -19,7 +19,7 @@ from rungwise.core.asha import ASHA
 from rungwise.events import Job, Reported
 from rungwise.executors import Completed
 from rungwise.executors.dask import DaskExecutor
-from rungwise.loop import drive
+from rungwise.loop import Inbox, drive
 from rungwise.space import Space
 from rungwise.storage import Storage, leases
 from rungwise.study import Study
@@ -90,7 +90,7 @@ def jobs(client: Client, folder: Path) -> float:
         if not begun and any(isinstance(message, Completed) for message in messages):
             begun = time.perf_counter()  # processes and actors are there
 
-    drive(study, executor, leases=leases(folder), watch=watch)
+    drive(study, Inbox(executor, leases(folder)), watch=watch)
     rate = (JOBS - 1) / (time.perf_counter() - begun)
     executor.close()
     return rate

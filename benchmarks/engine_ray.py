@@ -19,7 +19,7 @@ import rungwise as rw
 from rungwise.events import Completed, Job, Reported
 from rungwise.executors import Executor
 from rungwise.executors.ray import RayExecutor
-from rungwise.loop import drive
+from rungwise.loop import Inbox, drive
 from rungwise.storage import Storage
 
 JOBS, REPORTS, PACED = 2_000, 20_000, 500
@@ -129,7 +129,7 @@ def ours(folder: Path) -> None:
     study.extend(trials=JOBS)
     leases = iter(range(100, 100 + 10 * JOBS))
     print(
-        f"jobs of nothing             {per_second(JOBS, lambda: drive(study, executor, leases=leases)):8,.0f} a second"
+        f"jobs of nothing             {per_second(JOBS, lambda: drive(study, Inbox(executor, leases))):8,.0f} a second"
     )
     executor.close()
     executor = ready(reports, folder / "reports")

@@ -132,6 +132,7 @@ def test_only_run_and_what_it_is_made_of_read_the_clock() -> None:
     }
     assert readers == {
         "run",
+        "cli",
         "control",
         "trial",
         "executors/files",
@@ -139,6 +140,7 @@ def test_only_run_and_what_it_is_made_of_read_the_clock() -> None:
         "executors/local",
         "executors/pilot",
         "executors/pilots",
+        "executors/whereabouts",
         "report/live",
         "sqlite",
         "testing/executor",

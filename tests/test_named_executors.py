@@ -21,7 +21,7 @@ def train(trial):
         time.sleep(trial.config["seconds"])
         trial.report(trial.config["x"] + 1 / epoch)
 """
-SPACE = '{"x": {"type": "float", "low": 0, "high": 1}, "seconds": {"type": "categorical", "values": [%s]}}'
+SPACE = '{"x": {"type": "float", "low": 0, "high": 1}, "seconds": {"type": "float", "low": %s, "high": %s}}'
 
 
 def command(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -72,7 +72,7 @@ def test_settings_make_an_equal_one() -> None:
 
 
 def test_a_study_goes_on_where_it_ran_unless_told_otherwise(folder: Path) -> None:
-    space = SPACE % 0
+    space = SPACE % (0, 0.01)
     slurm = command(folder, "tune", "train.py:train", "--space", space, "--mode", "min", "--trials", "4",
                     "--executor", "slurm", "--executor-option", "partition=gpu", "--executor-option", "workers=2")  # fmt: skip
     assert slurm.returncode == 1
@@ -90,14 +90,14 @@ def test_a_study_goes_on_where_it_ran_unless_told_otherwise(folder: Path) -> Non
 
 
 def test_a_setting_without_an_executor_is_refused(folder: Path) -> None:
-    said = command(folder, "tune", "train.py:train", "--space", SPACE % 0, "--mode", "min", "--trials", "4",
+    said = command(folder, "tune", "train.py:train", "--space", SPACE % (0, 0.01), "--mode", "min", "--trials", "4",
                    "--executor-option", "partition=gpu")  # fmt: skip
     assert said.returncode == 2
     assert "--executor-option partition=gpu needs an executor: --executor slurm" in said.stderr
 
 
 def test_workers_shows_who_trains_what_where(folder: Path) -> None:
-    tune = [sys.executable, "-m", "rungwise", "tune", "train.py:train", "--space", SPACE % 0.2, "--mode", "min"]
+    tune = [sys.executable, "-m", "rungwise", "tune", "train.py:train", "--space", SPACE % (0.2, 0.3), "--mode", "min"]
     with subprocess.Popen([*tune, "--trials", "1000", "--workers", "2", "--quiet"], cwd=folder) as driver:
         try:
             end, said = time.monotonic() + 60, ""

@@ -47,9 +47,9 @@ from rungwise.version import __version__
 
 if TYPE_CHECKING:
     from rungwise.executors.dask import DaskExecutor as DaskExecutor
-    from rungwise.search.gp import GPSearch as GPSearch
     from rungwise.executors.ray import RayExecutor as RayExecutor
     from rungwise.executors.slurm import SlurmExecutor as SlurmExecutor
+    from rungwise.search.gp import GPSearch as GPSearch
     from rungwise.search.optuna import OptunaSearch as OptunaSearch
     from rungwise.search.sobol import SobolSearch as SobolSearch
 

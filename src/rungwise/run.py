@@ -278,8 +278,8 @@ def run(
         storage, takes, elsewhere = kept.storage_of(study, options), anywhere, None
         if options.checkpoints is not None:
             note_begun(study)
-        if executor is None and options.executor is not None:
-            executor = made(options.executor)
+        if executor is None and (spec := named(options.executor)) is not None:
+            executor = made(spec)
         if executor is None:
             elsewhere = study.state.how.get("executor")
             local = LocalWorkers(function, options.workers, storage, devices=options.devices)

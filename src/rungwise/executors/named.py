@@ -43,7 +43,8 @@ def named(given: object) -> dict[str, Any] | None:
     if name not in NAMES:
         raise InputError(f"there is no executor {name!r:.80}{suggestion(name, NAMES)}; there are {', '.join(NAMES)}")
     if name == "local" and len(spec) > 1:
-        raise InputError(f"the executor 'local' has no settings, but got {', '.join(spec)}; use workers and devices")
+        given_too = ", ".join(str(setting) for setting in spec if setting != "name")
+        raise InputError(f"the executor 'local' has no settings, but got {given_too}; use workers and devices")
     return None if name == "local" else dict(spec)
 
 
