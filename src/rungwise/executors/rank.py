@@ -7,6 +7,7 @@ step with rank 0: each epoch of their loop begins when that of rank 0 has, and i
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import traceback
@@ -84,6 +85,9 @@ def main(fd: int, listening: int) -> None:
     while line.heard.get() != OVER:  # others may still need this rank, as the one that the store is in
         pass
     _leave()
+    atexit._run_exitfuncs()
+    flush()
+    os._exit(0)  # taking down all modules of torch would take seconds more
 
 
 def _leading(task: Task, line: WorkerEnd, say: Callable[[FromRank], None]) -> Trial:
@@ -97,6 +101,7 @@ def _following(task: Task, line: WorkerEnd, rank: int) -> Trial:
     def step(epoch: int) -> None:
         said = line.heard.get()
         if said == OVER:
+            line.heard.put(said)  # `main` waits for it too
             raise PauseRequested
         if int(said) != epoch:
             raise InputError(
