@@ -12,7 +12,7 @@ endif
 # Executors and stores over other people's engines, each in a virtual environment of its own.
 ENGINES := dask ray slurm cloud
 
-.PHONY: demo nas text test core engines fuzz lint bench faults peers evidence tables clean
+.PHONY: demo nas text ddp test core engines fuzz lint bench faults peers evidence tables clean
 
 demo: $(VENV)/demo.installed
 	$(BIN)/python examples/digits.py
@@ -22,6 +22,9 @@ nas: $(VENV)/nas.installed
 
 text: $(VENV)/nas.installed
 	$(BIN)/python examples/text.py
+
+ddp: $(VENV)/nas.installed
+	$(BIN)/python examples/ddp.py
 
 test: $(VENV)/test.installed
 	$(BIN)/python -m pytest

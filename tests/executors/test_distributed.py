@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +20,7 @@ from rungwise.executors.reasons import ProgramError
 from rungwise.trial import PauseRequested, Trial
 
 pytestmark = pytest.mark.needs("torch")
+ROOT = Path(__file__).parents[2]
 
 
 def do(
@@ -49,8 +54,9 @@ def are_gone(pids: list[int]) -> bool:
 
 
 def test_two_processes_do_what_one_does_and_a_pause_changes_nothing(tmp_path: Path) -> None:
-    import ranks
     import torch
+
+    import ranks
 
     folders = [tmp_path / name for name in ("one", "two", "paused")]
     for folder in folders:
@@ -83,7 +89,6 @@ def test_two_processes_do_what_one_does_and_a_pause_changes_nothing(tmp_path: Pa
         (1, "raise", r"rank 1: ValueError: no \(ranks.py:\d+\)"),
         (1, "kill", "rank 1 was killed by SIGKILL; out of memory?"),
         (0, "kill", "rank 0 was killed by SIGKILL; out of memory?"),
-        (0, "return", "rank 0: the function reported nothing|rank 0: the function returned at resource 0"),
     ],
 )
 def test_a_rank_that_is_lost_ends_the_others(rank: int, how: str, wanted: str, tmp_path: Path) -> None:
@@ -94,6 +99,14 @@ def test_a_rank_that_is_lost_ends_the_others(rank: int, how: str, wanted: str, t
         do(distributed.Distributed(ranks.ends, 2), tmp_path, config={"rank": rank, "how": how})
     assert len(ranks.pids(tmp_path / "000004")) == 2
     assert are_gone(ranks.pids(tmp_path / "000004"))
+
+
+def test_a_function_that_does_not_do_its_job_is_told_what_to_do(tmp_path: Path) -> None:
+    import ranks
+
+    wanted = r"rank 0: the function returned 0.5 but reported nothing; loop `for epoch in trial:` and call trial.report"
+    with pytest.raises(ProgramError, match=wanted):
+        do(distributed.Distributed(ranks.only_returns, 1), tmp_path)
 
 
 def test_a_study_loses_nothing_when_a_rank_is_killed(tmp_path: Path) -> None:
@@ -177,3 +190,26 @@ def test_what_cannot_be_is_refused(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(ImportError, match=r"needs torch: pip install 'rungwise\[torch\]'"):
         distributed.Distributed(print, 2)
+
+
+def test_what_the_page_shows_runs(tmp_path: Path, monkeypatch) -> None:
+    page = (ROOT / "docs" / "distributed.md").read_text()
+    function, command, program = re.findall(r"^```python\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    (tmp_path / "page.py").write_text(f"{function}\n\n{command}")
+    (tmp_path / "train.py").write_text(program)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=os.pathsep)  # torchrun's
+    import page
+
+    assert list(do(distributed.Distributed(page.train, processes=2), tmp_path)) == [1]
+    assert list(do(page.command, tmp_path, lease=1)) == [1]
+
+
+@pytest.mark.needs("sklearn")
+def test_the_example(tmp_path: Path) -> None:
+    command = [sys.executable, ROOT / "examples" / "ddp.py", "--trials", "1", "--epochs", "1", "--study", "s.db"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "validation accuracy after 1 epochs: 0." in done.stdout
+    assert rw.Study.open(tmp_path / "s.db").trials[0].failure is None
