@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -17,6 +16,7 @@ from rungwise import distributed
 from rungwise.events import Job, Reported
 from rungwise.executors import Noticed
 from rungwise.executors.reasons import ProgramError
+from rungwise.source import digest
 from rungwise.trial import PauseRequested, Trial
 
 pytestmark = pytest.mark.needs("torch")
@@ -133,6 +133,8 @@ def test_a_study_loses_nothing_when_a_rank_is_killed(tmp_path: Path) -> None:
             trained = [int(line) for line in (trials / f"epochs of rank {rank} in {record.number}").read_text().split()]
             assert sorted(trained) == sorted([*range(1, record.resource + 1), *again]), "none from scratch"
     assert (trials / "killed").exists()
+    assert len(ranks.pids(trials)) >= 8, "two for each of at least four jobs"
+    assert are_gone(ranks.pids(trials))
 
 
 def test_all_ranks_have_the_same_trial_and_a_device_each(tmp_path: Path, monkeypatch) -> None:
@@ -177,15 +179,19 @@ def test_what_goes_wrong_after_rank_0_has_returned_is_noticed(tmp_path: Path) ->
     assert "after rank 0 had returned: rank 1: ValueError: too late" in said[0].text
 
 
+def test_a_study_knows_its_function_through_it() -> None:
+    assert digest(distributed.Distributed(do, 2)) == digest(do) != digest(distributed.Distributed(are_gone, 2))
+
+
 def test_what_cannot_be_is_refused(tmp_path: Path, monkeypatch) -> None:
     with pytest.raises(rw.InputError, match="processes must be 1 or more, not 0"):
         distributed.Distributed(print, 0)
-    with pytest.raises(rw.InputError, match="or None, not 'gluo'; did you mean 'gloo'"):
-        distributed.Distributed(print, 2, backend="gluo")
+    with pytest.raises(rw.InputError, match='like "gloo" or "nccl", or None, not 3'):
+        distributed.Distributed(print, 2, backend=3)
     with pytest.raises(rw.InputError, match="must be callable, not 3"):
         distributed.Distributed(3, 2)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
-    with pytest.raises(rw.InputError, match=r"2 ranks under 'nccl' need a device each, but the worker sees 1 \(CUDA_V"):
+    with pytest.raises(rw.InputError, match=r"2 ranks under NCCL need a device each, but the worker sees 1 \(CUDA_V"):
         do(distributed.Distributed(print, 2, backend="nccl"), tmp_path)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(ImportError, match=r"needs torch: pip install 'rungwise\[torch\]'"):
@@ -193,17 +199,14 @@ def test_what_cannot_be_is_refused(tmp_path: Path, monkeypatch) -> None:
 
 
 def test_what_the_page_shows_runs(tmp_path: Path, monkeypatch) -> None:
-    page = (ROOT / "docs" / "distributed.md").read_text()
-    function, command, program = re.findall(r"^```python\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
-    (tmp_path / "page.py").write_text(f"{function}\n\n{command}")
-    (tmp_path / "train.py").write_text(program)
+    """Its program is run in test_torchrun.py."""
+    text = (ROOT / "docs" / "distributed.md").read_text()
+    function, _, _ = re.findall(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    (tmp_path / "page.py").write_text(function)
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=os.pathsep)  # torchrun's
     import page
 
     assert list(do(distributed.Distributed(page.train, processes=2), tmp_path)) == [1]
-    assert list(do(page.command, tmp_path, lease=1)) == [1]
 
 
 @pytest.mark.needs("sklearn")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -16,30 +17,14 @@ import rungwise as rw
 pytestmark = pytest.mark.needs("torch")
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
 
-ADDS = """
-import json, os, signal, sys
-import torch
-from torch import distributed
-x, until, checkpoint, folder = float(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4]
-distributed.init_process_group("gloo")
-rank = distributed.get_rank()
-done, state = json.load(open(checkpoint)) if os.path.exists(checkpoint) else (0, 0.0)
-distributed.barrier()
-for epoch in range(done + 1, until + 1):
-    killed = os.path.join(folder, "killed")
-    if rank == 1 and epoch == 3 and not os.path.exists(killed):
-        open(killed, "w").close()
-        os.kill(os.getpid(), signal.SIGKILL)
-    part = torch.tensor([rank + x], dtype=torch.float64)
-    distributed.all_reduce(part)
-    state += part.item()
-    if rank == 0:
-        with open(checkpoint + ".new", "w") as file:
-            json.dump((epoch, state), file)
-        os.replace(checkpoint + ".new", checkpoint)
-        print("epoch", epoch)
-        print(json.dumps({"resource": epoch, "score": state}), flush=True)
-distributed.destroy_process_group()
+PAGE = (Path(__file__).parents[2] / "docs" / "distributed.md").read_text()
+
+KILLED_ONCE = """\
+    with open(f"epochs of rank {rank}", "a") as file:
+        file.write(f"{epoch} ")
+    if rank == 1 and epoch == 3 and not os.path.exists("killed"):
+        open("killed", "w").close()
+        os.kill(os.getpid(), 9)
 """
 
 HANGS = """
@@ -78,28 +63,50 @@ def are_gone(pids: list[int]) -> bool:
     return True
 
 
-def test_a_killed_rank_breaks_the_job_which_goes_on_from_the_checkpoint(tmp_path: Path) -> None:
-    (tmp_path / "train.py").write_text(ADDS)
-    command = [*TORCHRUN, str(tmp_path / "train.py"), "{x}", "{until}", "{checkpoint}", str(tmp_path)]
+def alone(lr: float, epochs: int) -> dict[int, float]:
+    """What one process scores that does the same as the program on the page."""
+    import torch
+
+    torch.manual_seed(0)
+    model = torch.nn.Linear(8, 1)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=lr)
+    scores = {}
+    for epoch in range(1, epochs + 1):
+        inputs = torch.randn(256, 8, generator=torch.Generator().manual_seed(epoch))
+        optimizer.zero_grad()
+        loss = torch.nn.functional.mse_loss(model(inputs), inputs.sum(1, keepdim=True))
+        loss.backward()
+        optimizer.step()
+        scores[epoch] = loss.item()
+    return scores
+
+
+def test_a_killed_rank_breaks_the_job_which_goes_on_from_the_checkpoint(tmp_path: Path, monkeypatch) -> None:
+    """With the command and the program of docs/distributed.md, in which rank 1 is killed once in epoch 3."""
+    _, command, program = re.findall(r"^```python\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
+    before, step, after = program.partition("    optimizer.step()\n")
+    (tmp_path / "train.py").write_text(before + KILLED_ONCE + step + after)
+    (tmp_path / "page_of_torchrun.py").write_text(f"import rungwise as rw\n{command}")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=os.pathsep)
+    import page_of_torchrun
+
     study = rw.tune(
-        rw.Command(command),
-        {"x": rw.Float(0, 1)},
-        mode="max",
+        page_of_torchrun.command,
+        {"lr": rw.Float(1e-3, 1, log=True)},
+        mode="min",
         scheduler=rw.FullTraining(max_resource=5),
         trials=1,
-        study=tmp_path / "s.db",
+        path="s.db",
         quiet=True,
     )
     (record,) = study.trials
-    state, expected = 0.0, {}
-    for epoch in range(1, 6):
-        state += record.config["x"] + (1 + record.config["x"])
-        expected[epoch] = state
     assert record.failure is None
-    assert record.reports == expected
-    log = (tmp_path / "s.db.trials" / "000000.log").read_text()
-    trained = [line for line in log.splitlines() if line.startswith("epoch ")]
-    assert trained == [f"epoch {epoch}" for epoch in range(1, 6)], "none twice"
+    assert record.reports == pytest.approx(alone(record.config["lr"], 5), rel=1e-4)
+    for rank in (0, 1):
+        trained = (tmp_path / f"epochs of rank {rank}").read_text()
+        assert trained == "1 2 3 3 4 5 ", "none from scratch"
     assert (tmp_path / "killed").exists()
 
 
