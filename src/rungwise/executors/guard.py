@@ -27,19 +27,17 @@ def kill_sessions(leaders: set[int]) -> None:
     for leader in leaders:
         with contextlib.suppress(OSError):
             os.killpg(leader, signal.SIGKILL)
-    _kill(leaders, {f"{MARK}={leader}" for leader in leaders})
+    _kill(leaders, {f"\0{MARK}={leader}\0".encode() for leader in leaders})
 
 
 def kill_marked(mark: str) -> None:
     """Kill all processes that have `mark`, NAME=value, in the environment with which they, or their parents, began."""
-    _kill(set(), {mark})
+    _kill(set(), {f"\0{mark}\0".encode()})
 
 
-def _kill(leaders: set[int], marks: set[str]) -> None:
+def _kill(leaders: set[int], marks: set[bytes]) -> None:
     known: set[int] = set()
-    while (
-        new := _members(leaders, {f"\0{mark}\0".encode() for mark in marks}) - known
-    ):  # until no fork is left that was not seen
+    while new := _members(leaders, marks) - known:  # until no fork is left that was not seen
         known |= new
         for process in new:
             with contextlib.suppress(OSError):
