@@ -15,7 +15,7 @@ ENGINES := dask ray slurm cloud
 # Kept between runs: make would take them for files on the way.
 .PRECIOUS: $(VENV)-%/engine.installed
 
-.PHONY: demo nas text test core engines fuzz lint bench faults peers evidence tables clean
+.PHONY: demo nas text ddp test core engines fuzz lint bench faults peers evidence tables clean
 
 demo: $(VENV)/demo.installed
 	$(BIN)/python examples/digits.py
@@ -25,6 +25,9 @@ nas: $(VENV)/nas.installed
 
 text: $(VENV)/nas.installed
 	$(BIN)/python examples/text.py
+
+ddp: $(VENV)/nas.installed
+	$(BIN)/python examples/ddp.py
 
 test: $(VENV)/test.installed
 	$(BIN)/python -m pytest

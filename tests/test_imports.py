@@ -44,7 +44,7 @@ FLOORS = [
     ["options", "control"],
     ["simulate", "loading"],
     ["report", "disk", "kept", "source"],
-    ["run", "bench", "nas", "testing"],
+    ["run", "bench", "nas", "testing", "distributed"],
     ["cli", "__init__"],
     ["__main__"],
 ]
@@ -134,6 +134,7 @@ def test_only_run_and_what_it_is_made_of_read_the_clock() -> None:
         "run",
         "cli",
         "control",
+        "distributed",
         "trial",
         "executors/files",
         "executors/limited",

@@ -17,7 +17,7 @@ from rungwise.checkpoints import Checkpoints
 from rungwise.errors import InputError
 from rungwise.events import Config, Job, Reported
 from rungwise.executors import Noticed
-from rungwise.heads import Head, identity
+from rungwise.heads import Found, Head, identity
 from rungwise.history import History
 from rungwise.local_store import LocalStore
 from rungwise.validation import as_score, copied, whole
@@ -85,7 +85,11 @@ class Trial:
         *,
         worker: int = 0,
         kept: Checkpoints | None = None,
+        step: Callable[[int], object] = lambda epoch: None,
+        found: Found | None = None,
     ) -> None:
+        # where several processes train one trial: `step` is called at the start of each epoch of the loop, and `found`
+        # is what a rank other than 0 loads, which reports and saves nothing
         self.number: int = job.trial
         """The trial's number: 0, 1, 2, … in order of sampling."""
         self.config: Config = copied(job.config)
@@ -106,7 +110,7 @@ class Trial:
         self._astray = mmap.mmap(-1, 1)  # shared with forked children: 1 if one of them has tried to report
         self._lock = threading.RLock()  # a function may report from its threads
         self._send, self._pause, self._clock = send, pause, clock
-        self._study = job.study
+        self._job, self._step, self._found = job, step, found
         if kept is None:  # they are in its folder
             owner = identity(job.study, job.config)
             kept = Checkpoints(LocalStore(folder.parent), folder.name, owner, job.lease)
@@ -124,6 +128,7 @@ class Trial:
     def __iter__(self) -> Iterator[int]:
         self._iterating = True
         while self._at < self.until:
+            self._step(self._at + 1)
             yield self._at + 1
             self._at += 1
         self._iterating = False
@@ -147,6 +152,8 @@ class Trial:
         taken, seconds = as_score(score), self._clock() - self._since
         self._spacing = resource - max(self._reported, self.start)
         self._reported = resource
+        if self._found is not None:
+            return
         self._history.add((resource, taken, seconds))
         if self._best.reported(resource, taken):
             self._kept.keep_newest(self._head(resource))
@@ -167,6 +174,8 @@ class Trial:
         with `score="best"`, the saved state with the best score is kept as well. `state` is anything that pickle can
         store.
         """
+        if self._found is not None:
+            return
         resource = max(self._reported, self._at + 1 if self._iterating else self._at)
         if self._history.full:
             self._history.spill()
@@ -184,7 +193,7 @@ class Trial:
     @_where_it_was_given
     def load(self) -> Any:
         """The newest saved state, or None; the loop over the trial then continues after its resource."""
-        found = self._kept.find()
+        found = self._found or self._kept.find()
         if found.foreign or found.damaged:
             self._kept.set_aside(found)
         if found.foreign:
@@ -225,7 +234,7 @@ class Trial:
         >>> trial.seed(1) == trial.seed(1) != trial.seed(2)
         True
         """
-        words = f"{self._study}/{self.number}/{whole(step, 'step')}"
+        words = f"{self._job.study}/{self.number}/{whole(step, 'step')}"
         return int.from_bytes(hashlib.blake2b(words.encode(), digest_size=8).digest()) >> 1
 
     def __reduce__(self) -> NoReturn:

@@ -49,6 +49,32 @@ def test_a_session_ends_with_all_its_groups_and_no_other_session_does() -> None:
     assert other.wait() == -signal.SIGKILL
 
 
+def test_what_has_left_the_session_is_known_by_its_mark() -> None:
+    """In the environment with which it began, or with which the parent began that it is a fork of."""
+    session, member = a_session()
+    fork = "import os, time; os.fork() or os.setsid(); print(os.getpid(), flush=True); time.sleep(600)"
+    begun = [
+        subprocess.Popen(
+            [sys.executable, "-c", fork],
+            start_new_session=True,
+            stdout=subprocess.PIPE,
+            env=os.environ | {guard.MARK: f"{session.pid}{more}"},
+        )
+        for more in ("", "0")
+    ]
+    marked, others = ([int(process.stdout.readline()) for _ in range(2)] for process in begun)
+    kill_sessions({session.pid})
+    for process in (member, *marked):
+        wait_until_gone(process)
+    for process in others:
+        os.kill(process, 0)
+    guard.kill_marked(f"{guard.MARK}={session.pid}0")
+    for process in others:
+        wait_until_gone(process)
+    for process in (session, *begun):
+        assert process.wait() == -signal.SIGKILL
+
+
 @pytest.mark.parametrize("told", [b"+%d\n", b"+%d\n-%d\n", b"+17000000\n-17000000\n"])
 def test_what_the_guard_was_told_is_ended_when_its_input_ends(told: bytes) -> None:
     session, member = a_session()

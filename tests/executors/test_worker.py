@@ -6,12 +6,15 @@ import os
 import resource
 import subprocess
 import sys
+import threading
+import types
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import rungwise as rw
+from rungwise.executors.shipping import pickled, unpickled
 
 RUNGWISE = str(Path(sys.executable).with_name("rungwise"))
 
@@ -297,6 +300,23 @@ def test_the_pickled_function_is_nowhere_that_another_could_have_prepared(tmp_pa
     (folder / "function").symlink_to(tmp_path / "theirs")
     assert tune(reports_and_returns, study=tmp_path / "s.db").trials[0].failure is None
     assert (tmp_path / "theirs").read_text() == "dear to somebody"
+
+
+def test_a_module_of_a_class_of_its_own_is_sent_by_its_name(monkeypatch) -> None:
+    """As torch.distributed.config is, which cloudpickle wants to send with any function that says `config`."""
+
+    class Configured(types.ModuleType):
+        def __init__(self, name: str) -> None:
+            super().__init__(name)
+            self.lock = threading.Lock()
+
+    module = Configured("a_package.config")
+    assert "a_package.config" not in sys.modules
+    with pytest.raises(rw.InputError, match="cannot be sent"):
+        pickled(module)
+    monkeypatch.setitem(sys.modules, "a_package", types.ModuleType("a_package"))
+    monkeypatch.setitem(sys.modules, "a_package.config", module)
+    assert unpickled(*pickled(module)) is module
 
 
 def test_too_few_open_files_are_said_before_any_training(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import io
 import json
 import math
 import os
+import secrets
 import select
 import signal
 import string
@@ -23,6 +24,7 @@ from pathlib import Path
 from typing import Any, final
 
 from rungwise.errors import InputError, suggestion
+from rungwise.executors import guard
 from rungwise.executors.reasons import ProgramError, signal_name
 from rungwise.trial import Trial
 from rungwise.validation import as_score, whole
@@ -32,6 +34,7 @@ LOOK = 0.1  # seconds between looks whether the program has ended
 PIECE = 2**16  # bytes read at once
 PIPE = 2**20  # bytes that may still be in the pipe of a program that has ended, and of a line
 OWN_GROUP = sys.platform == "linux"
+MARK = "RUNGWISE_PROGRAM"  # in the environment of all that a program starts: some leaves its group, as torchrun's ranks
 OURS = ("trial", "start", "until", "folder", "checkpoint")
 HORIZON = "horizon"  # younger than those: where a parameter has that name it is the parameter
 
@@ -143,9 +146,14 @@ class _Program:
         # a process group of its own, within the session of the worker, which is ended as a whole with it; where
         # sessions cannot be looked through, it stays in the worker's group, and only the program itself is ended
         group = 0 if OWN_GROUP else None
+        self._mark = f"{MARK}={secrets.token_hex(8)}"
         try:
             self._process = subprocess.Popen(
-                arguments, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, process_group=group
+                arguments,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                process_group=group,
+                env=os.environ | dict([self._mark.split("=")]),
             )
         except OSError as error:
             raise ProgramError(f"{arguments[0]} cannot be started: {error.strerror}") from error
@@ -158,6 +166,7 @@ class _Program:
         """End it and its children, if it has not ended: if a report was refused, it shall not train on."""
         with contextlib.suppress(ProcessLookupError):  # the usual end: none of them is left
             (os.killpg if OWN_GROUP else os.kill)(self._process.pid, signal.SIGKILL)
+        guard.kill_marked(self._mark)
         assert self._process.stdout is not None
         self._process.stdout.close()
         self.code = self._process.wait()

@@ -12,11 +12,14 @@ import os
 import select
 import signal
 
+MARK = "RUNGWISE_WORKER"
+"""In the environment of all that a worker starts: its number. Some leave its session, as the ranks of torchrun do."""
+
 LOOK = 1.0  # seconds between looks whether the driver is still there: a fork of it may hold the pipe open
 
 
 def kill_sessions(leaders: set[int]) -> None:
-    """Kill all processes in the sessions of `leaders`, whatever their process groups.
+    """Kill all processes in the sessions of `leaders`, and those with their `MARK`, whatever their process groups.
 
     The numbers must not have been given to others: the leaders live, or nobody has waited for them, or others of
     their sessions live. Where there is no /proc, it is their process groups alone.
@@ -24,15 +27,24 @@ def kill_sessions(leaders: set[int]) -> None:
     for leader in leaders:
         with contextlib.suppress(OSError):
             os.killpg(leader, signal.SIGKILL)
+    _kill(leaders, {f"\0{MARK}={leader}\0".encode() for leader in leaders})
+
+
+def kill_marked(mark: str) -> None:
+    """Kill all processes that have `mark`, NAME=value, in the environment with which they, or their parents, began."""
+    _kill(set(), {f"\0{mark}\0".encode()})
+
+
+def _kill(leaders: set[int], marks: set[bytes]) -> None:
     known: set[int] = set()
-    while new := _members(leaders) - known:  # until no fork is left that was not seen
+    while new := _members(leaders, marks) - known:  # until no fork is left that was not seen
         known |= new
         for process in new:
             with contextlib.suppress(OSError):
                 os.kill(process, signal.SIGKILL)
 
 
-def _members(leaders: set[int]) -> set[int]:
+def _members(leaders: set[int], marks: set[bytes]) -> set[int]:
     try:
         if os.readlink("/proc/self") != str(os.getpid()):
             return set()  # the /proc of another namespace: its numbers are those of others
@@ -44,10 +56,16 @@ def _members(leaders: set[int]) -> set[int]:
         try:
             with open(f"/proc/{number}/stat", "rb") as file:
                 state, _, _, session = file.read().rpartition(b")")[2].split()[:4]
-        except (OSError, ValueError):  # gone meanwhile
+            if state in b"ZX":
+                continue
+            if int(session) not in leaders:
+                with open(f"/proc/{number}/environ", "rb") as file:
+                    environment = b"\0" + file.read()
+                if not any(mark in environment for mark in marks):
+                    continue
+        except (OSError, ValueError):  # gone meanwhile, or somebody else's
             continue
-        if int(session) in leaders and state not in b"ZX":
-            found.add(number)
+        found.add(number)
     return found
 
 

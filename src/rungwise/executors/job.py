@@ -78,17 +78,18 @@ def run_job(
     except PauseRequested:
         ended = Paused(job.trial)
     except BaseException as error:
-        _flush()
+        flush()
         with contextlib.suppress(Exception):  # the function has closed what it would be printed on
             failed(error)
         ended = Broke(job.trial, reason(error))
-    _flush()
+    flush()
     if os.getpid() != process:
         os._exit(1)  # a forked child has left the function: the job is its parent's
     tell(ended)
 
 
-def _flush() -> None:
+def flush() -> None:
+    """What was printed is where it was printed to."""
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(Exception):  # the function has set it to None, closed it, or put its own there
             stream.flush()

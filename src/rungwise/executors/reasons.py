@@ -38,13 +38,13 @@ def _place(frames: list[tuple[str, int]]) -> str:
     return ""
 
 
-def death(code: int, log: Path | None = None) -> str:
+def death(code: int, log: Path | None = None, who: str = "the worker process") -> str:
     """How a process ended that should have gone on, by its exit code; `log` is where a crash tells its place."""
     if code >= 0:
-        return f"the worker process exited with code {code}"
+        return f"{who} exited with code {code}"
     meant = "; out of memory?" if -code == signal.SIGKILL else ""
     crash = _crash(log) if log is not None and -code in CRASHES else ""
-    return f"the worker process was killed by {signal_name(-code)}{meant}{crash}"
+    return f"{who} was killed by {signal_name(-code)}{meant}{crash}"
 
 
 def signal_name(number: int) -> str:

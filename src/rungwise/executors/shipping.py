@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import io
 import linecache
 import logging
@@ -79,7 +80,15 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # untyped
             self.files.add(obj.co_filename)
             _, parts = self.dispatch_table[types.CodeType](obj)
             return _code, (obj.co_filename, parts)
+        if isinstance(obj, types.ModuleType) and type(obj) is not types.ModuleType and _is_imported(obj):
+            # of a class of its own, as torch.distributed.config: cloudpickle sends it with any function that names both
+            # torch.distributed and some attribute `config`
+            return importlib.import_module, (obj.__name__,)
         return super().reducer_override(obj)
+
+
+def _is_imported(module: types.ModuleType) -> bool:
+    return sys.modules.get(module.__name__) is module
 
 
 def _cached(function: Callable[..., object], parameters: dict[str, Any]) -> Callable[..., object]:

@@ -22,7 +22,7 @@ from typing import Any
 import msgspec
 
 from rungwise.events import Job
-from rungwise.executors import Said
+from rungwise.executors import Said, guard
 from rungwise.executors.job import run_job
 from rungwise.executors.line import WorkerEnd
 from rungwise.executors.reasons import reason
@@ -73,6 +73,21 @@ def main(fd: int, slot: int) -> None:
 
     It first sends a `Hello`, the pickled function, and the pickled storage; then jobs.
     """
+    os.environ[guard.MARK] = str(os.getpid())  # what we start is known by it, also in a session of its own
+    line, hello = connected(fd)
+    try:
+        function, storage = received(line, hello, 2)
+    except BaseException as error:
+        line.say(encode(Ready(reason(error))))
+        return
+    line.say(encode(Ready()))
+    decoder = msgspec.json.Decoder(Job)
+    while True:
+        work(decoder.decode(line.heard.get()), function, line, storage, slot)
+
+
+def connected(fd: int) -> tuple[WorkerEnd, Hello]:
+    """Set this new process up as the one at the other end of `fd` says, and listen to it."""
     os.set_inheritable(fd, False)
     faulthandler.enable(2)  # where a crash was is then in the log of its trial
     for stream in (sys.stdout, sys.stderr):
@@ -90,19 +105,16 @@ def main(fd: int, slot: int) -> None:
     if hello.pythonpath is not None:
         os.environ["PYTHONPATH"] = hello.pythonpath
     log_as(hello.logging)
+    return line, hello
+
+
+def received(line: WorkerEnd, hello: Hello, count: int) -> list[Any]:
+    """The `count` pickled objects that come after the `Hello`. Raises whatever unpickling them does."""
     IMPORTING.set()
-    try:
-        function = unpickled(line.heard.get(), hello.sources)
-        storage = unpickled(line.heard.get(), {})
-    except BaseException as error:
-        line.say(encode(Ready(reason(error))))
-        return
+    objects = [unpickled(line.heard.get(), hello.sources) for _ in range(count)]
     IMPORTING.clear()
     handle_as(hello.logging)
-    line.say(encode(Ready()))
-    decoder = msgspec.json.Decoder(Job)
-    while True:
-        work(decoder.decode(line.heard.get()), function, line, storage, slot)
+    return objects
 
 
 def _outlive_signals() -> None:
