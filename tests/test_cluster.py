@@ -20,7 +20,7 @@ from rungwise.events import Failed
 ALL = ["pasha", "asha", "asha-stopping", "halving", "hyperband", "async-hyperband", "median", "full"]
 SEVEN = np.random.default_rng(7)
 TABLE = rw.CurveTable(
-    np.log(np.arange(1, 28)) * SEVEN.random((40, 1)), SEVEN.uniform(1, 9, (40, 1)) * np.arange(1, 28), mode="max"
+    np.log(np.arange(1, 28)) * SEVEN.random((40, 1)), SEVEN.uniform(0.2, 1, (40, 1)) * np.arange(1, 28), mode="max"
 )
 
 
