@@ -23,14 +23,15 @@ class Cluster(msgspec.Struct, frozen=True):
     """A virtual cluster for `simulate(…, workers=Cluster(…))`; times are simulated seconds.
 
     It has `machines`, each of which does one job at a time; `capacity` = [(time, machines), …] says how many there are
-    later, in the order of time, at the end at least one. When there are fewer, those that came last go, and their jobs
-    pause. A new machine takes jobs `start_up` after it comes, and each job trains `job_start_up` after it is given out.
+    later, in the order of time, at the end at least one. When there are fewer, those in the last places go, and their
+    jobs pause. A new machine takes jobs `start_up` after it comes, and each job trains `job_start_up` after it is given
+    out.
 
     A machine fails after `failures` seconds on average, and another comes at once in its place; it is taken away, as
     spot instances are, after `spot` seconds on average, and another comes after `spot_gap` on average (all drawn from
     exponential distributions; None is never). A job that is taken away is given out again as often as it takes, one
-    whose machine failed `retries` times, as by `tune`; after that its trial has failed. It goes on from the last report
-    of its trial (`resume="report"`: each report saves) or from where it began (`resume="job"`).
+    whose machine fails `retries` times; the next time its trial has failed. It goes on from the last report of its
+    trial (`resume="report"`: each report saves) or from where it began (`resume="job"`).
 
     A machine takes `exp(stragglers · z)` times as long as the table says, a job `exp(job_stragglers · z)`, with z
     normally distributed, so half are slower than the table and half faster. Each second of a machine costs `price` from
@@ -78,7 +79,7 @@ class Cluster(msgspec.Struct, frozen=True):
     @property
     def most(self) -> int:
         """The most machines that there are at any time."""
-        return max(self.machines, *(count for _, count in self.capacity), 0)
+        return max([self.machines, *(count for _, count in self.capacity)])
 
     def periods(self, slot: int) -> Iterator[tuple[float, float]]:
         """From when to when there are more than `slot` machines."""
