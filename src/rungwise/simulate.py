@@ -29,8 +29,9 @@ class Simulation(msgspec.Struct, frozen=True):
 
     `seconds` is the simulated time at its end. `resource_used` is the resource reported by then, `max_resource` the
     highest resource of any report. `best_trial` is None if no trial completed a rung with a finite score. `jobs` holds
-    (time, trial, start, until) in the order given out, also those given out again; `ceilings` (time, level), the first at time 0. `study` is the
-    study itself, in memory. `cluster` says what became of the machines, if it ran on a `Cluster`.
+    (time, trial, start, until) in the order given out, also those given out again; `ceilings` (time, level), the first
+    at time 0. `study` is the study itself, in memory. `cluster` says what became of the machines, if it ran on a
+    `Cluster`.
     """
 
     seconds: float
