@@ -1,4 +1,4 @@
-"""What the README, docs/how-to-choose.md and docs/nas.md show, runs."""
+"""What the README, docs/how-to-choose.md, docs/nas.md and docs/scale.md show, runs."""
 
 from __future__ import annotations
 
@@ -49,6 +49,14 @@ def test_how_to_choose_is_one_script(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True, timeout=50)
     assert done.returncode == 0, done.stderr
     assert "the ceiling " in done.stdout
+
+
+def test_the_page_on_scale_is_one_script(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "scale.md").read_text()
+    (tmp_path / "script.py").write_text("\n".join(blocks("python", page)))
+    done = subprocess.run([sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True, timeout=50)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("machine-hours") == 2
 
 
 @pytest.mark.needs("torch")

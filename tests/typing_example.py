@@ -38,6 +38,7 @@ def main() -> None:
     rw.Study({"n": optuna.distributions.IntDistribution(1, 9), "act": rw.Categorical(["relu", "gelu"])}, mode="min")
     table = rw.CurveTable(np.zeros((4, 9)), mode="min")
     assert_type(rw.simulate("asha", table, trials=4).jobs, list[tuple[float, int, int, int]])
+    assert_type(rw.simulate("asha", table, workers=rw.Cluster(4, spot=60)).cluster, rw.ClusterUse | None)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 tune          run a study of your function on local processes
 Study         a study whose loop you own: ask, report, best, explain
-simulate      run a scheduler over a CurveTable on a virtual clock
+simulate      run a scheduler over a CurveTable on a virtual clock, with workers or a virtual Cluster
 
 Parameters    Float, Integer, Categorical, Ordinal, Cell (of a network); a Space of them
 Schedulers    PASHA (the default), ASHA, StoppingASHA, SuccessiveHalving, Hyperband, AsyncHyperband, MedianStoppingRule,
@@ -16,6 +16,7 @@ Errors        InputError, what you gave; StudyError, a file that cannot be used
 
 from typing import TYPE_CHECKING, Any
 
+from rungwise.cluster import Cluster, ClusterUse
 from rungwise.core import Scheduler
 from rungwise.core.asha import ASHA
 from rungwise.core.criteria import ranking
@@ -60,6 +61,8 @@ __all__ = [
     "BestTrial",
     "Categorical",
     "Cell",
+    "Cluster",
+    "ClusterUse",
     "Command",
     "CurveTable",
     "DirectRanking",

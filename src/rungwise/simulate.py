@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import heapq
 from array import array
-from bisect import bisect_right
 from collections.abc import Sequence
-from math import isfinite
 from typing import Any, final
 
 import msgspec
 import numpy as np
 
+from rungwise.clock import Clock, ClusterClock, Notes
+from rungwise.cluster import Cluster, ClusterUse
 from rungwise.core import Scheduler, SchedulerName, as_scheduler
 from rungwise.curves import CurveTable
 from rungwise.errors import InputError, our_names
-from rungwise.events import Completed, Config, Event, Job, Reported, Started
-from rungwise.executors import Message
+from rungwise.events import Config, Event, Started
 from rungwise.loop import drive
 from rungwise.metrics import Counted
 from rungwise.parameters import Integer
@@ -31,8 +29,9 @@ class Simulation(msgspec.Struct, frozen=True):
 
     `seconds` is the simulated time at its end. `resource_used` is the resource reported by then, `max_resource` the
     highest resource of any report. `best_trial` is None if no trial completed a rung with a finite score. `jobs` holds
-    (time, trial, start, until) in the order given out, `ceilings` (time, level), the first at time 0. `study` is the
-    study itself, in memory.
+    (time, trial, start, until) in the order given out, also those given out again; `ceilings` (time, level), the first
+    at time 0. `study` is the study itself, in memory. `cluster` says what became of the machines, if it ran on a
+    `Cluster`.
     """
 
     seconds: float
@@ -42,6 +41,7 @@ class Simulation(msgspec.Struct, frozen=True):
     jobs: list[tuple[float, int, int, int]]
     ceilings: list[tuple[float, int]]
     study: Study
+    cluster: ClusterUse | None = None
 
 
 @our_names()
@@ -49,7 +49,7 @@ def simulate(
     scheduler: Scheduler | SchedulerName | str,
     table: CurveTable,
     *,
-    workers: int = 4,
+    workers: int | Cluster = 4,
     trials: int = 256,
     rows: Sequence[int] | Searcher | None = None,
     score: Counted = "last",
@@ -65,6 +65,9 @@ def simulate(
     with its last report. The simulation ends when `trials` have been started and no more work can be given out or, with
     `drain=False`, as soon as the last trial is started (the paper's rule). `score` is as for `Study`.
 
+    Workers are always there, unless they are a `Cluster`: its machines start, straggle, fail, and cost money, and the
+    result says what became of them.
+
     >>> table = CurveTable(np.arange(27.0).reshape(3, 9), mode="max")
     >>> simulate("asha", table, workers=1, trials=3).best_trial is None
     False
@@ -72,7 +75,8 @@ def simulate(
     Raises `InputError` for more trials than rows, for rows that are not in the table, for a `max_resource` beyond the
     table, and for fewer than one worker or trial.
     """
-    for name, value in (("workers", workers), ("trials", trials)):
+    counts = [("trials", trials)] if isinstance(workers, Cluster) else [("workers", workers), ("trials", trials)]
+    for name, value in counts:
         if whole(value, name) < 1:
             raise InputError(f"{name} must be 1 or more, not {value!r}")
     if not isinstance(table, CurveTable):
@@ -87,16 +91,18 @@ def simulate(
     space = Space({"row": Integer(0, len(table) - 1)})
     study = Study(space, scheduler, searcher, mode=table.mode, score=score, seed=seed)
     study.extend(trials=trials)
-    clock = _Clock(table, study, workers)
-    drive(study, clock, drain=drain, watch=clock.look)
+    clock = ClusterClock(table, workers) if isinstance(workers, Cluster) else Clock(table, workers)
+    notes = Notes(study, clock)
+    drive(study, clock, retries=clock.retries, drain=drain, watch=notes.look)
     return Simulation(
         clock.now,
         study.resource_used,
         max(record.resource for record in study.trials),
         study.best.number if study.has_best else None,
         clock.jobs,
-        clock.ceilings,
+        notes.ceilings,
         study,
+        clock.use(notes.answers) if isinstance(clock, ClusterClock) else None,
     )
 
 
@@ -127,57 +133,3 @@ class _Rows:
 
     def settings(self) -> dict[str, Any]:
         return {}
-
-
-@final
-class _Clock:
-    """Workers on a virtual clock."""
-
-    def __init__(self, table: CurveTable, study: Study, workers: int) -> None:
-        self.now = 0.0
-        self.jobs: list[tuple[float, int, int, int]] = []
-        level = study.state.open_level
-        assert level is not None
-        self.ceilings: list[tuple[float, int]] = [(0.0, level)]
-        self._table, self._rises, self.capacity = table, study.state.rises, workers
-        self._resources: list[int] = table.resources.tolist()
-        self._heap: list[tuple[float, int, int, list[float], list[Message]]] = []  # of each job, first what comes next
-
-    def submit(self, job: Job) -> None:
-        self.jobs.append((self.now, job.trial, job.start, job.until))
-        times, messages = self._said(job)
-        heapq.heappush(self._heap, (times[0], len(self.jobs), 0, times, messages))
-
-    def poll(self, timeout: float) -> list[Message]:
-        """All that is said up to the next end of a job: nothing is decided before that."""
-        heap, heard = self._heap, []
-        while True:
-            self.now, number, place, times, messages = heap[0]
-            heard.append(messages[place])
-            place += 1
-            if place >= len(messages) - 1:
-                heapq.heappop(heap)
-                heard += messages[place:]
-                return heard
-            heapq.heapreplace(heap, (times[place], number, place, times, messages))
-
-    def look(self, messages: list[Message]) -> None:
-        """Note when the ceiling rose."""
-        rises = self._rises
-        if len(rises) >= len(self.ceilings):
-            self.ceilings += [(self.now, rise.until) for rise in rises[len(self.ceilings) - 1 :]]
-
-    def _said(self, job: Job) -> tuple[list[float], list[Message]]:
-        """What is said of `job`, begun now, and when; its end comes with its last report, if any, or else at once."""
-        row, trial, began = job.config["row"], job.trial, self.now
-        first, end = bisect_right(self._resources, job.start), bisect_right(self._resources, job.until)
-        scores, seconds = self._table.scores[row, first:end].tolist(), self._table.seconds[row, first:end].tolist()
-        base = float(self._table.seconds[row, first - 1]) if first else 0.0
-        times = [began + (second - base) for second in seconds]
-        reports = zip(self._resources[first:end], scores, seconds, [base, *seconds], strict=False)
-        messages: list[Message] = [
-            Reported(trial, resource, score if isfinite(score) else None, second - before)
-            for resource, score, second, before in reports
-        ]
-        messages.append(Completed(trial))
-        return times or [began], messages
