@@ -18,7 +18,7 @@ FLOORS = [
     ["dominance"],
     ["version", "kinds", "tail", "errors", "words", "reports"],
     ["validation", "parts"],
-    ["events", "store", "local_store"],
+    ["events", "store", "local_store", "cloud_store"],
     ["metrics", "blame"],
     ["parameters", "nas/__init__", "nas/cells", "nas/counts"],
     ["space"],
@@ -134,6 +134,7 @@ def test_only_run_and_what_it_is_made_of_read_the_clock() -> None:
     assert readers == {
         "run",
         "control",
+        "cloud_store",
         "trial",
         "executors/limited",
         "executors/local",

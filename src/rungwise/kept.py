@@ -59,6 +59,7 @@ def _refuse_to_leave(study: Study, before: Any) -> None:
         left, where = any(study.folder.glob("[0-9]*/checkpoint*")), str(study.folder)
     else:
         left, where = bool(as_store(before).list(study_place(study.id))), f"{in_words(before)}/{study.id}"
-        how = ", or move that folder to the new place first" if isinstance(before, str) else ""
+        moves = isinstance(before, str) and "://" not in before
+        how = ", or move that folder to the new place first" if moves else ""
     if left:
         raise InputError(f"the checkpoints of this study are in {where}; leave checkpoints= out to use them{how}")
