@@ -19,6 +19,9 @@ SOURCE = Path(__file__).parent / "src"
 CORE = os.environ.get("RUNGWISE_CORE") == "1"
 """Whether tests that need extras are left out. Without it they fail where a library is missing: nothing is skipped."""
 
+OF_ENGINES = {"obstore"}
+"""Libraries that only the environment of an engine has (`make engine-NAME`), which tries the examples itself."""
+
 FUZZ = os.environ.get("RUNGWISE_FUZZ") == "1"
 """Whether Hypothesis looks elsewhere each time (`make fuzz`). Without it the examples of a test are always the same."""
 
@@ -43,9 +46,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_ignore_collect(collection_path: Path) -> bool | None:
-    """Leave out a file that imports an extra at its top."""
-    if CORE and collection_path.suffix == ".py" and imported(collection_path) & EXTRAS:
-        return True
+    """Leave out a file that imports at its top an extra that is not there."""
+    left_out = OF_ENGINES | (EXTRAS if CORE else set())
+    if collection_path.suffix == ".py" and "engines" not in collection_path.parts:
+        return True if imported(collection_path) & left_out else None
     return None
 
 
