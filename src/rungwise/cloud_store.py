@@ -42,7 +42,11 @@ PARTS = 256  # that it has at most, if it is smaller than some terabytes
 AT_ONCE = 4  # of them that are on their way
 PATIENCE = 60.0  # seconds for which what may pass is tried again
 PAUSES = 0.1, 5.0  # seconds between two tries: at first, and at most
-OPTIONS = {"connect_timeout": "10s", "timeout": "60s"}  # of one request: a part has 0.3 MB/s to need a minute
+OPTIONS: dict[str, Any] = {  # of one request: a part that takes a minute comes with 0.3 MB/s
+    "connect_timeout": "10s",
+    "timeout": "60s",
+    "allow_http": True,  # to an endpoint that is given so
+}
 WRITER = "rungwise"  # the metadata of an object that says who has put it; Azure allows no dash in the name
 SPLIT = b"rungwise piece of several objects\n"  # how NAME of a large piece begins; of others, none does
 
@@ -76,10 +80,9 @@ class CloudStore:
             raise InputError(f"region= is for s3://, not for {path}")
         self.path, self.endpoint, self.region = path.rstrip("/"), endpoint, region
         config: dict[str, Any] = {name: value for name, value in self.settings().items() if name != "path"}
-        options = OPTIONS | {"allow_http": (endpoint or os.environ.get("AWS_ENDPOINT_URL", "")).startswith("http://")}
         once = {"max_retries": 0, "retry_timeout": timedelta(seconds=1)}  # it is tried again here, where Ctrl-C is seen
         try:
-            self._there = from_url(self.path, config=config, client_options=options, retry_config=once)
+            self._there = from_url(self.path, config=config, client_options=OPTIONS, retry_config=once)
         except (BaseError, ValueError) as error:
             raise InputError(f"{path}: {_said(error)}") from None
 

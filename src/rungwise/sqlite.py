@@ -185,11 +185,12 @@ class SQLiteLog(turns.InTurn):
     def append(self, fact: Fact, time: float | None = None) -> None:
         """Add a fact that became true at `time` (default: now); it is durable after the next `flush`."""
         time = clock.time() if time is None else time
-        self._add(time, self._encode(fact))
+        self.add(time, self._encode(fact))
         if self._snapshots is not None:
             self._snapshots.follow(time, fact)
 
-    def _add(self, time: float, fact: bytes) -> None:
+    def add(self, time: float, fact: bytes) -> None:
+        """Add a fact as another file has it; no snapshot hears of it."""
         self._digest = self._next_digest(self._digest, time, fact)
         self._pending.append((time, fact.decode(), self._digest))
         self._written += len(fact)
@@ -333,7 +334,7 @@ class SQLiteLog(turns.InTurn):
         number = 0
         try:
             for number, (time, fact) in enumerate(joined([first], facts), 1):
-                saved._add(time, fact)
+                saved.add(time, fact)
                 if number % 1000 == 0:
                     saved.flush()
             saved.sync()

@@ -136,7 +136,7 @@ def as_store(given: object) -> Store:
 
 
 def noted(given: object) -> str | dict[str, Any] | None:
-    """How a study's file names the store: a folder's path, an address, or name and settings of the class; None if none."""
+    """How a study's file names the store: its path or address, or the name and settings of the class; None if none."""
     if given is None:
         return None
     if isinstance(given, Mapping) and isinstance(given.get("name"), str):  # it was noted before

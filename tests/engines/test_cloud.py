@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import doctest
 import multiprocessing
 import os
 import pickle
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -39,7 +41,7 @@ def server() -> Iterator[str]:
         yield url
 
 
-@pytest.fixture()
+@pytest.fixture
 def store(server: str) -> CloudStore:
     return CloudStore(f"s3://bucket/{time.monotonic_ns()}", endpoint=server)
 
@@ -105,7 +107,7 @@ def test_a_save_that_fails_leaves_nothing(server: str, store: CloudStore, monkey
         proxy = Faulty(server)
         proxy.next = ["passed on"] * number + ["refused"]
         try:
-            with pytest.raises(OSError, match="50[03]"):
+            with pytest.raises(OSError, match=r"50[03]"):
                 CloudStore(store.path, endpoint=proxy.url).save("a/b", [b"1" * 3 * LARGE])
         finally:
             proxy.close()
@@ -174,9 +176,11 @@ def test_what_is_no_address_is_refused(address: Any, settings: dict, said: str, 
 def test_what_cannot_be_is_said_at_once(server: str) -> None:
     began = time.monotonic()
     nowhere = CloudStore("s3://no-such-bucket/x", endpoint=server)
-    with pytest.raises(Unreachable, match="^s3://no-such-bucket/x cannot be used: 404 Not Found, The specified bucket"):
+    with pytest.raises(
+        Unreachable, match=r"^s3://no-such-bucket/x cannot be used: 404 Not Found, The specified bucket"
+    ):
         nowhere.load("a/b")  # there may be checkpoints in it, so that it is no `FileNotFoundError`
-    with pytest.raises(OSError, match="404 Not Found, The specified bucket"):
+    with pytest.raises(OSError, match=r"404 Not Found, The specified bucket"):
         nowhere.save("a/b", [b""])
     assert time.monotonic() - began < cloud_store.PATIENCE / 2
 
@@ -215,6 +219,10 @@ except rw.InputError as error:
     code = "import sys, rungwise; print('obstore' in sys.modules)"
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert said.stdout == "False\n"
+
+
+def test_its_examples() -> None:
+    assert doctest.testmod(cloud_store, optionflags=doctest.NORMALIZE_WHITESPACE).failed == 0
 
 
 # -- a study ----------------------------------------------------------------------------------------
@@ -305,3 +313,88 @@ def test_a_study_through_kills_and_a_network_that_fails(server: str, tmp_path: P
     )
     assert all(proxy.done[way] for way in Faulty.WAYS), "not all faults came"
     proxy.close()
+
+
+# -- a study whose log is there too -----------------------------------------------------------------
+
+MIRRORED = """
+import os, sys
+import rungwise as rw
+
+def train(trial):
+    state = trial.load() or 0
+    with open(os.environ["DIARY"], "a") as diary:
+        diary.write(f"began {trial.number} {trial.start} {state}\\n")
+    for epoch in trial:
+        trial.report((trial.config["x"] - 0.3) ** 2 + 1 / epoch)
+        trial.save(epoch)
+
+if __name__ == "__main__":
+    rw.tune(train, {"x": rw.Float(0, 1)}, mode="min", scheduler=rw.ASHA(max_resource=9), trials=int(sys.argv[2]),
+            workers=2, path=sys.argv[1], quiet=True)
+"""
+
+
+def test_a_study_moves_from_machine_to_machine(server: str, tmp_path: Path) -> None:
+    """Each has a folder of its own; of the first four, the driver is killed. No trial loses a checkpoint."""
+    (tmp_path / "train.py").write_text(MIRRORED)
+    address, trials, diary = f"s3://bucket/{time.monotonic_ns()}/study.db", 60, tmp_path / "diary"
+    environment = os.environ | {
+        "PYTHONPATH": os.pathsep.join(sys.path), "AWS_ENDPOINT_URL": server, "DIARY": str(diary),
+        "XDG_STATE_HOME": str(tmp_path / "state"),
+    }  # fmt: skip
+
+    def here(number: int, *arguments: str, **options: Any) -> subprocess.Popen:
+        folder = tmp_path / f"machine-{number}"
+        folder.mkdir(exist_ok=True)
+        command = [sys.executable, *arguments]
+        return subprocess.Popen(command, cwd=folder, env=environment, text=True, **options)
+
+    tune = ("../train.py", address, str(trials))
+    for machine in (1, 2, 2, 1, 3):
+        driver, began = here(machine, *tune), _count(diary)
+        while _count(diary) < began + 6:
+            assert driver.poll() is None
+            time.sleep(0.02)
+        time.sleep(1.2 if machine == 2 else 0.3)
+        driver.kill()
+        driver.wait()
+        time.sleep(0.3)
+        if machine == 1:  # what was not put there before the kill is: or it would differ from what another does
+            shutil.rmtree(tmp_path / "machine-1")
+    command = ("-m", "rungwise", "status", address)
+    looked = here(4, *command, stdout=subprocess.PIPE)
+    assert "trials" in looked.communicate(timeout=60)[0]
+    assert not list((tmp_path / "machine-4").iterdir()), "who looks leaves nothing"
+    assert here(4, "-m", "rungwise", "pause", address, stderr=subprocess.PIPE).communicate()[1] == (
+        f"rungwise: {address} is a copy: name the file on the machine that drives the study, such as study.db\n"
+    )
+    resume = ("-m", "rungwise", "resume", address, "--function", "../train.py:train")
+    refused = here(4, *resume, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    assert "and you did not begin it here; if you trust the file, use --trust" in refused.communicate(timeout=60)[1]
+    resumed = here(4, *resume, "--trust", stderr=subprocess.PIPE, stdout=subprocess.PIPE)
+    _, said = resumed.communicate(timeout=200)
+    assert resumed.returncode == 0, said
+    assert f"rungwise explain {address}" in said or "rungwise explain" not in said
+    for number, line in enumerate(diary.read_text().splitlines()):
+        _, trial, start, state = line.split()
+        assert int(state) >= int(start), f"line {number}: trial {trial} has lost its checkpoint"
+    os.environ["AWS_ENDPOINT_URL"] = server
+    try:
+        study = rw.Study.open(address)
+        assert study.finished
+        assert len(study.trials) == trials
+        assert all(trial.failure is None for trial in study.trials)
+        there = list(study.facts())
+        assert there == list(rw.Study.open(tmp_path / "machine-4" / "study.db").facts())
+        assert study.best.load() == study.best.resource
+    finally:
+        del os.environ["AWS_ENDPOINT_URL"]
+    for name in objects(server):
+        assert not name.endswith(".part")
+    for path in tmp_path.rglob("*"):
+        assert not path.is_file() or b"not to be written anywhere" not in path.read_bytes()
+
+
+def _count(diary: Path) -> int:
+    return len(diary.read_text().splitlines()) if diary.exists() else 0
