@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import pickle
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -219,6 +220,18 @@ except rw.InputError as error:
     code = "import sys, rungwise; print('obstore' in sys.modules)"
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert said.stdout == "False\n"
+
+
+def test_the_page_is_one_script(server: str, tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "cloud.md").read_text()
+    code = "\n".join(re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL))
+    (tmp_path / "script.py").write_text(code.replace("http://minio:9000", server))
+    environment = os.environ | {"AWS_ENDPOINT_URL": server, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "script.py"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=100)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("{'lr': ")
+    assert "to see why it came out this way: rungwise explain s3://bucket/search/digits.db" in done.stderr
 
 
 def test_its_examples() -> None:
