@@ -284,6 +284,8 @@ def _may_pass(error: Exception) -> bool:
 def _said(error: Exception) -> str:
     """What a request failed of, in a line, without its URL, which may hold a token."""
     text = str(error).split("Debug source")[0]
+    if re.search(r"status code: 40[13]", text):
+        return "it refuses the credentials in the environment, or what they may do does not include this"
     if (status := re.search(r"status code: (\d+ [\w ]+)", text)) is not None:
         message = re.search("<Message>(.*?)</Message>", text)
         return f"{status[1]}, {message[1]}"[:300] if message is not None else status[1]

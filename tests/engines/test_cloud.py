@@ -184,6 +184,9 @@ def test_what_cannot_be_is_said_at_once(server: str) -> None:
     with pytest.raises(OSError, match=r"404 Not Found, The specified bucket"):
         nowhere.save("a/b", [b""])
     assert time.monotonic() - began < cloud_store.PATIENCE / 2
+    refused = RuntimeError("status code: 403 Forbidden: <Message>of KEY</Message>")
+    assert cloud_store._said(refused).startswith("it refuses the credentials in the environment")
+    assert "sig=" not in cloud_store._said(RuntimeError("Error performing GET https://a.blob.net/b?sig=secret - HTTP"))
 
 
 def test_a_forked_child_is_told_that_it_cannot(store: CloudStore) -> None:

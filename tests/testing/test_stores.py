@@ -18,6 +18,7 @@ import pytest
 import rungwise as rw
 from rungwise import checkpoints, heads, pieces, testing
 from rungwise.checkpoints import Checkpoints
+from rungwise.disk import Disk
 from rungwise.events import Job, Retried
 from rungwise.executors import Broke, Said
 from rungwise.executors.job import run_job
@@ -25,7 +26,7 @@ from rungwise.executors.local import LocalWorkers
 from rungwise.heads import Head, Identity
 from rungwise.local_store import LocalStore
 from rungwise.storage import JOBS, Storage, leases
-from rungwise.store import Unreachable
+from rungwise.store import Unreachable, in_words
 from rungwise.testing import check_store
 
 
@@ -441,6 +442,51 @@ def test_a_store_that_is_away_when_the_driver_holds_a_trial_breaks_the_job_and_n
         assert "the store is away" in said.message.reason
     finally:
         workers.close()
+
+
+class Flaky(Bucket):
+    """A store that fails for as long as `away`."""
+
+    away = False
+
+    def discard(self, names: Sequence[str]) -> None:
+        if self.away:
+            raise OSError(errno.ENOTCONN, "the store is away")
+        super().discard(names)
+
+    def list(self, under: str) -> dict[str, int]:
+        if self.away:
+            raise OSError(errno.ENOTCONN, "the store is away")
+        return super().list(under)
+
+
+def test_what_cannot_be_deleted_while_a_store_is_away_is_deleted_later(tmp_path: Path) -> None:
+    store = Flaky(str(tmp_path / "kept"))
+    tuned(tmp_path / "s.db", checkpoints=store, trials=18, keep_checkpoints=True)
+    study = rw.Study.open(tmp_path / "s.db")
+    disk = Disk(study, Storage(study.folder, store), keep=False)
+    needed = study.scheduler.may_promote(18) | set(study.state.winners)
+
+    def there() -> set[int]:
+        places = {pieces.whose(name.split("/")[1]) for name in store.list(study.id)}
+        return {trial for trial, _ in filter(None, places)}
+
+    assert there() > needed
+    store.away = True
+    for trial in range(18):
+        disk.ended(trial)
+    disk.clean()
+    store.away = False
+    assert there() > needed
+    disk.clean()
+    assert there() == needed
+
+
+def test_how_a_store_is_called() -> None:
+    """Whoever is asked whether to trust it sees where it is, and of another's class which."""
+    assert in_words({"name": "cloud", "path": "s3://ours", "endpoint": "http://theirs"}) == "s3://ours at http://theirs"
+    assert in_words({"name": "their:Store", "path": "s3://ours"}) == "their:Store"
+    assert in_words("s3://ours") == "s3://ours"
 
 
 def trains(trial: rw.Trial) -> None:
