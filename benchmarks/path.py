@@ -2,7 +2,8 @@
 
 python benchmarks/path.py        (a report, and a completion that promotes: functions, files, and their names)
 
-A real study, PASHA with random search and its log in a file, is driven by the loop; workers are a list of messages.
+A real study, PASHA with random search and its log in a file, is driven by the loop with the judge that `tune` has;
+workers are a list of messages.
 From the moment at which the loop has what a worker said until scheduler and searcher have been told, and the next job
 is chosen, each function of ours that is entered counts once, however often it is called. What makes it durable comes
 after that.
@@ -17,10 +18,11 @@ from types import FrameType
 from typing import Any
 
 import rungwise as rw
+from rungwise.blame import InARow
 from rungwise.decider import Decider
 from rungwise.events import Completed, Reported
 from rungwise.executors import Said
-from rungwise.loop import drive
+from rungwise.loop import Inbox, drive
 
 HERE = Path(rw.__file__).parent
 
@@ -73,7 +75,8 @@ def main() -> None:
         study = rw.Study({"x": rw.Float(0, 1)}, rw.PASHA(max_resource=81), path=Path(folder) / "study.db")
         study.extend(trials=40)
         workers = Traced()
-        drive(study, workers)
+        judge = InARow(2, 120.0, worked=False, clock=lambda: 0.0)
+        drive(study, Inbox(workers), judge=judge)
         sys.setprofile(None)
         study.close()
     for kind, names in workers.paths.items():

@@ -16,7 +16,7 @@ import rungwise as rw
 from rungwise.core import as_scheduler
 from rungwise.events import Completed, Fact, Job, Reported
 from rungwise.executors import Broke, Message, Said
-from rungwise.loop import drive
+from rungwise.loop import Inbox, drive
 from rungwise.sqlite import SQLiteLog
 
 TRIALS, TOP = 12, 9
@@ -98,7 +98,7 @@ def run(path: Path, scheduler: str, searcher: str, last: int | None = None) -> N
         die_after(last)
     study = study_of(path, scheduler, searcher)
     study.extend(trials=TRIALS)
-    drive(study, Alike())
+    drive(study, Inbox(Alike()))
     study.close()
 
 

@@ -13,7 +13,7 @@ import rungwise as rw
 from rungwise.blame import InARow
 from rungwise.events import Completed, Excused, Failed, Job, Reported, Retried, Started
 from rungwise.executors import Broke, Message, Said
-from rungwise.loop import drive
+from rungwise.loop import Inbox, drive
 
 
 class Machine:
@@ -80,7 +80,7 @@ def run(study: rw.Study, machine: Machine, *, retries: int = 2, patience: float 
         broke_at=broke_at,
         clock=lambda: machine.now,
     )
-    drive(study, machine, judge=judge)
+    drive(study, Inbox(machine), judge=judge)
     return judge
 
 

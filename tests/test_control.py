@@ -81,18 +81,18 @@ def test_a_study_is_paused_goes_on_is_extended_and_stopped(running: subprocess.P
     assert "\npaused: continue with rungwise resume\n" in status
     assert ", 1 enqueued" in status
     assert status.endswith('\nenqueued: {"x": 0.123}\n')
-    assert rungwise(tmp_path, "resume", "s.db").stdout == "continuing\n"
-    assert "paused" not in rungwise(tmp_path, "status", "s.db").stdout
-    until(lambda: any(record.config == {"x": 0.123} for record in seen(tmp_path).trials), "not tried")
-    again = rungwise(tmp_path, "resume", "s.db")
-    assert again.returncode == 1
-    assert "s.db is held by process" in again.stderr
     extended = rungwise(tmp_path, "extend", "s.db", "--resource", "500000")
     assert extended.stdout == "the totals are now: trials 10000, resource 500000\n"
     reached = rungwise(tmp_path, "extend", "s.db", "--trials", "1").stdout
     assert re.fullmatch(r"the totals are .* 1, .*; trials=1 has already been reached: \d+ trials started\n", reached)
     assert "has already been reached" not in rungwise(tmp_path, "extend", "s.db", "--trials", "10000").stdout
     assert "nothing to retry" in rungwise(tmp_path, "retry", "s.db").stdout
+    assert rungwise(tmp_path, "resume", "s.db").stdout == "continuing\n"
+    assert "paused" not in rungwise(tmp_path, "status", "s.db").stdout
+    until(lambda: any(record.config == {"x": 0.123} for record in seen(tmp_path).trials), "not tried")
+    again = rungwise(tmp_path, "resume", "s.db")
+    assert again.returncode == 1
+    assert "s.db is held by process" in again.stderr
     assert rungwise(tmp_path, "stop").returncode == 1, "there is no rungwise.db"
     assert rungwise(tmp_path, "stop", "s.db").stdout.startswith("stopping: ")
     said, _ = running.communicate(timeout=60)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
 from itertools import count, cycle
 
 import msgspec
@@ -13,8 +14,7 @@ from hypothesis import strategies as st
 import rungwise as rw
 from rungwise.events import Completed, Job, Reported
 from rungwise.executors import Broke, Message, Paused, Said
-from rungwise.inbox import Inbox
-from rungwise.loop import drive
+from rungwise.loop import Inbox, drive
 
 
 class Bursts:
@@ -52,7 +52,7 @@ def test_no_more_jobs_than_places_and_all_are_used(size: int, breaks: float) -> 
     study = rw.Study({"x": rw.Float(0, 1)}, rw.PASHA(max_resource=27))
     study.extend(trials=40)
     workers = Bursts(size, breaks)
-    drive(study, workers, retries=1)
+    drive(study, Inbox(workers), retries=1)
     assert study.finished
     assert len(study.trials) == 40
     assert workers.most == size
@@ -85,7 +85,7 @@ def test_workers_may_come_and_go(capacities: tuple[int, ...], breaks: float, sch
     study.extend(trials=20)
     workers = Comes(*capacities)
     workers.breaks = breaks
-    drive(study, workers, retries=1)
+    drive(study, Inbox(workers), retries=1)
     assert study.finished
     assert len(study.trials) == 20
 
@@ -95,12 +95,12 @@ def test_without_workers_it_waits_only_while_there_is_work() -> None:
     study.extend(trials=3)
     none = Comes(0)
     asked = iter([True] * 5)
-    drive(study, none, may_give_out=lambda: next(asked, False))
+    drive(study, Inbox(none), may_give_out=lambda: next(asked, False))
     assert none.turns == 5
-    drive(study, none, only=lambda job: job.refit)
+    drive(study, Inbox(none), only=lambda job: job.refit)
     assert none.turns == 5, "there is nothing of that"
-    drive(study, Bursts(2))
-    drive(study, none)
+    drive(study, Inbox(Bursts(2)))
+    drive(study, Inbox(none))
     assert none.turns == 5, "all is done"
 
 
@@ -116,7 +116,7 @@ def test_more_workers_get_work_when_they_come() -> None:
             return []
 
     workers = Grows(1)
-    drive(study, workers, may_give_out=lambda: workers.most < 4)
+    drive(study, Inbox(workers), may_give_out=lambda: workers.most < 4)
     assert workers.most == 4
 
 
@@ -134,7 +134,7 @@ def test_workers_that_are_taken_away_are_not_held_against_their_jobs() -> None:
             gone, self.running = self.running, []
             return [Said(job.lease, None, Paused(job.trial)) for job in gone]
 
-    drive(study, Preempted(2), retries=0)
+    drive(study, Inbox(Preempted(2)), retries=0)
     assert study.finished
     assert [record.failure for record in study.trials] == [None] * 8
 
@@ -151,12 +151,37 @@ def test_a_job_is_begun_only_when_it_is_durable(tmp_path) -> None:
             assert known.trials[job.trial].job == msgspec.structs.replace(job, lease=0)
             known.close()
 
-    drive(study, Looks(3))
+    drive(study, Inbox(Looks(3)))
     study.close()
 
 
 def jobs(*trials: int) -> list[Job]:
     return [Job(trial, {}, 0, 3) for trial in trials]
+
+
+class Line:
+    """An executor whose jobs and messages pass through a test's hands."""
+
+    capacity = 9
+
+    def __init__(self, leases: Iterator[int]) -> None:
+        self.inbox = Inbox(self, leases)
+        self.jobs: list[Job] = []
+        self.said: list[Said] = []
+
+    def begin(self, job: Job) -> Job:
+        self.inbox.submit(job)
+        return self.jobs[-1]
+
+    def take(self, *said: Said) -> list[Message]:
+        self.said = list(said)
+        return self.inbox.poll(0)
+
+    def submit(self, job: Job) -> None:
+        self.jobs.append(job)
+
+    def poll(self, timeout: float) -> list[Said]:
+        return self.said
 
 
 def messages_of(job: Job) -> list[Message]:
@@ -165,39 +190,39 @@ def messages_of(job: Job) -> list[Message]:
 
 @given(st.randoms(use_true_random=False), st.integers(0, 5))
 def test_each_message_is_taken_once_and_in_order_however_they_come(chance: random.Random, twice: int) -> None:
-    inbox = Inbox(count(100))
-    out = [inbox.lease(job) for job in jobs(0, 1, 2)]
+    line = Line(count(100))
+    out = [line.begin(job) for job in jobs(0, 1, 2)]
     said = [Said(job.lease, place, message) for job in out for place, message in enumerate(messages_of(job))]
     said += chance.sample(said, twice)
     chance.shuffle(said)
-    taken = inbox.take(said)
+    taken = line.take(*said)
     for job in out:
         assert [message for message in taken if message.trial == job.trial] == messages_of(job)
-    assert inbox.repeated + inbox.refused == twice
+    assert line.inbox.repeated + line.inbox.refused == twice
 
 
 def test_what_comes_of_a_job_that_was_given_up_is_refused() -> None:
-    inbox = Inbox(count())
+    line = Line(count())
     (job,) = jobs(0)
-    first = inbox.lease(job)
-    assert inbox.take([Said(first.lease, 0, Reported(0, 1, 0.5))]) == [Reported(0, 1, 0.5)]
-    assert inbox.take([Said(first.lease, None, Broke(0, "overdue"))]) == [Broke(0, "overdue")]
-    again = inbox.lease(job)
+    first = line.begin(job)
+    assert line.take(Said(first.lease, 0, Reported(0, 1, 0.5))) == [Reported(0, 1, 0.5)]
+    assert line.take(Said(first.lease, None, Broke(0, "overdue"))) == [Broke(0, "overdue")]
+    again = line.begin(job)
     assert again.lease != first.lease
     for place, message in ((1, Reported(0, 2, 9.0)), (2, Completed(0)), (None, Broke(0, "again"))):
-        assert inbox.take([Said(first.lease, place, message)]) == []
-    assert inbox.refused == 3
-    assert inbox.take([Said(again.lease, 0, Paused(0))]) == [Paused(0)]
-    assert inbox.take([Said(again.lease, 1, Completed(0))]) == []  # nothing comes after the end
+        assert line.take(Said(first.lease, place, message)) == []
+    assert line.inbox.refused == 3
+    assert line.take(Said(again.lease, 0, Paused(0))) == [Paused(0)]
+    assert line.take(Said(again.lease, 1, Completed(0))) == []  # nothing comes after the end
 
 
 def test_what_a_signals_handler_says_in_the_midst_of_the_last_message_is_of_a_job_that_has_ended() -> None:
-    inbox = Inbox(count())
-    job = inbox.lease(jobs(0)[0])
-    assert inbox.take([Said(job.lease, 1, Reported(0, 2, 0.5))]) == []
-    assert inbox.take([Said(job.lease, 0, Completed(0))]) == [Completed(0)]
+    line = Line(count())
+    job = line.begin(jobs(0)[0])
+    assert line.take(Said(job.lease, 1, Reported(0, 2, 0.5))) == []
+    assert line.take(Said(job.lease, 0, Completed(0))) == [Completed(0)]
 
 
 def test_two_drivers_give_no_lease_twice() -> None:
-    inbox = Inbox(count(7))
-    assert [inbox.lease(job).lease for job in jobs(0, 1, 0)] == [7, 8, 9]
+    line = Line(count(7))
+    assert [line.begin(job).lease for job in jobs(0, 1, 0)] == [7, 8, 9]

@@ -54,7 +54,7 @@ def everything(state: StudyState) -> dict[str, Any]:
             except rw.StudyError as error:
                 told[name] = str(error)
     told["rungs"] = state.rungs()
-    told["reports"] = [state.reports.data, state.reports.last, state.reports.width]
+    told["reports"] = [state.reports.of(trial) for trial in range(len(state.trials))]
     told["time"] = vars(state.time)
     told["_failed"] = {trial: jobs for trial, jobs in sorted(state._failed.items()) if jobs}
     told["_fronts"] = {
@@ -313,7 +313,7 @@ def test_nothing_is_saved_of_a_state_that_an_error_has_torn(tmp_path: Path, monk
         raise KeyboardInterrupt
 
     before = snapped(study.path)
-    monkeypatch.setattr(type(study.metrics), "losses", broken_off)
+    monkeypatch.setattr("rungwise.state.Report", broken_off)
     with pytest.raises(KeyboardInterrupt):
         study.report(job.trial, 1, 0.5)
     monkeypatch.undo()

@@ -12,7 +12,7 @@ import rungwise as rw
 from rungwise.blame import InARow
 from rungwise.events import Completed, Fact, Reported, Started
 from rungwise.executors import Broke, Said
-from rungwise.loop import drive
+from rungwise.loop import Inbox, drive
 from rungwise.state import StudyState
 
 SPACE = {"x": rw.Float(0, 1)}
@@ -70,7 +70,7 @@ class Says:
 def test_what_an_executor_brings_that_cannot_be_fails_its_job_and_leaves_the_file_whole(report, tmp_path: Path) -> None:
     study = rw.Study(SPACE, "asha", path=tmp_path / "s.db")
     study.extend(trials=2)
-    drive(study, Says(report))
+    drive(study, Inbox(Says(report)))
     study.close()
     seen = rw.Study.open(tmp_path / "s.db")
     assert [record.failure is not None for record in seen.trials] == [True, True]

@@ -28,6 +28,7 @@ from rungwise.curves import CurveTable
 from rungwise.errors import InputError
 from rungwise.events import Job
 from rungwise.executors.command import Command
+from rungwise.executors.named import EXECUTORS
 from rungwise.log import StudyError
 from rungwise.nas.cells import Cell
 from rungwise.parameters import Categorical, Float, Integer, Ordinal, Parameter
@@ -45,6 +46,9 @@ from rungwise.trial import Trial
 from rungwise.version import __version__
 
 if TYPE_CHECKING:
+    from rungwise.executors.dask import DaskExecutor as DaskExecutor
+    from rungwise.executors.ray import RayExecutor as RayExecutor
+    from rungwise.executors.slurm import SlurmExecutor as SlurmExecutor
     from rungwise.search.gp import GPSearch as GPSearch
     from rungwise.search.optuna import OptunaSearch as OptunaSearch
     from rungwise.search.sobol import SobolSearch as SobolSearch
@@ -92,7 +96,14 @@ __all__ = [
     "tune",
 ]
 
-_NEED_EXTRAS = {"GPSearch": "gp", "OptunaSearch": "optuna", "SobolSearch": "sobol"}
+_NEED_EXTRAS = {
+    "DaskExecutor": (EXECUTORS, "dask"),
+    "GPSearch": (SEARCHERS, "gp"),
+    "OptunaSearch": (SEARCHERS, "optuna"),
+    "RayExecutor": (EXECUTORS, "ray"),
+    "SlurmExecutor": (EXECUTORS, "slurm"),
+    "SobolSearch": (SEARCHERS, "sobol"),
+}
 
 _CALLED_BEFORE = {
     "Best": "BestTrial",
@@ -105,14 +116,15 @@ _CALLED_BEFORE = {
 
 
 def __dir__() -> list[str]:
-    """All names, the searchers that need another library too."""
+    """All names, those of parts that need another library too."""
     return sorted({*globals(), *_NEED_EXTRAS})
 
 
 def __getattr__(name: str) -> Any:
-    """The searchers that need another library; not in `__all__`, so that `import *` needs none."""
+    """The parts that need another library; not in `__all__`, so that `import *` needs none."""
     if name in _NEED_EXTRAS:
-        return SEARCHERS.named(_NEED_EXTRAS[name])
+        parts, part = _NEED_EXTRAS[name]
+        return parts.named(part)
     if name in _CALLED_BEFORE:
         return globals()[_CALLED_BEFORE[name]]
     raise AttributeError(f"module 'rungwise' has no attribute {name!r}")

@@ -47,8 +47,8 @@ class Judge(Protocol):
         ...
 
     @property
-    def weighs_refusals(self) -> bool:
-        """Whether a job breaks off too by a score that is refused or without a report."""
+    def watches(self) -> bool:
+        """Whether it is told what all jobs do, not only those that break off; they do so by a refused score too."""
         ...
 
     def may_give_out(self) -> bool:
@@ -92,7 +92,7 @@ class Judge(Protocol):
 class AtOnce:
     """Judges each job by itself: `retries` times it is given out again, then its trial has failed."""
 
-    waiting = new_first = weighs_refusals = False
+    waiting = new_first = watches = False
 
     def __init__(self, retries: int) -> None:
         self._retries = retries
@@ -164,7 +164,7 @@ class InARow:
     `news` holds what is to be said; whoever says it empties it.
     """
 
-    weighs_refusals = True
+    watches = True
 
     def __init__(
         self,
@@ -248,7 +248,8 @@ class InARow:
                     verdicts += self._excused(other, broken)
                 else:
                     verdicts.append(Failed(other, broken.waits))
-        self._forget()
+        if self._executions:
+            self._forget()
         self._broke_at.pop(trial, None)
         self._ended += 1
         return verdicts

@@ -62,14 +62,23 @@ class Checkpoints:
         left += there.halves + ([OLD_HOLDER] if there.holder else [])
         self._discard(left)
 
-    def begin(self, there: There | None = None) -> None:
-        """The first act of a job: it holds the trial, and nobody begins it a second time, or `Superseded`."""
+    def begin(self, there: There | None = None, note: bytes = b"") -> None:
+        """The first act of a job: it holds the trial, and nobody begins it a second time, or `Superseded`.
+
+        The `note` stays beside it, for `begun`.
+        """
         there = self.there() if there is None else there
         self._check(there)
         if there.lease != self.lease:
             self.hold(there)
-        if not self.store.hold(self._at(f"{job_of(self.lease)}.begun"), b""):
+        if not self.store.hold(self._at(f"{job_of(self.lease)}.begun"), note):
             raise Superseded
+
+    def begun(self) -> bytes | None:
+        """The note with which the last job that has begun did so; None if none has."""
+        jobs = self.there().jobs
+        begun = [name for lease in sorted(jobs) for name in jobs[lease] if name.endswith(".begun")]
+        return bytes(self.store.load(self._at(begun[-1]))) if begun else None
 
     def _check(self, there: There) -> None:
         if there.lease > self.lease:

@@ -8,6 +8,7 @@ import json
 import math
 import os
 import sys
+import time
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -25,6 +26,7 @@ from rungwise.core.criteria import RANKINGS
 from rungwise.errors import InputError, suggestion
 from rungwise.executors.command import Command
 from rungwise.executors.devices import from_text
+from rungwise.executors.named import NAMES
 from rungwise.hold import held
 from rungwise.loading import NamedFunction, load_attribute
 from rungwise.log import StudyError
@@ -36,6 +38,7 @@ from rungwise.report.live import result_elsewhere
 from rungwise.report.result import next_step, no_result, queued, refit_failure, result, to_go_on
 from rungwise.report.stream import Stream
 from rungwise.report.tables import drawn, enqueued, rungs_table, summary
+from rungwise.report.workers import workers_table
 from rungwise.run import Function, check_function, note_begun, run, taken_back, tune
 from rungwise.search import SearcherName
 from rungwise.space import Space
@@ -136,7 +139,11 @@ def budget_options(command: F) -> F:
     ]
     of_run = [_option(field) for field in msgspec.structs.fields(RunOptions)]
     to = click.option("--refit-to", type=int, help="At the end, train the best trial to this resource.")
-    for option in reversed([*totals, *of_run, to]):
+    setting = click.option(
+        "--executor-option", "executor_option", multiple=True, metavar="NAME=VALUE",
+        help="A setting of the executor, such as partition=gpu; may be given several times.",
+    )  # fmt: skip
+    for option in reversed([*totals, *of_run, setting, to]):
         command = option(command)
     return command
 
@@ -148,6 +155,8 @@ def _option(field: msgspec.structs.FieldInfo) -> Callable[[F], F]:
     if field.name == "devices":
         given: Callable[..., Any] = lambda _context, _option, text: None if text is None else from_text(text)  # noqa: E731
         return click.option(flag, callback=given, help=text)
+    if field.name == "executor":
+        return click.option(flag, type=click.Choice(NAMES), help=text)
     if field.name == "checkpoints":
         return click.option(flag, type=click.Path(), help=text)
     if kind is bool or field.name == "refit":
@@ -197,6 +206,7 @@ def tune_command(
     """
     settings = _settings(config, wanted=function is None)
     settings |= {name: value for name, value in options.items() if value is not None}
+    _executor(settings)
     given, command = settings.pop("function", None), settings.pop("command", None)
     objective = _objective(function or given, None if function else command)
     if refit_to is not None:
@@ -224,6 +234,26 @@ def tune_command(
     with result_elsewhere():
         study = tune(objective, **settings)
     _show_end(study, refit=bool(settings.get("refit")))
+
+
+def _executor(given: dict[str, Any], before: object = None) -> None:
+    """Make one of the options for the executor in `given`; without a name they are for the one `before`."""
+    options = given.pop("executor_option", None) or ()
+    if isinstance(name := given.get("executor"), str):
+        given["executor"] = {"name": name}
+    if not options:
+        return
+    if not isinstance(given.setdefault("executor", before), dict):
+        raise InputError(f"--executor-option {options[0]} needs an executor: --executor slurm")
+    given["executor"] = dict(given["executor"])
+    for option in options:
+        setting, equals, text = option.partition("=")
+        if not equals:
+            raise InputError(f"--executor-option must be NAME=VALUE, such as partition=gpu, not {option!r}")
+        try:
+            given["executor"][setting] = json.loads(text)
+        except ValueError:
+            given["executor"][setting] = text
 
 
 def _settings(path: Path | None, *, wanted: bool) -> dict[str, Any]:
@@ -319,7 +349,7 @@ def resume(study: str | Path, function: str | None, trust: bool, refit_to: int |
     Options not given here are those of the last run. If the study is running and paused, this unpauses it.
     """
     if _driven(here := mirror.local(study)):
-        given = {name: value for name, value in options.items() if value is not None}
+        given = {name: value for name, value in options.items() if value is not None and value != ()}
         totals = {name: given.pop(name) for name in ("trials", "resource", "seconds", "target") if name in given}
         with contextlib.suppress(StudyError):  # it has not been asked to pause: who holds it is said next
             if not (given or function or refit_to is not None):
@@ -328,7 +358,9 @@ def resume(study: str | Path, function: str | None, trust: bool, refit_to: int |
                     tell(ask(real_path(here), Request("extend", **totals)))
                 return
     with _opened(study, function, trust) as opened:
-        how = opened.state.how | {name: value for name, value in options.items() if value is not None}
+        given = {name: value for name, value in options.items() if value is not None}
+        _executor(given, opened.state.how.get("executor"))
+        how = opened.state.how | given
         if refit_to is not None:
             how["refit"] = refit_to
         run_options = RunOptions.of(how)
@@ -364,7 +396,8 @@ def _opened(path: str | Path, function: str | None, trust: bool, *, runs: bool =
     asks = runs and function is None
 
     def may(named: Named) -> None:
-        named_only = not runs or "checkpoints" not in (named.how or {})
+        how = named.how or {}
+        named_only = not runs or ("checkpoints" not in how and not isinstance(how.get("executor"), dict))
         handed_over = named.how is not None and not asks and named_only
         if trust or handed_over or (why := wanting(named)) is None:
             return
@@ -532,6 +565,19 @@ def status(study: str | Path) -> None:
     paused = ["paused: continue with rungwise resume"] if driven and is_paused(real) else []
     line = summary(opened, held=driven, ran=opened.running_seconds)
     tell("\n".join([*paused, line, *enqueued(opened), *broken_off(opened.state)]))
+
+
+@commands.command()
+@study_argument
+def workers(study: Path) -> None:
+    """Show who trains what in a running STUDY, since when, and where."""
+    opened = Study.open(study)
+    if not _driven(study):
+        raise StudyError(f"no process drives {study}, so nobody trains; continue with: {to_go_on(opened)}")
+    if not opened.running:
+        tell("no job is under way")
+        return
+    tell(drawn(workers_table(opened, time.time()), 200))
 
 
 @commands.command()

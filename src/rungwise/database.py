@@ -186,17 +186,12 @@ def leave_open(connection: sqlite3.Connection) -> None:
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
 
 
-_double = Struct("<d").pack
-
-
-def _without_time(digest: int, time: float, fact: bytes) -> int:
-    return zlib.crc32(fact, digest)
-
-
-def _with_time(digest: int, time: float, fact: bytes) -> int:
-    return zlib.crc32(fact, zlib.crc32(_double(time), digest))
+def stamp_of(version: int) -> Callable[[float], bytes]:
+    """The time of a fact as it goes into the digest of all so far: after those before, and before the fact."""
+    return (lambda time: b"") if version == OLDEST else Struct("<d").pack
 
 
 def digest_of(version: int) -> Callable[[int, float, bytes], int]:
     """From the digest of all facts before, and a fact with its time, the digest of all so far."""
-    return _without_time if version == OLDEST else _with_time
+    stamp = stamp_of(version)
+    return lambda digest, time, fact: zlib.crc32(fact, zlib.crc32(stamp(time), digest))

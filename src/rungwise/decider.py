@@ -31,6 +31,7 @@ from rungwise.events import (
     Promoted,
     Raise,
     Ran,
+    Report,
     Reported,
     Retried,
     Start,
@@ -73,10 +74,13 @@ class Decider:
         self.tell(self.state.created)
 
     def tell(self, event: Event) -> None:
-        """Tell scheduler and searcher what has happened."""
+        """Tell scheduler and searcher what has happened; none of our searchers learns from reports."""
         self._answer = None
         self.scheduler.tell(event)
-        self.searcher.tell(event if self._ours or type(event) is not Started else copy.deepcopy(event))
+        if not self._ours:
+            self.searcher.tell(copy.deepcopy(event) if type(event) is Started else event)
+        elif type(event) is not Report:
+            self.searcher.tell(event)
 
     def follow(self, facts: Iterator[tuple[float, Fact]]) -> None:
         """Apply the facts of the log after the first, and tell them; what was taken back is as if it had never been."""
@@ -145,7 +149,7 @@ class Decider:
         job, resource, seconds = record.job, fact.resource, fact.seconds
         if job is None:
             return False
-        if resource <= record.noted(job):
+        if resource <= (record.noted(job) if job.refit else record.resource):
             if resource <= job.start and not job.refit:
                 self.restarted[fact.trial] = job
             return False
@@ -160,8 +164,9 @@ class Decider:
         record = self.state.trials[fact.trial]
         if (job := record.job) is None:
             return False
-        wrong = self.refusal(fact)
-        self.note(fact if wrong is None else Failed(fact.trial, wrong))
+        if type(fact) is Completed and (wrong := self.refusal(fact)) is not None:
+            fact = Failed(fact.trial, wrong)
+        self.note(fact)
         if record.job is None and not job.refit and type(answer := self._next()) is Raise:
             self.note(self.state.metrics.raised(answer))
         return True
@@ -173,10 +178,12 @@ class Decider:
             wrong = type(resource) is not int or (job is not None and resource > job.until)
             if wrong or type(seconds) not in (float, int) or not 0.0 <= seconds < math.inf:
                 return f"it reported at {resource!r:.60}, after {seconds!r:.60} s, which cannot be"
-            return self.state.metrics.wrong(fact.score)
+            return None if self._one_metric and type(fact.score) is float else self.state.metrics.wrong(fact.score)
         if isinstance(fact, Completed):
             record = self.state.trials[fact.trial]
-            if (job := record.job) is not None and record.noted(job) <= job.start:
+            if (job := record.job) is None:
+                return None
+            if (record.noted(job) if job.refit else record.resource) <= job.start:
                 return f"its job from {job.start} to {job.until} ended without a report"
         return None
 
@@ -220,7 +227,9 @@ class Decider:
         if spent:
             return None
         while True:
-            answer, config = self._decided()
+            answer, config = self._next(), None
+            if isinstance(answer, Start):
+                answer, config = self._new(answer)
             if isinstance(answer, Promote):
                 if state.trials[answer.trial].job is not None:
                     return None  # its refit is to end first, of which the scheduler knows nothing
@@ -253,7 +262,10 @@ class Decider:
         state = self.state
         if len(state.running) > (len(state.again) if state.spent else 0):
             return False
-        return state.spent or isinstance(self._decided()[0], Wait)
+        if state.spent:
+            return True
+        answer = self._next()
+        return isinstance(self._new(answer)[0] if isinstance(answer, Start) else answer, Wait)
 
     def _next(self) -> Answer:
         if self._answer is None:
@@ -261,11 +273,8 @@ class Decider:
             self._answer = answer if self._scheduler_ours else checked_answer(answer, self.scheduler, self.state.trials)
         return self._answer
 
-    def _decided(self) -> tuple[Answer, Config | None]:
-        """What is next, and the configuration if it is a new trial, which there may not be."""
-        answer = self._next()
-        if not isinstance(answer, Start):
-            return answer, None
+    def _new(self, start: Start) -> tuple[Answer, Config | None]:
+        """`start` with the configuration of a new trial; where there is none, what is next without."""
         state = self.state
         number, total = len(state.trials), state.budget.trials
         full = total is not None and number >= total
@@ -276,7 +285,7 @@ class Decider:
         else:
             config = self.searcher.propose([state.created.seed, number])
         if config is not None:
-            return answer, config
+            return start, config
         answer = self.scheduler.ask(more=False)
         return answer if self._scheduler_ours else checked_answer(answer, self.scheduler, self.state.trials), None
 

@@ -134,7 +134,7 @@ Answer = Start | Promote | Raise | Wait
 # -- what schedulers and searchers are told of a trial's scores ---------------------------------------
 
 
-class Report(msgspec.Struct, frozen=True):
+class Report(msgspec.Struct, frozen=True, gc=False):
     """`trial` had these losses at `resource`, on its way to a rung: one a metric, lower is better, `inf` at worst."""
 
     trial: int
@@ -142,7 +142,7 @@ class Report(msgspec.Struct, frozen=True):
     losses: tuple[float, ...]
 
 
-class Result(msgspec.Struct, frozen=True):
+class Result(msgspec.Struct, frozen=True, gc=False):
     """`trial` has completed the rung at `level` with these losses: one a metric, lower is better.
 
     Where the last report was not finite that loss is `inf`; of a trial that failed all are.
@@ -155,7 +155,7 @@ class Result(msgspec.Struct, frozen=True):
     @property
     def finite(self) -> bool:
         """Whether all its losses are finite: else it is worse than every trial whose losses are."""
-        return all(map(math.isfinite, self.losses))
+        return max(self.losses) < math.inf
 
 
 # -- facts: what is written to the log ---------------------------------------------------------------

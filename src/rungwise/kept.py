@@ -60,6 +60,20 @@ def storage_of(study: Study, options: RunOptions) -> Storage:
     return storage
 
 
+def looked_at(study: Study) -> Storage:
+    """Where the files and checkpoints of `study` are, for who looks at it.
+
+    Raises `InputError` if they are in a store of a class that only its file names: looking imports nothing of it.
+    """
+    assert study.folder is not None
+    where = study.state.how.get("checkpoints")
+    if isinstance(where, Mapping) and STORES.is_foreign(where.get("name")):
+        raise InputError(
+            f"the checkpoints of {study.path} are in a custom store, {in_words(where)}: who trains is told there"
+        )
+    return Storage(study.folder, None if where is None else as_store(where))
+
+
 def _refuse_to_leave(study: Study, before: Any) -> None:
     """Raise `InputError` if there are checkpoints of `study` in what was noted `before`, or beside it."""
     assert study.folder is not None

@@ -57,6 +57,7 @@ class Metrics:
         self.names: tuple[str, ...] = names
         self.best = score == "best"
         self._signs = tuple(-1.0 if each == "max" else 1.0 for each in given)
+        self.sign = self._signs[0]  # of a loss, where there is one metric
 
     def wrong(self, score: object) -> str | None:
         """What is wrong with a score's shape, or None."""

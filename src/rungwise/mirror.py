@@ -216,7 +216,7 @@ def brought_up(log: SQLiteLog, pieces: Pieces, until: int) -> tuple[int, int]:
                 f"{pieces.address} (nothing has been touched)"
             )
         if number > here:
-            log.add(time, fact.encode())
+            log.append(msgspec.Raw(fact.encode()), time)
             if number % 1000 == 0:
                 log.flush()
     log.flush()

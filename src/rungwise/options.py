@@ -1,8 +1,8 @@
 """How is a study run? All that a run can be told, as one value that checks itself.
 
 `tune` takes the fields as arguments, the command has an option for each, a settings file a key, and a study's file
-keeps them for `rungwise resume`. Imports `errors`, `validation`, `core`, `store` and
-`executors.devices`.
+keeps them for `rungwise resume`. Imports `errors`, `validation`, `core`, `store`, `executors.devices` and
+`executors.named`.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from rungwise import store
 from rungwise.core import Scheduler
 from rungwise.errors import InputError
 from rungwise.executors.devices import Devices, of_slots
+from rungwise.executors.named import named
 from rungwise.validation import flag, real, whole
 
 Seconds = float | None
@@ -34,6 +35,9 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     workers: Annotated[int, Meta(description="Local processes (default 1).")] = 1
+    executor: Annotated[
+        Any, Meta(description="Where jobs run: local (default), dask, ray, or slurm; see --executor-option.")
+    ] = None
     devices: Annotated[
         Any,
         Meta(description="GPUs per worker: auto (default), none, one each like 0,1, or several each like 0+1,2+3."),
@@ -67,6 +71,7 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
         for name in ("keep_checkpoints", "sync", "quiet"):
             flag(getattr(self, name), name)
         store.noted(self.checkpoints)
+        named(self.executor)
         if self.horizon is not None and whole(self.horizon, "horizon") < 1:
             raise InputError(f"horizon must be a resource of 1 or more, not {self.horizon!r}")
         if not isinstance(self.refit, bool) and whole(self.refit, "refit") < 1:
@@ -75,13 +80,16 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
     @staticmethod
     def of(how: Mapping[str, Any]) -> RunOptions:
         """Those in what was noted of a run; what is missing, or None, is the default."""
-        return RunOptions(**{name: how[name] for name in RunOptions.__struct_fields__ if how.get(name) is not None})
+        given = {name: how[name] for name in RunOptions.__struct_fields__ if how.get(name) is not None}
+        if isinstance(given.get("executor"), str):  # one that was passed, which no file can store
+            del given["executor"]
+        return RunOptions(**given)
 
     def noted(self) -> dict[str, Any]:
         """As plain JSON, for a study's file."""
         noted = msgspec.structs.asdict(self)
-        where = store.noted(self.checkpoints)
-        return noted | {"devices": "none" if self.devices is None else self.devices, "checkpoints": where}
+        where, devices = store.noted(self.checkpoints), "none" if self.devices is None else self.devices
+        return noted | {"devices": devices, "checkpoints": where, "executor": named(self.executor)}
 
     def check_against(self, scheduler: Scheduler) -> None:
         """Raise `InputError` if it is not known how far to refit, or if trials are trained beyond the horizon."""

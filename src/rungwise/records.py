@@ -18,7 +18,7 @@ import numpy as np
 from rungwise import answers
 from rungwise.checkpoints import Checkpoints
 from rungwise.errors import InputError
-from rungwise.events import Config, Job, Score
+from rungwise.events import Config, Job
 from rungwise.metrics import Metrics
 from rungwise.reports import Reports
 from rungwise.validation import real, whole
@@ -83,15 +83,15 @@ class TrialRecord(msgspec.Struct, gc=False, eq=False):
         """Resource -> the score there (nan where it was not finite)."""
         rows, names = self.all_reports.of(self.number), self.metrics
         if not names:
-            return {int(row[0]): row[2] for row in rows}
-        return {int(row[0]): dict(zip(names, row[2:-1], strict=True)) for row in rows}
+            return {row[0]: row[2] for row in rows}
+        return {row[0]: dict(zip(names, row[2:], strict=True)) for row in rows}
 
     @property
     def seconds(self) -> dict[int, float]:
         """Resource -> the training time that it took to get there."""
         rows = self.all_reports.of(self.number)
         spent = accumulate(row[1] for row in rows)
-        return {int(row[0]): seconds for row, seconds in zip(rows, spent, strict=True)}
+        return {row[0]: seconds for row, seconds in zip(rows, spent, strict=True)}
 
     @property
     def seconds_used(self) -> float:
@@ -126,18 +126,6 @@ class TrialRecord(msgspec.Struct, gc=False, eq=False):
     def noted(self, job: Job) -> int:
         """The highest resource reported for `job`, or for those before it; a refit counts apart."""
         return max(self.refit, default=job.start) if job.refit else self.resource
-
-    def add(self, resource: int, score: Score | None, seconds: float) -> None:
-        """A report, `seconds` of training after the one before; it is what counts now."""
-        self.resource = self.peak = resource
-        reports = self.all_reports
-        if not isinstance(score, dict):
-            self.score = math.nan if score is None else score
-            reports.add_two(self.number, resource, seconds, self.score)
-            return
-        numbers = [math.nan if (number := score.get(name)) is None else number for name in reports.names]
-        self.score = dict(zip(reports.names, numbers, strict=True))
-        reports.add_all(self.number, resource, (seconds, *numbers))
 
     def add_refit(self, resource: int, score: float) -> None:
         """A report of a job that trains it on as the winner."""

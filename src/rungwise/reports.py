@@ -1,86 +1,83 @@
-"""What has been reported? The learning curves of all trials of a study, packed in the order of the reports.
+"""What has been reported? The learning curves of all trials of a study, packed.
 
-A list for each trial would take some 200 bytes a trial more. What is written stays as it is, so that a snapshot adds
-what is new. Imports nothing of ours.
+A list for each trial would take some 200 bytes a trial more, but is quicker to add to: so the latest rows are lists.
+What is packed stays as it is, so that a snapshot adds what is new. Imports nothing of ours.
 """
 
 from __future__ import annotations
 
 from array import array
-from collections.abc import Sequence
 from struct import Struct
 from typing import Any, final
+
+RECENT = 512  # trials with rows that are not packed, or rows of one of them
 
 
 @final
 class Reports:
-    """The reports of trials, each a resource and `width` numbers.
+    """The reports of trials, each a resource and `width` numbers. `names` are those of the metrics if several.
 
-    A row of `data` has these, eight bytes each, and the place of the trial's row before it. `last` is, by trial, the
-    place of its last row; whoever begins a trial appends to it. -1: there is none. `names` are those of the metrics
-    where there are several.
+    `recent` holds, by trial, the rows that are not packed. Whoever adds one appends it there, and calls `pack` when
+    there are more than `RECENT`. So many `rows` are packed: `data` has their numbers, each with the place of
+    the trial's row before it; `last` is, by trial, the place of its last row. -1: there is none. One thread adds; any
+    may read.
 
     >>> reports = Reports(width=1)
-    >>> reports.last.extend([-1, -1])  # trials 0 and 1
     >>> for trial, resource, score in ((0, 1, 0.5), (1, 1, 0.4), (0, 2, 0.3)):
-    ...     reports.add(trial, resource, score)
+    ...     reports.recent.setdefault(trial, []).append((resource, score))
     >>> reports.of(0)
-    [(1.0, 0.5, -1), (2.0, 0.3, 0)]
+    [(1, 0.5), (2, 0.3)]
+    >>> reports.pack()
+    >>> reports.of(0), reports.rows
+    ([(1, 0.5), (2, 0.3)], 3)
     """
 
     def __init__(self, width: int, names: tuple[str, ...] = ()) -> None:
         self.width, self.names = width, names
         row = Struct(f"<{1 + width}di")
         self.size, self._pack, self._unpack = row.size, row.pack, row.unpack_from
+        self.recent: dict[int, list[tuple[float, ...]]] = {}
         self.data = bytearray()
         self.last = array("i")
+        self.rows = 0
 
     def __getstate__(self) -> tuple[Any, ...]:
         """All but how rows are packed, which cannot be pickled."""
-        return self.width, self.names, self.data, self.last
+        return self.width, self.names, self.recent, self.data, self.last, self.rows
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
         Reports.__init__(self, *state[:2])
-        self.data, self.last = state[2:]
+        self.recent, self.data, self.last, self.rows = state[2:]
 
-    def __len__(self) -> int:
-        return len(self.data) // self.size
-
-    # Each way to add writes its row at once, so that no Ctrl-C comes between. To pass numbers on as one bundle of any
-    # size would take half as long again: hence three.
-
-    def add(self, trial: int, resource: int, number: float) -> None:
-        """`trial`, which has begun, reports one number at `resource`."""
-        data, last = self.data, self.last
-        place = len(data) // self.size
-        data += self._pack(resource, number, last[trial])
-        last[trial] = place
-
-    def add_two(self, trial: int, resource: int, first: float, second: float) -> None:
-        """The same of two."""
-        data, last = self.data, self.last
-        place = len(data) // self.size
-        data += self._pack(resource, first, second, last[trial])
-        last[trial] = place
-
-    def add_all(self, trial: int, resource: int, numbers: Sequence[float]) -> None:
-        """The same of so many."""
-        data, last = self.data, self.last
-        place = len(data) // self.size
-        data += self._pack(resource, *numbers, last[trial])
-        last[trial] = place
+    def pack(self) -> None:
+        """Pack what is recent. Whoever reads meanwhile, or interrupts it, finds all as it was before, or after."""
+        if not self.recent:
+            return
+        data, last, row, pack = self.data, self.last[:], self.rows, self._pack
+        del data[row * self.size :]  # of a try that was interrupted
+        last.extend([-1] * (max(self.recent) + 1 - len(last)))
+        for trial, rows in self.recent.items():
+            before = last[trial]
+            for numbers in rows:
+                data += pack(*numbers, before)
+                before, row = row, row + 1
+            last[trial] = before
+        vars(self).update(last=last, rows=row, recent={})  # one step
 
     def at(self, place: int) -> tuple[Any, ...]:
-        """The row at `place`: resource, numbers, and the place of the row before it."""
+        """The packed row at `place`: resource, numbers, and the place of the row before it."""
         return self._unpack(self.data, place * self.size)
 
     def of(self, trial: int) -> list[tuple[Any, ...]]:
-        """The rows of `trial`, in their order."""
-        rows, place = [], self.last[trial]
+        """The rows of `trial`, in their order: resources and numbers."""
+        while True:
+            last, recent = self.last, list(self.recent.get(trial, ()))
+            if last is self.last:  # nothing was packed meanwhile
+                break
+        rows, place = [], last[trial] if trial < len(last) else -1
         unpack, data, size = self._unpack, self.data, self.size
         while place >= 0:
-            row = unpack(data, place * size)
-            rows.append(row)
-            place = row[-1]
+            resource, *numbers, place = unpack(data, place * size)
+            rows.append((int(resource), *numbers))
         rows.reverse()
-        return rows
+        return rows + recent

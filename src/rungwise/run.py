@@ -33,10 +33,11 @@ from rungwise.executors.devices import Devices
 from rungwise.executors.limited import Limited
 from rungwise.executors.limits import Limits
 from rungwise.executors.local import LocalWorkers
+from rungwise.executors.named import ExecutorName, made, named, noted
 from rungwise.kinds import Kind, kind
 from rungwise.loading import NamedFunction
 from rungwise.log import StudyError
-from rungwise.loop import anywhere, drive
+from rungwise.loop import Inbox, anywhere, drive
 from rungwise.metrics import Counted, Mode
 from rungwise.observers import LOGGER, Observer, log
 from rungwise.options import RunOptions
@@ -58,6 +59,7 @@ if TYPE_CHECKING:
 
 Function = Callable[[Trial], object]
 Engine = Executor | Callable[[Function, Storage], Executor]
+"""An executor, or what makes one."""
 PAUSED = 0.1  # seconds between two looks while the study pauses
 TIME_NOTED = 30.0  # seconds of running after which they are noted in the study
 
@@ -77,7 +79,7 @@ def tune(
     target: float | None = None,
     workers: int | None = None,
     devices: Devices = "auto",
-    executor: Engine | None = None,
+    executor: Engine | ExecutorName | Mapping[str, Any] | None = None,
     path: str | Path | None = None,
     seed: int = 0,
     initial: Sequence[Mapping[str, Any]] = (),
@@ -136,8 +138,10 @@ def tune(
     `["0,1", "2,3"]` for two each), numbered as PyTorch does here. "none" leaves all of them to the function, which
     knows its worker's number as `trial.worker`.
 
-    With `executor`, jobs run there instead of in local processes. It is a `rungwise.executors.Executor`, or a callable
-    that makes one from the function and the trials' `rungwise.storage.Storage`. It is closed at the end.
+    With `executor`, jobs run there instead of in local processes: `rw.DaskExecutor(client)`, `rw.RayExecutor()`,
+    `rw.SlurmExecutor(partition="gpu")`, or one of these by name and settings, `{"name": "slurm", "partition": "gpu"}`.
+    The study's file records which, for `rungwise resume`. One of your own is a `rungwise.executors.Executor`, or a
+    callable that makes one from the function and the trials' `rungwise.storage.Storage`; it is closed at the end.
 
     Each of `observers` is called with `(state, fact)` for each fact once the fact is durable (`rungwise.observers`). If
     one raises, it is called no more, and a message says so. While the study runs, you can steer it from any shell of
@@ -167,15 +171,20 @@ def tune(
             'if __name__ == "__main__":'
         )
     check_function(function)
-    if executor is not None and (workers is not None or devices != "auto"):
+    passed: Engine | None = None
+    if isinstance(executor, (str, Mapping)):
+        executor = named(executor)
+    elif executor is not None:
+        passed, executor = executor, None
+    if (executor or passed) is not None and (workers is not None or devices != "auto"):
         what = "devices" if workers is None else "workers"
         raise InputError(f"{what}= is for local processes; give either it or an executor")
-    if executor is not None and not (callable(executor) or isinstance(executor, Executor)):
-        raise InputError(f"executor must be an Executor, or a callable that makes one, not {executor!r}")
+    if passed is not None and not (callable(passed) or isinstance(passed, Executor)):
+        raise InputError(f"executor must be an Executor, or a callable that makes one, not {passed!r}")
     if callable(observers) or not all(map(callable, observers)):
         raise InputError(f"observers must be a list of functions (state, fact), like [{observers!r:.60}]")
     options = RunOptions(
-        workers=1 if workers is None else workers, devices=devices, refit=refit, horizon=horizon,
+        workers=1 if workers is None else workers, executor=executor, devices=devices, refit=refit, horizon=horizon,
         job_seconds=job_seconds, epoch_seconds=epoch_seconds, silence_seconds=silence_seconds, retries=retries,
         patience=patience, checkpoints=checkpoints, keep_checkpoints=keep_checkpoints, sync=sync, quiet=quiet,
     )  # fmt: skip
@@ -196,9 +205,8 @@ def tune(
         how["command"] = function.arguments
     elif isinstance(function, NamedFunction):
         how["function"] = function.target
-    if executor is not None:
-        made = getattr(executor, "__qualname__", None)  # of what makes one
-        how["executor"] = made or type(executor).__qualname__
+    if passed is not None:
+        how["executor"] = noted(passed)
     opened = Study(
         space, scheduler, searcher, mode=mode, score=score, seed=seed, initial=initial, warm_start=warm_start,
         path=path, run=how,
@@ -212,7 +220,7 @@ def tune(
         opened.close()
         raise
     opened.set_budget(budget)
-    run(opened, function, options, executor=executor, observers=observers)
+    run(opened, function, options, executor=passed, observers=observers)
     return opened
 
 
@@ -274,6 +282,8 @@ def run(
         storage, takes, elsewhere = kept.storage_of(study, options), anywhere, None
         if options.checkpoints is not None:
             note_begun(study)
+        if executor is None and (spec := named(options.executor)) is not None:
+            executor = made(spec)
         if executor is None:
             elsewhere = study.state.how.get("executor")
             local = LocalWorkers(function, options.workers, storage, devices=options.devices)
@@ -294,7 +304,7 @@ def run(
         if left_out := getattr(study.searcher, "left_out", 0):
             what = counted(left_out, "configuration")
             display.say(f"left out: {what} of the earlier study that this space does not contain")
-        if elsewhere is not None:
+        if isinstance(elsewhere, str):
             display.say(
                 f"the jobs of this study ran in the executor {elsewhere}, which its file cannot store; now they run in "
                 "local processes: to use that executor again, stop this and run the program that began the study"
@@ -350,7 +360,7 @@ class _Session:
         self.study, self.executor, self.display = study, executor, display
         self.judge, self._takes = _judge(study, options), takes
         self._storage = storage
-        self._leases = leases(storage, study.id, study.state.sessions)
+        self._inbox = Inbox(executor, leases(storage, study.id, study.state.sessions))
         self.interrupted = 0
         self._pausing = False  # whether what runs was asked to pause
         self._done = False  # whether a request was done
@@ -374,14 +384,13 @@ class _Session:
         self._pausing = False
         drive(
             self.study,
-            self.executor,
+            self._inbox,
             takes=self._takes,
             asks=self._has_done,
             may_give_out=self.may_give_out,
             only=only,
             stopping=lambda: self.interrupted > 0 or self.pauses,
             watch=self.watch,
-            leases=self._leases,
             judge=self.judge,
         )
         if self.judge.given_up is not None:

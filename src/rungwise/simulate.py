@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 from array import array
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from math import isfinite
 from typing import Any, final
 
@@ -16,7 +16,7 @@ from rungwise.core import Scheduler, SchedulerName, as_scheduler
 from rungwise.curves import CurveTable
 from rungwise.errors import InputError, our_names
 from rungwise.events import Completed, Config, Event, Job, Reported, Started
-from rungwise.executors import Message, Said
+from rungwise.executors import Message
 from rungwise.loop import drive
 from rungwise.metrics import Counted
 from rungwise.parameters import Integer
@@ -131,7 +131,7 @@ class _Rows:
 
 @final
 class _Clock:
-    """Workers on a virtual clock. A running job is an iterator of its reports and their times."""
+    """Workers on a virtual clock."""
 
     def __init__(self, table: CurveTable, study: Study, workers: int) -> None:
         self.now = 0.0
@@ -141,23 +141,25 @@ class _Clock:
         self.ceilings: list[tuple[float, int]] = [(0.0, level)]
         self._table, self._rises, self.capacity = table, study.state.rises, workers
         self._resources: list[int] = table.resources.tolist()
-        self._heap: list[tuple[float, int, list[Said], Iterator[tuple[float, list[Said]]]]] = []
+        self._heap: list[tuple[float, int, int, list[float], list[Message]]] = []  # of each job, first what comes next
 
     def submit(self, job: Job) -> None:
         self.jobs.append((self.now, job.trial, job.start, job.until))
-        self._push(len(self.jobs), self._train(job))
+        times, messages = self._said(job)
+        heapq.heappush(self._heap, (times[0], len(self.jobs), 0, times, messages))
 
-    def poll(self, timeout: float) -> list[Said]:
+    def poll(self, timeout: float) -> list[Message]:
         """All that is said up to the next end of a job: nothing is decided before that."""
         heap, heard = self._heap, []
         while True:
-            self.now, number, said, training = heap[0]
-            heard += said
-            if type(said[-1].message) is Completed:
+            self.now, number, place, times, messages = heap[0]
+            heard.append(messages[place])
+            place += 1
+            if place >= len(messages) - 1:
                 heapq.heappop(heap)
+                heard += messages[place:]
                 return heard
-            time, said = next(training)
-            heapq.heapreplace(heap, (time, number, said, training))
+            heapq.heapreplace(heap, (times[place], number, place, times, messages))
 
     def look(self, messages: list[Message]) -> None:
         """Note when the ceiling rose."""
@@ -165,27 +167,17 @@ class _Clock:
         if len(rises) >= len(self.ceilings):
             self.ceilings += [(self.now, rise.until) for rise in rises[len(self.ceilings) - 1 :]]
 
-    def _push(self, number: int, training: Iterator[tuple[float, list[Said]]]) -> None:
-        time, said = next(training)
-        heapq.heappush(self._heap, (time, number, said, training))
-
-    def _train(self, job: Job) -> Iterator[tuple[float, list[Said]]]:
-        """When `job`, begun now, reports what; the last report ends it."""
-        row = job.config["row"]
-        first, end = (bisect_right(self._resources, resource) for resource in (job.start, job.until))
-        if first == end:  # no column between start and until: it ends at once, without a report
-            yield self.now, [Said(job.lease, 0, Completed(job.trial))]
-            return
-        began = self.now
-        scores = self._table.scores[row, first:end].tolist()
-        seconds = self._table.seconds[row, first:end].tolist()
+    def _said(self, job: Job) -> tuple[list[float], list[Message]]:
+        """What is said of `job`, begun now, and when; its end comes with its last report, if any, or else at once."""
+        row, trial, began = job.config["row"], job.trial, self.now
+        first, end = bisect_right(self._resources, job.start), bisect_right(self._resources, job.until)
+        scores, seconds = self._table.scores[row, first:end].tolist(), self._table.seconds[row, first:end].tolist()
         base = float(self._table.seconds[row, first - 1]) if first else 0.0
-        earlier = base
-        reports = zip(self._resources[first:end], scores, seconds, strict=True)
-        for place, (resource, score, second) in enumerate(reports):
-            finite = score if isfinite(score) else None
-            said = [Said(job.lease, place, Reported(job.trial, resource, finite, second - earlier))]
-            if resource == self._resources[end - 1]:
-                said.append(Said(job.lease, place + 1, Completed(job.trial)))
-            yield began + (second - base), said
-            earlier = second
+        times = [began + (second - base) for second in seconds]
+        reports = zip(self._resources[first:end], scores, seconds, [base, *seconds], strict=False)
+        messages: list[Message] = [
+            Reported(trial, resource, score if isfinite(score) else None, second - before)
+            for resource, score, second, before in reports
+        ]
+        messages.append(Completed(trial))
+        return times or [began], messages

@@ -133,17 +133,22 @@ class Snapshots:
         self._state = state
         self._running, self._again = dict.fromkeys(state.running), dict.fromkeys(state.again)
         self._time, self._refit_to = copy.copy(state.time), state.refit_to
-        self._noted = array("d", [] if state._noted is None else [state._noted])  # times that are not added up yet
+        self._times = array("d", [] if state._noted is None else [state._noted])  # not added up yet
         self._pieces: list[_Piece] = []
 
-    def follow(self, time: float, fact: Fact) -> None:
-        """`fact` was noted at `time` (Unix seconds), and is not applied yet, or just has been."""
+    def follow(self, facts: Sequence[tuple[float, Fact]]) -> None:
+        """These were noted and are durable, each with its time (Unix seconds)."""
+        for time, fact in facts:
+            if type(fact) is Reported:  # nearly all
+                self._times.append(time)
+            else:
+                self._follow(time, fact)
+
+    def _follow(self, time: float, fact: Fact) -> None:
         if isinstance(fact, Opened):
             self._add_up()
-            self._noted[:] = array("d")  # nobody ran it meanwhile
-        self._noted.append(time)
-        if isinstance(fact, Reported):
-            return
+            self._times[:] = array("d")  # nobody ran it meanwhile
+        self._times.append(time)
         if isinstance(fact, Completed | Failed):
             self._running.pop(fact.trial, None)
             self._again.pop(fact.trial, None)
@@ -163,8 +168,8 @@ class Snapshots:
 
     def _add_up(self) -> None:
         """The time between the facts since the last time, as `RunningTime.between` adds it."""
-        self._time.through(self._noted)
-        del self._noted[:-1]
+        self._time.through(self._times)
+        del self._times[:-1]
 
     def pieces(self) -> tuple[int, bytes, list[bytes]] | None:
         """How many pieces there were, how the study stands, and the pieces to be added; None if it cannot be said."""
@@ -182,7 +187,8 @@ class Snapshots:
         trials, reports = self._state.trials, self._state.reports
         first, start = sum(piece.trials for piece in self._pieces), sum(piece.reports for piece in self._pieces)
         step, pieces = max(1, PIECE // reports.size), []
-        while first < len(trials) or start < len(reports):
+        reports.pack()
+        while first < len(trials) or start < reports.rows:
             rows, records = reports.data[start * reports.size :][: step * reports.size], trials[first : first + step]
             content = b"".join((rows, b"[", b",".join([record.json for record in records]), b"]"))
             pieces.append(content)
@@ -196,7 +202,7 @@ class Snapshots:
         return _Stand(
             format=FORMAT,
             pieces=self._pieces,
-            last=state.reports.last.tolist(),
+            last=[*state.reports.last, *[-1] * (len(state.trials) - len(state.reports.last))],
             paused_at=[record.paused_at for record in state.trials],
             horizons=_horizons(state.trials),
             peaks=[record.peak for record in state.trials] if state.metrics.best else [],
@@ -218,7 +224,7 @@ class Snapshots:
             ended_well=state.ended_well,
             lowest=state._lowest if math.isfinite(state._lowest) else None,
             time=(time.seconds, time._told, time._tells),
-            noted=self._noted[-1] if self._noted else None,
+            noted=self._times[-1] if self._times else None,
             sessions=state.sessions,
             how=state.how,
             how_before=state.how_before,
@@ -296,6 +302,7 @@ def _restore_reports(state: StudyState, stand: _Stand, pieces: Sequence[bytes]) 
         _require(len(found) == piece.trials, "a piece has other trials")
         configs += map(bytes, found)
     reports.last.extend(stand.last)
+    reports.rows = len(reports.data) // reports.size
     _require(len(configs) == len(stand.last) == len(stand.paused_at), "it lacks trials")
     _check(reports)
     return configs
@@ -386,6 +393,7 @@ def _restore_rest(state: StudyState, stand: _Stand) -> None:
     state._noted = stand.noted
     state._best = {level: Result(trial, level, (loss,)) for level, (loss, trial) in stand.best.items()}
     state._lowest = math.inf if stand.lowest is None else stand.lowest
+    state.check_spent()
     state.how, state.how_before = stand.how, stand.how_before
     state.refit_to, state.horizon, state.max_resource = stand.refit_to, stand.horizon, stand.max_resource
     for level, members in stand.fronts.items():

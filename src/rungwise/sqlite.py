@@ -17,7 +17,8 @@ import sqlite3
 import struct
 import tempfile
 import time as clock
-from collections.abc import Callable, Iterator
+import zlib
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain as joined
 from itertools import count
 from pathlib import Path
@@ -40,8 +41,8 @@ T = TypeVar("T")
 class Snapshots(Protocol):
     """Who knows how the study stands, as its facts say."""
 
-    def follow(self, time: float, fact: Fact) -> None:
-        """`fact` is appended, at `time` (Unix seconds)."""
+    def follow(self, facts: Sequence[tuple[float, Fact]]) -> None:
+        """These are durable now, each with its time (Unix seconds)."""
         ...
 
     def pieces(self) -> tuple[int, bytes, list[bytes]] | None:
@@ -74,6 +75,7 @@ class SQLiteLog(turns.InTurn):
         self.path = paths.study_path(path)
         self.real = paths.real_path(path)
         self._pending: list[tuple[float, str, int]] = []
+        self._facts: list[tuple[float, Fact]] = []  # the same, where there are snapshots
         self._digest = 0  # of the last fact that was appended, or was there when the file was opened
         self._count = 0  # of the facts that are durable
         self._last = 0  # the digest of the last of them
@@ -120,7 +122,7 @@ class SQLiteLog(turns.InTurn):
         self._connection.execute("PRAGMA wal_autocheckpoint = 0")  # `_commit` does it, and knows that it did
         if version is None:
             self._connection.executescript(f"BEGIN IMMEDIATE; {database.SCHEMA} COMMIT;")
-        self._next_digest = database.digest_of(version or database.SCHEMA_VERSION)
+        self._stamp = database.stamp_of(version or database.SCHEMA_VERSION)
         return version or database.SCHEMA_VERSION
 
     def _patiently(self, write: Callable[[], T]) -> T:
@@ -182,18 +184,15 @@ class SQLiteLog(turns.InTurn):
         with self._change:
             return database.size(self._connection)
 
-    def append(self, fact: Fact, time: float | None = None) -> None:
-        """Add a fact that became true at `time` (default: now); it is durable after the next `flush`."""
-        time = clock.time() if time is None else time
-        self.add(time, self._encode(fact))
+    def append(self, fact: Fact | msgspec.Raw, time: float | None = None) -> None:
+        """Add a fact, or its JSON, that became true at `time` (default: now); it is durable after the next `flush`."""
+        time, text = clock.time() if time is None else time, self._encode(fact)
+        self._digest = zlib.crc32(text, zlib.crc32(self._stamp(time), self._digest))
+        self._pending.append((time, text.decode(), self._digest))
+        self._written += len(text)
         if self._snapshots is not None:
-            self._snapshots.follow(time, fact)
-
-    def add(self, time: float, fact: bytes) -> None:
-        """Add a fact as another file has it; no snapshot hears of it."""
-        self._digest = self._next_digest(self._digest, time, fact)
-        self._pending.append((time, fact.decode(), self._digest))
-        self._written += len(fact)
+            assert not isinstance(fact, msgspec.Raw)
+            self._facts.append((time, fact))
 
     def flush(self) -> None:
         """Commit what was appended, in one transaction.
@@ -271,6 +270,9 @@ class SQLiteLog(turns.InTurn):
         if number:
             self._count, self._last = self._count + number, self._pending[number - 1][2]
             del self._pending[:number]
+            if self._snapshots is not None:
+                self._snapshots.follow(self._facts[:number])
+                del self._facts[:number]
 
     def _drop_durable(self, error: sqlite3.IntegrityError) -> None:
         """Take from what is pending what is in the file already: the last call was interrupted after its commit.
@@ -334,7 +336,7 @@ class SQLiteLog(turns.InTurn):
         number = 0
         try:
             for number, (time, fact) in enumerate(joined([first], facts), 1):
-                saved.add(time, fact)
+                saved.append(msgspec.Raw(fact), time)
                 if number % 1000 == 0:
                     saved.flush()
             saved.sync()
@@ -349,11 +351,12 @@ class SQLiteLog(turns.InTurn):
         What was overwritten may still be in SQLite's memory, or in a `-wal` that has no name any more.
         """
         number = digest = 0
+        next_digest = database.digest_of(self.version)
         with contextlib.suppress(sqlite3.Error, AttributeError, TypeError, ValueError, struct.error):
             while rows := database.rows_after(self._connection, number):
                 for found, time, text, noted in rows:
                     fact = text.encode()
-                    digest = self._next_digest(digest, time, fact)
+                    digest = next_digest(digest, time, fact)
                     if found != number + 1 or noted != digest:
                         return
                     number = found
@@ -364,7 +367,7 @@ class SQLiteLog(turns.InTurn):
     def _end(self, why: str, *, closes: bool = True) -> NoReturn:
         """Let go of the file for good: nothing can be appended from now on."""
 
-        def refuse(fact: Fact, time: float | None = None) -> NoReturn:
+        def refuse(fact: Fact | msgspec.Raw, time: float | None = None) -> NoReturn:
             raise StudyError(why)
 
         self.append = refuse  # type: ignore[method-assign]

@@ -44,8 +44,8 @@ from rungwise.events import (
 from rungwise.folders import trial_folder
 from rungwise.log import StudyError
 from rungwise.metrics import Metrics
-from rungwise.records import BestTrial, Budget, ParetoTrial, RunningTime, TrialRecord, as_json
-from rungwise.reports import Reports
+from rungwise.records import BestTrial, Budget, ParetoTrial, RunningTime, TrialRecord, as_config, as_json
+from rungwise.reports import RECENT, Reports
 from rungwise.space import Space
 
 
@@ -57,7 +57,7 @@ class StudyState:
     not taken back, in their order. `running` holds the jobs that are under way by trial, in the order given out;
     `again` those of them that nobody does now. `max_resource` is the most that the scheduler gives any trial, None
     without limit; `horizon` how far any may ever be trained, None if nobody has said. `folder` is where the trials'
-    folders are.
+    folders are. `spent` says whether the total of resource is used up, or the target reached.
 
     >>> state = StudyState(Created({"x": {"type": "float", "low": 0, "high": 1}}, {"name": "asha"}, {}, "max", 0, "1"))
     >>> for fact in (Started(0, {"x": 0.5}, 1), Reported(0, 1, 0.9), Completed(0)):
@@ -96,6 +96,7 @@ class StudyState:
         self._best: dict[int, Result] = {}  # level -> the best result there; where there is one metric
         self._fronts: dict[int, ParetoFront] = {}  # level -> where there are several metrics, the best there
         self._failed: dict[int, list[Job]] = {}  # trial -> its jobs that failed
+        self.spent = self._may_be_spent = False
         self._lowest = math.inf  # the least loss reported; where there is one metric
         self._mode = created.mode if isinstance(created.mode, str) else "min"  # of several there is no best
 
@@ -118,20 +119,21 @@ class StudyState:
             return self._end(fact)  # type: ignore[arg-type]
         if isinstance(fact, Started):
             record = TrialRecord(fact.trial, as_json(fact.config), self.reports, horizon=self.horizon)
-            self.reports.last.append(-1)
             self.trials.append(record)
+            if len(self.reports.recent) > RECENT:
+                self.reports.pack()
             if self.queue:
                 self.queue.popleft()
             self._give_out(record, fact.config, 0, fact.until)
             return fact
         if isinstance(fact, Promoted):
             record = self.trials[fact.trial]
-            self._give_out(record, record.config, record.paused_at, fact.until)
+            self._give_out(record, as_config(record.json), record.paused_at, fact.until)
             return fact
         if isinstance(fact, Refitted):
             self.refit_to = fact.until
             record = self.trials[fact.trial]
-            self._give_out(record, record.config, fact.start, fact.until, refit=True)
+            self._give_out(record, as_config(record.json), fact.start, fact.until, refit=True)
         elif isinstance(fact, Raised):
             self.rises.append(fact)
             return fact
@@ -154,6 +156,7 @@ class StudyState:
             self.time.told(fact.seconds)
         elif isinstance(fact, Extended):
             self.budget = Budget(fact.trials, fact.resource, fact.seconds, fact.target)
+            self.check_spent()
         elif isinstance(fact, Opened):
             self.sessions += 1
             self.again = dict(self.running)  # their driver is gone
@@ -177,46 +180,70 @@ class StudyState:
         record.attempts, record.broke_at, record.broke_off, record.refit_failure = 0, None, None, None
 
     def _report(self, fact: Reported) -> Report | None:
-        record, metrics = self.trials[fact.trial], self.metrics
+        trial, resource, score = fact.trial, fact.resource, fact.score
+        record, metrics, recent = self.trials[trial], self.metrics, self.reports.recent
+        row: tuple[float, ...]
+        now: Any
         if record.job is not None and record.job.refit:
-            assert not isinstance(fact.score, dict)
-            record.add_refit(fact.resource, math.nan if fact.score is None else fact.score)
+            assert not isinstance(score, dict)
+            record.add_refit(resource, math.nan if score is None else score)
             return None
-        self.resource_used += fact.resource - record.resource
-        before, peak = record.score, record.peak
-        record.add(fact.resource, fact.score, fact.seconds)
-        if metrics.best and metrics.counted(before, record.score) is before:
-            record.score, record.peak = before, peak
-        losses = metrics.losses(record.score)
+        if metrics.names:
+            assert isinstance(score, dict)
+            numbers = [math.nan if (number := score.get(name)) is None else number for name in metrics.names]
+            losses, now = metrics.losses(score), dict(zip(metrics.names, numbers, strict=True))
+            row = (resource, fact.seconds, *numbers)
+        else:
+            now = math.nan if score is None else score
+            losses = (metrics.sign * now if math.isfinite(now) else math.inf,)
+            row = (resource, fact.seconds, now)
+        self.resource_used += resource - record.resource
+        record.resource = resource
+        if (rows := recent.get(trial)) is None:
+            recent[trial] = [row]
+        else:
+            rows.append(row)
+            if len(rows) > RECENT:
+                self.reports.pack()
+        if not metrics.best or record.score is None or losses < metrics.losses(record.score):
+            record.score, record.peak = now, resource
+        else:
+            losses = metrics.losses(record.score)
         if losses[0] < self._lowest:
             self._lowest = losses[0]
-        return Report(fact.trial, fact.resource, losses)
+        if self._may_be_spent:
+            self.check_spent()
+        return Report(trial, resource, losses)
 
     def _end(self, fact: Completed | Failed) -> Result | None:
-        record = self.trials[fact.trial]
-        job = self.running.pop(fact.trial)
+        trial = fact.trial
+        record, job = self.trials[trial], self.running.pop(trial)
         record.job = None
-        self.again.pop(fact.trial, None)  # it may end though it had not been taken up again
+        self.again.pop(trial, None)  # it may end though it had not been taken up again
         failure = fact.reason if isinstance(fact, Failed) else None
         if failure is not None:
-            self.failures.append((fact.trial, failure))
-            self._failed.setdefault(fact.trial, []).append(job)
+            self.failures.append((trial, failure))
+            self._failed.setdefault(trial, []).append(job)
         else:
             self.ended_well += 1
         if job.refit:
             record.refit_failure = failure
             return None
-        self.completed[job.until] = self.completed.get(job.until, 0) + 1
+        level = job.until
+        self.completed[level] = self.completed.get(level, 0) + 1
         if failure is not None:
             record.failure = failure
-            return Result(fact.trial, job.until, self.metrics.losses(None))
+            return Result(trial, level, self.metrics.losses(None))
         score = record.score if record.resource > job.start else None  # no report in the job: as if it had failed
-        result = Result(fact.trial, job.until, self.metrics.losses(score))
-        if result.finite and self.metrics.names:
-            self._fronts.setdefault(job.until, ParetoFront()).add(fact.trial, result.losses)
-        elif result.finite and ((best := self._best.get(job.until)) is None or result.losses < best.losses):
-            self._best[job.until] = result  # only if better: ties go to the earlier one
-        record.paused_at = job.until
+        if self.metrics.names or score is None or not math.isfinite(score):
+            result = Result(trial, level, self.metrics.losses(score))
+            if self.metrics.names and result.finite:
+                self._fronts.setdefault(level, ParetoFront()).add(trial, result.losses)
+        else:
+            result = Result(trial, level, (self.metrics.sign * score,))
+            if (best := self._best.get(level)) is None or result.losses < best.losses:
+                self._best[level] = result  # only if better: ties go to the earlier one
+        record.paused_at = level
         return result
 
     def _take_back(self, trial: int) -> None:
@@ -281,13 +308,11 @@ class StudyState:
         target = self.budget.target
         return target is not None and self._lowest <= self.metrics.loss(target)
 
-    @property
-    def spent(self) -> bool:
-        """Whether the total of resource is used up, or the target reached."""
-        budget = self.budget
-        return (budget.target is not None and self.target_reached) or (
-            budget.resource is not None and self.resource_used >= budget.resource
-        )
+    def check_spent(self) -> None:
+        """Set `spent`."""
+        total = self.budget.resource
+        self._may_be_spent = total is not None or self.budget.target is not None
+        self.spent = self.target_reached or (total is not None and self.resource_used >= total)
 
     @property
     def under_way(self) -> int:

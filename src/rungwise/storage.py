@@ -78,16 +78,17 @@ class Storage:
         if self.apart is not None:
             kept.hold()
 
-    def begin(self, job: Job) -> Checkpoints:
+    def begin(self, job: Job, note: bytes = b"") -> Checkpoints:
         """The first act of a job, wherever it runs: it holds its trial, and nobody begins it a second time.
 
+        The `note` says who does it.
         Raises `Superseded` if it was begun before, or the job of a later lease holds the trial.
         """
         kept, there = self.of(job), None
         if self.apart is not None or (there := kept.there()).lease != job.lease:
             self.hold(job)
             there = None
-        kept.begin(there)
+        kept.begin(there, note)
         return kept
 
     def kept_apart(self, study: str) -> dict[tuple[int, str], int]:

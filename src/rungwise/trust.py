@@ -70,6 +70,8 @@ def runs(how: Mapping[str, Any]) -> list[str]:
     """What going on with a study would run, as it was run last."""
     command, where = how.get("command"), how.get("checkpoints")
     kept = [] if where is None else [f"what was pickled, with {in_words(where)} as the store of the checkpoints"]
+    if isinstance(executor := how.get("executor"), Mapping):
+        kept.append(f"the jobs in the executor {json.dumps(dict(executor))}")
     if isinstance(command, list):
         return [f"the command {' '.join(map(str, command))}", *kept]
     return [f"the function {how['function']}", *kept] if "function" in how else kept
@@ -145,7 +147,8 @@ def _made(created: Created) -> str:
 
 def _run(how: Mapping[str, Any]) -> str:
     where = [how["checkpoints"]] if "checkpoints" in how else []
-    return _digest([how.get("function"), how.get("command"), *where])
+    engine = [how["executor"]] if isinstance(how.get("executor"), Mapping) else []
+    return _digest([how.get("function"), how.get("command"), *where, *engine])
 
 
 def _digest(value: Any) -> str:

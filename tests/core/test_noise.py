@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from rungwise.core import noise
 from rungwise.core.noise import Noise
+from rungwise.events import Report
 
 Curves = dict[int, dict[int, float]]
 
@@ -56,12 +57,15 @@ def stories(draw: st.DrawFn) -> list[tuple[str, int, int, float]]:
 @settings(max_examples=400)
 @given(stories(), st.lists(st.booleans(), min_size=130, max_size=130), st.sampled_from([0, 1, 3]))
 def test_equals_numpy_percentile_over_all_pairs(story, asked, low) -> None:
-    kept, curves, last = Noise(low, 9), {}, 0.0
+    kept, curves, last, news = Noise(low, 9), {}, 0.0, []
     for (what, trial, resource, loss), ask in zip(story, asked, strict=False):
         if what == "report":
-            kept.report(trial, resource, loss)
+            news.append(Report(trial, resource, (loss,)))
             curves.setdefault(trial, {})[resource] = loss
-        else:
+        if what == "arrive" or ask or resource % 3:  # alone, or together with those before
+            kept.report(*news)
+            news.clear()
+        if what == "arrive":
             kept.arrive(trial)
         if ask:
             found = distances(curves, low, 9)
@@ -79,7 +83,7 @@ def test_covers_is_right_while_thousands_of_pairs_come_in(columns: int) -> None:
     for trial, row in enumerate(losses.tolist()):
         curves[trial] = dict(enumerate(row, start=1))
         for resource, loss in curves[trial].items():
-            kept.report(trial, resource, loss)
+            kept.report(Report(trial, resource, (loss,)))
         kept.arrive(trial)
         if trial % 29 == 0 or trial > 145:
             found = distances(curves, columns // 3, columns)
@@ -96,7 +100,7 @@ def test_covers_notices_when_epsilon_falls() -> None:
     for trial in range(120):
         curves[trial] = dict(enumerate((rng.normal(0, 1, 3) * 0.9**trial).tolist(), start=1))
         for resource, loss in curves[trial].items():
-            kept.report(trial, resource, loss)
+            kept.report(Report(trial, resource, (loss,)))
         kept.arrive(trial)
         found = distances(curves, 1, 3)
         epsilon = float(np.percentile(found, 90)) if found else 0.0
@@ -110,7 +114,7 @@ def test_a_pair_whose_last_common_score_is_below_the_window_does_not_count() -> 
     kept = Noise(3, 9)
     for resource, pair in enumerate([(0.1, 0.2), (0.2, 0.1), (0.1, 0.2), (0.1, math.nan)], start=1):
         for trial, loss in enumerate(pair):
-            kept.report(trial, resource, loss)
+            kept.report(Report(trial, resource, (loss,)))
     assert kept.epsilon == 0.0
 
 
@@ -118,13 +122,13 @@ def test_a_new_window_keeps_the_last_value_until_a_pair_criss_crosses() -> None:
     kept = Noise(0, 3)
     for resource, pair in enumerate([(0.1, 0.2), (0.2, 0.1), (0.1, 0.15)], start=1):
         for trial, loss in enumerate(pair):
-            kept.report(trial, resource, loss)
+            kept.report(Report(trial, resource, (loss,)))
     before = kept.epsilon
     assert before == pytest.approx(0.05)
     kept.move(3, 9)
     assert kept.epsilon == before
     for trial, loss in enumerate((0.3, 0.7)):
-        kept.report(trial, 4, loss)
+        kept.report(Report(trial, 4, (loss,)))
     assert kept.epsilon == pytest.approx(0.4), "the curves criss-crossed before, so at 4 their distance counts"
 
 
@@ -136,7 +140,7 @@ def test_only_the_first_trials_to_report_in_a_window_count(monkeypatch) -> None:
     kept = Noise(1, 3)
     for resource in (1, 2, 3):
         for trial in order if resource > 1 else sorted(order):  # 1 is not in the window
-            kept.report(trial, resource, losses[trial, resource - 1])
+            kept.report(Report(trial, resource, (losses[trial, resource - 1],)))
     curves = {trial: dict(enumerate(losses[trial], start=1)) for trial in order[:5]}
     assert kept.epsilon == float(np.percentile(distances(curves, 1, 3), 90))
 
@@ -148,7 +152,7 @@ def test_exact_for_a_thousand_trials() -> None:
     kept = Noise(1, 3)
     for trial, row in enumerate(losses.tolist()):
         for resource, loss in enumerate(row, start=1):
-            kept.report(trial, resource, loss)
+            kept.report(Report(trial, resource, (loss,)))
         kept.arrive(trial)
     above = losses[:, None, :] > losses[None, :, :]
     crossed = (above[..., 2] != above[..., 1]) & (above[..., 2] == above[..., 0])

@@ -115,7 +115,7 @@ def test_a_rung_with_failures_and_promotions_in_between(losses, eta: float, fail
         assert [rung.trials[place] for place in rung.ordered()] == [t for t in order if dict(done)[t]]
         for _ in range(rng.integers(3)):
             top = [t for t in order[: math.floor(len(order) / eta)] if dict(done)[t]]
-            wanted = next(((t, order.index(t)) for t in top if t not in promoted), None)
+            wanted = next(((t, order.index(t), len(order)) for t in top if t not in promoted), None)
             assert rung.candidate(eta) == wanted
             if wanted is None:
                 break

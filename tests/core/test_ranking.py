@@ -10,6 +10,7 @@ from rungwise.core.criteria import as_ranking
 from rungwise.core.noise import Noise
 from rungwise.core.ranking import TwoRungs
 from rungwise.core.rungs import Rung
+from rungwise.events import Report
 
 LOSSES = st.sampled_from([0.1, 0.2, 0.25, 0.3, 0.5, math.inf])
 
@@ -177,5 +178,5 @@ def test_the_noise_of_curves_too_far_apart_for_a_number_is_the_largest_number() 
     noise = Noise(0, 3)
     for resource, sign in enumerate((1, -1, 1), start=1):
         for trial in (0, 1):
-            noise.report(trial, resource, sign * 1e308 * (2 * trial - 1))
+            noise.report(Report(trial, resource, (sign * 1e308 * (2 * trial - 1),)))
     assert noise.epsilon == np.finfo(float).max

@@ -53,7 +53,7 @@ def test_candidate_is_the_first_paused_one_of_the_best(losses: list[float], eta:
         best = [t for t in order[: math.floor(len(order) / eta)] if losses[t] < math.inf]
         wanted = next((t for t in best if t not in promoted), None)
         found = rung.candidate(eta)
-        assert found == (None if wanted is None else (wanted, order.index(wanted)))
+        assert found == (None if wanted is None else (wanted, order.index(wanted), len(order)))
         if wanted is not None and trial % 2:
             rung.promote(wanted)
             promoted.add(wanted)

@@ -73,7 +73,7 @@ def test_a_guard_that_was_killed_is_replaced_and_knows_the_workers(tmp_path: Pat
     try:
         workers.submit(Job(0, {}, 0, 1))
         first = workers._guard._process
-        first.kill()
+        kill_sessions({first.pid})
         first.wait()
         workers.submit(Job(1, {}, 0, 1))
         assert workers._guard._process.pid != first.pid

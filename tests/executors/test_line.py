@@ -16,7 +16,7 @@ from rungwise.executors.limited import Limited
 from rungwise.executors.limits import Limits
 from rungwise.executors.line import LARGEST_MESSAGE, LENGTH, PIECE, DriverEnd, Garbled, WorkerEnd, a_line
 from rungwise.executors.local import LocalWorkers
-from rungwise.inbox import Inbox
+from rungwise.loop import Inbox
 
 
 def a_pair() -> tuple[DriverEnd, WorkerEnd]:
@@ -243,13 +243,15 @@ def loses_a_message(trial: rw.Trial) -> None:
     ("trial", "reason"), [(0, "a message of the job was lost"), (1, "TimeoutError: by a handler (test_line.py:")]
 )
 def test_a_job_of_which_a_message_is_lost_breaks_off_and_hangs_nobody(trial: int, reason: str, tmp_path: Path) -> None:
-    workers, inbox = LocalWorkers(loses_a_message, 1, tmp_path), Inbox(count())
-    job = inbox.lease(Job(trial, {"x": 0.5}, 0, 2))
+    workers = LocalWorkers(loses_a_message, 1, tmp_path)
+    inbox, said = Inbox(workers, count()), []
+    inbox.submit(Job(trial, {"x": 0.5}, 0, 2))
     try:
-        said = heard(workers, job)
+        while not any(isinstance(message, Broke) for message in said):
+            said += inbox.poll(1.0)
     finally:
         workers.close()
-    assert said[-1].place is None
-    (ended,) = inbox.take(said)  # without its beginning, none but the last
+    begun, ended = said  # of the rest one was lost, and it hears none out of order but the last
+    assert isinstance(begun, Begun)
     assert isinstance(ended, Broke)
     assert ended.reason.startswith(reason)

@@ -15,9 +15,10 @@ from faults import world
 from faults.world import CHANCE, folder, live
 from rungwise import blame, database, heads, records, turns
 from rungwise.checkpoints import Checkpoints
+from rungwise.events import Job
 from rungwise.executors import Message, Said
 from rungwise.hold import Hold
-from rungwise.inbox import Inbox
+from rungwise.loop import Inbox
 from rungwise.sqlite import SQLiteLog
 
 SEEDS = int(os.environ.get("RUNGWISE_SEEDS", "150"))
@@ -71,28 +72,35 @@ def test_it_finds_a_commit_that_is_skipped(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_it_finds_messages_that_are_taken_twice_or_out_of_order(monkeypatch: pytest.MonkeyPatch) -> None:
-    def take(self: Inbox, heard: list[Said]) -> list[Message]:
+    def poll(self: Inbox, timeout: float) -> list[Message]:
         def held(said: Said) -> bool:
             lease = self._out.get(said.message.trial)
             return lease is not None and lease.number == said.lease
 
-        return [said.message for said in heard if held(said)]
+        return [said.message for said in self._carrier.poll(timeout) if held(said)]
 
-    monkeypatch.setattr(Inbox, "take", take)
+    monkeypatch.setattr(Inbox, "poll", poll)
     assert found_by()
 
 
 def test_it_finds_that_a_stale_lease_is_honored(monkeypatch: pytest.MonkeyPatch) -> None:
-    take = Inbox.take
+    poll = world.Workers.poll
 
-    def any_lease(self: Inbox, heard: list[Said]) -> list[Message]:
+    def any_lease(self: world.Workers, timeout: float) -> list[Said]:
         def honored(said: Said) -> Said:
-            lease = self._out.get(said.message.trial)
-            return said if lease is None else Said(lease.number, said.place, said.message)
+            lease = self.leases.get(said.message.trial)
+            return said if lease is None else Said(lease, said.place, said.message)
 
-        return take(self, map(honored, heard))
+        return list(map(honored, poll(self, timeout)))
 
-    monkeypatch.setattr(Inbox, "take", any_lease)
+    submit = world.Workers.submit
+
+    def noted(self: world.Workers, job: Job) -> None:
+        self.leases = getattr(self, "leases", {}) | {job.trial: job.lease}
+        submit(self, job)
+
+    monkeypatch.setattr(world.Workers, "poll", any_lease)
+    monkeypatch.setattr(world.Workers, "submit", noted)
     assert found_by()
 
 

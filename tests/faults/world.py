@@ -40,7 +40,7 @@ from rungwise.events import Completed, Fact, Failed, Job, Opened, Promote, Promo
 from rungwise.executors import Broke, Message, Paused, Said
 from rungwise.folders import inside
 from rungwise.log import StudyError
-from rungwise.loop import drive
+from rungwise.loop import Inbox, drive
 from rungwise.pieces import name_of
 from rungwise.records import LONGEST_GAP
 from rungwise.sqlite import SQLiteLog
@@ -548,7 +548,7 @@ def live(seed: int, folder: Path, say: Any = lambda text: None) -> Counter[str]:
                 study.extend(trials=TRIALS)
                 workers = Workers(world, study)
                 mine = leases(world.storage, study.id, study.state.sessions)
-                drive(study, workers, watch=workers.note_time, leases=mine, judge=workers.judge)
+                drive(study, Inbox(workers, mine), watch=workers.note_time, judge=workers.judge)
                 if workers.judge.given_up is None:
                     check_end(world, study)
                     study.close()

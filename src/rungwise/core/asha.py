@@ -100,9 +100,9 @@ class ASHA:
         closed = self.ladder.last if self.ceiling is None else self.ceiling  # nobody goes on from here
         highest = len(rungs) if closed is None else min(len(rungs), closed)
         for rung in range(highest - 1, -1, -1):
-            if (found := rungs[rung].candidate(eta)) is not None:
-                trial, rank = found
-                return Promote(trial, self.ladder.level(rung + 1), rank + 1, len(rungs[rung]))
+            if rungs[rung].hopeful and (found := rungs[rung].candidate(eta)) is not None:
+                trial, rank, size = found
+                return Promote(trial, self.ladder.level(rung + 1), rank + 1, size)
         return Start(self.ladder.level(0)) if more else Wait()
 
     def tell(self, event: Event) -> None:
@@ -125,9 +125,9 @@ class ASHA:
         place = self.running.pop(result.trial)
         while len(self.rungs) <= place:
             self.rungs.append(ParetoRung() if self.several else Rung())
-        rung, finite = self.rungs[place], result.finite
-        if isinstance(rung, ParetoRung):
-            rung.add(result.trial, result.losses if finite else ())
+        rung = self.rungs[place]
+        if isinstance(rung, Rung):
+            rung.add(result.trial, result.losses[0])
         else:
-            rung.add(result.trial, result.losses[0] if finite else math.inf)
+            rung.add(result.trial, result.losses if result.finite else ())
         return place

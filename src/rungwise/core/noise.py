@@ -24,7 +24,8 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from rungwise.reports import Reports
+from rungwise.events import Report
+from rungwise.reports import RECENT, Reports
 
 LIMIT = 1024
 """How many trials, the first to report in a window, are compared with each other."""
@@ -41,10 +42,7 @@ class Noise:
 
     >>> noise = Noise(0, 3)
     >>> for resource, losses in enumerate([(1, 2), (2, 1), (1, 1.5)], start=1):
-    ...     noise.report(0, resource, losses[0]), noise.report(1, resource, losses[1])
-    (None, None)
-    (None, None)
-    (None, None)
+    ...     noise.report(Report(0, resource, losses[:1]), Report(1, resource, losses[1:]))
     >>> noise.epsilon
     0.5
     """
@@ -69,22 +67,31 @@ class Noise:
         self._mark, self._below_mark = -math.inf, 0  # a distance, and how many settled ones are below it
         self._fresh = True
 
-    def report(self, trial: int, resource: int, loss: float) -> None:
-        """`trial` reported `loss` at `resource`; not finite counts as no score."""
-        curves = self._curves
-        while trial >= len(curves.last):
-            curves.last.append(-1)
-        curves.add(trial, resource, loss)
-        if self._low < resource <= self._high:
-            slot = self._slots.get(trial)
-            if slot is not None:
-                self._write(slot, resource, loss)
-            elif len(self._slots) < LIMIT:
-                slot = self._slots[trial] = len(self._slots)
-                self._filled.append(0)
-                self._on_the_way[slot] = None
-                for earlier, known, _ in curves.of(trial):
-                    self._write(slot, int(earlier), known)
+    def report(self, *reports: Report, metric: int = 0) -> None:
+        """These came in this order. Of several losses, that of `metric` counts; one that is not finite is no score."""
+        curves, low, high, slots = self._curves, self._low, self._high, self._slots
+        points: list[tuple[int, int, float]] = []  # in the window: slot, resource, loss
+        for event in reports:
+            trial, resource, loss = event.trial, event.resource, event.losses[metric]
+            recent = curves.recent
+            if (rows := recent.get(trial)) is None:
+                recent[trial] = [(resource, loss)]
+            else:
+                rows.append((resource, loss))
+                if len(rows) > RECENT:
+                    curves.pack()
+            if low < resource <= high:
+                if (slot := slots.get(trial)) is not None:
+                    points.append((slot, resource, loss))
+                elif len(slots) < LIMIT:
+                    slot = slots[trial] = len(slots)
+                    self._filled.append(0)
+                    self._on_the_way[slot] = None
+                    points += [(slot, earlier, known) for earlier, known in curves.of(trial)]
+        if len(curves.recent) > RECENT:
+            curves.pack()
+        if points:
+            self._write(points)
 
     def arrive(self, trial: int) -> None:
         """`trial` will report nothing more in this window."""
@@ -99,29 +106,33 @@ class Noise:
         self._carried = self.epsilon
         self._enter(low, high)  # empty: nobody is above the ceiling, so nobody has reported in there
 
-    def _write(self, slot: int, resource: int, loss: float) -> None:
-        row = self._rows.get(resource)
-        if row is None:
-            row = self._new_row(resource)
-        if slot >= self._table.shape[1]:
-            self._table = np.pad(self._table, ((0, 0), (0, slot)), constant_values=np.nan)
-        if math.isfinite(loss):
-            self._gapless = self._gapless and self._filled[slot] == row
-            self._filled[slot] += 1
-            self._table[row, slot] = loss
+    def _write(self, points: list[tuple[int, int, float]]) -> None:
+        for _, resource, _ in points:
+            if resource not in self._rows:
+                self._new_row(resource)
+        if (most := len(self._slots)) > self._table.shape[1]:
+            self._table = np.pad(self._table, ((0, 0), (0, most)), constant_values=np.nan)
+        finite = [(self._rows[resource], slot, loss) for slot, resource, loss in points if math.isfinite(loss)]
+        if finite:
+            for row, slot, _ in finite:
+                self._gapless = self._gapless and self._filled[slot] == row
+                self._filled[slot] += 1
+            rows, columns, losses = zip(*finite, strict=True)
+            self._table[rows, columns] = losses
         self._fresh = False
 
-    def _new_row(self, resource: int) -> int:
-        row = sum(known < resource for known in self._rows) if self._rows else 0
-        used = len(self._rows)
+    def _new_row(self, resource: int) -> None:
+        rows, used = self._rows, len(self._rows)
         if used == self._table.shape[0]:
             self._table = np.pad(self._table, ((0, used), (0, 0)), constant_values=np.nan)
-        if row < used:  # someone reports where nobody has before: make room in between
-            self._table[row + 1 : used + 1] = self._table[row:used].copy()
-            self._table[row] = np.nan
-            self._gapless = False
-        self._rows = {known: at for at, known in enumerate(sorted([*self._rows, resource]))}
-        return row
+        if not rows or resource > next(reversed(rows)):  # nearly always
+            rows[resource] = used
+            return
+        row = sum(known < resource for known in rows)
+        self._table[row + 1 : used + 1] = self._table[row:used].copy()  # make room in between
+        self._table[row] = np.nan
+        self._gapless = False
+        self._rows = {known: at for at, known in enumerate(sorted([*rows, resource]))}
 
     # -- ε -----------------------------------------------------------------------------------------
 

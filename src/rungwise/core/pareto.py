@@ -25,9 +25,13 @@ from rungwise.events import Disagreement
 
 @final
 class ParetoRung:
-    """The results at one level for trials with several losses, in fronts, and who of them is paused there."""
+    """The results at one level for trials with several losses, in fronts, and who of them is paused there.
+
+    `hopeful` says whether anybody has come.
+    """
 
     def __init__(self) -> None:
+        self.hopeful = False
         self.losses: dict[int, Losses] = {}  # trial -> its losses, in the order of completion; empty if it failed
         self.places: dict[int, int] = {}  # trial -> its place among those that have not failed
         self.trials: list[int] = []  # by place
@@ -39,6 +43,7 @@ class ParetoRung:
 
     def add(self, trial: int, losses: Losses) -> None:
         """`trial` completes this rung; without losses if it failed."""
+        self.hopeful = True
         self.losses[trial] = losses
         if not losses:
             return
@@ -84,11 +89,11 @@ class ParetoRung:
             found += part[(no_worse & better).sum(axis=0) < first].tolist()
         return [self.trials[place] for place in found]
 
-    def candidate(self, reduction_factor: float) -> tuple[int, int] | None:
-        """The best paused trial and its rank from 0, if among the first ⌊n/η⌋ (ASHA, Algorithm 2, l. 14)."""
+    def candidate(self, reduction_factor: float) -> tuple[int, int, int] | None:
+        """The best paused trial, its rank from 0, and n, if among the first ⌊n/η⌋ (ASHA, Algorithm 2, l. 14)."""
         if self._fronts is None or (found := self._fronts.first(math.floor(len(self) / reduction_factor))) is None:
             return None
-        return self.trials[found[0]], found[1]
+        return self.trials[found[0]], found[1], len(self)
 
 
 BLOCK = 2_000_000

@@ -19,6 +19,9 @@ from rungwise.core.rungs import Rung
 from rungwise.errors import our_names
 from rungwise.events import Answer, Created, Event, Lengthened, Raise, Raised, Report, Result
 
+MANY = 1024
+"""Reports that are passed on together."""
+
 
 @final
 class PASHA:
@@ -55,6 +58,7 @@ class PASHA:
         top = 0 if self.asha.ladder.last == 0 else 1
         self.asha.ceiling = top
         self._noises = [Noise(*self._window(top))]  # one a metric
+        self._news: list[Report] = []  # that the noises have not been told
         self._rungs: TwoRungs | TwoParetoRungs | None = None
         self._unchecked = False
         self._owed: Raise | None = None  # what `Lengthened` led to
@@ -79,6 +83,7 @@ class PASHA:
     @property
     def epsilon(self) -> float:
         """The noise between the top two rungs, estimated from the curves so far, in units of the (first) score."""
+        self._pass_on()
         return self._noises[0].epsilon
 
     def up_to(self, max_resource: int | None) -> PASHA:
@@ -111,16 +116,15 @@ class PASHA:
         """Take one event."""
         self._unchecked = False
         if type(event) is Report:
-            if len(event.losses) == 1:
-                self._noises[0].report(event.trial, event.resource, event.losses[0])
-                return
-            for noise, loss in zip(self._noises, event.losses, strict=True):
-                noise.report(event.trial, event.resource, loss)
+            self._news.append(event)
         elif isinstance(event, Result):
             place = self.asha.complete(event)
             if place == self.asha.ceiling and place != self.asha.ladder.last:
                 self._completed_top(event.trial, place)
+            elif len(self._news) > MANY:
+                self._pass_on()
         elif isinstance(event, Raised):
+            self._pass_on()
             self.asha.ceiling = top = self.asha.ladder.rung_at(event.until)
             for noise in self._noises:
                 noise.move(*self._window(top))
@@ -136,6 +140,12 @@ class PASHA:
                 assert self.asha.ceiling is not None
                 self._noises = [Noise(*self._window(self.asha.ceiling)) for _ in event.mode]
 
+    def _pass_on(self) -> None:
+        """Tell the noises what they are to know before anybody asks them: together, since that is cheaper."""
+        for metric, noise in enumerate(self._noises):
+            noise.report(*self._news, metric=metric)
+        self._news.clear()
+
     def _open_above(self) -> None:
         """There is a rung above the ceiling now: compare those that have completed this one, as was not done before.
 
@@ -143,6 +153,7 @@ class PASHA:
         """
         top, rungs = self.asha.ceiling, self.asha.rungs
         assert top is not None
+        self._pass_on()
         if top < len(rungs):
             for noise in self._noises:
                 for trial in rungs[top].trials:
@@ -151,6 +162,7 @@ class PASHA:
             self._owed = self._check()
 
     def _completed_top(self, trial: int, top: int) -> None:
+        self._pass_on()
         for noise in self._noises:
             noise.arrive(trial)
         self._unchecked = True

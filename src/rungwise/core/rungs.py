@@ -130,9 +130,11 @@ class Rung:
 
     Columns of numbers, 17 bytes a result and 4 a trial: objects would take 200. A result is known by its place, the
     number of results that came before it; trials that complete one rung have numbers near each other.
+    `hopeful` is False while nobody has come since `candidate` found nobody.
     """
 
     def __init__(self) -> None:
+        self.hopeful = False
         self._losses = array("d")  # by place
         self._trials = array("i")  # by place
         self._order = array("i")  # places, from the best to the worst
@@ -155,6 +157,7 @@ class Rung:
         place = len(losses)
         at = bisect_right(order, loss, key=losses.__getitem__)  # among equals the earlier completion is first
         losses.append(loss)
+        self.hopeful = True
         self._trials.append(trial)
         order.insert(at, place)  # moves up to n numbers: 3 µs at n = 100,000, and no tree to maintain
         if loss < math.inf:
@@ -211,13 +214,14 @@ class Rung:
         self._first, place = first, self._order[first]
         return self._losses[place], place, self._trials[place]
 
-    def candidate(self, reduction_factor: float) -> tuple[int, int] | None:
-        """The best paused trial and its rank from 0, if among the first ⌊n/η⌋ (ASHA, Algorithm 2, l. 14)."""
-        rank = self._gone.find(0, self._first)
-        if not 0 <= rank < math.floor(len(self._order) / reduction_factor):
+    def candidate(self, reduction_factor: float) -> tuple[int, int, int] | None:
+        """The best paused trial, its rank from 0, and n, if among the first ⌊n/η⌋ (ASHA, Algorithm 2, l. 14)."""
+        rank, size = self._gone.find(0, self._first), len(self._order)
+        if not 0 <= rank < math.floor(size / reduction_factor):
+            self.hopeful = False
             return None
         self._first = rank
-        return self._trials[self._order[rank]], rank
+        return self._trials[self._order[rank]], rank, size
 
     def finite(self) -> int:
         """How many have completed this rung with a finite loss."""

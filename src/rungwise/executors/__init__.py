@@ -56,8 +56,8 @@ class Said(msgspec.Struct, frozen=True, tag_field="fact", tag=str.lower):
     message: Message
 
 
-class Workers(Protocol):
-    """What the loop needs of an executor."""
+class Carrier(Protocol):
+    """Carries jobs to workers and what they say back: what an `Inbox` needs of an executor."""
 
     @property
     def capacity(self) -> int:
@@ -74,7 +74,7 @@ class Workers(Protocol):
 
 
 @runtime_checkable
-class Executor(Workers, Protocol):
+class Executor(Carrier, Protocol):
     """Runs jobs somewhere and brings back their messages. One thread calls it; only `poll` waits.
 
     In the process where a job is to run, call once::

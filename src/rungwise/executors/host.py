@@ -34,7 +34,8 @@ class Host:
     """Does one job at a time, in a worker process that `shipment` sets up; `say` is called with what is said of it.
 
     Nothing here waits: `say` is called from a thread of the host, one message after the other. It may raise; the host
-    then ends, and its worker process with it. `slot` is `trial.worker`, and `devices` are what the job sees.
+    then ends, and its worker process with it. `slot` is `trial.worker`, `devices` are what the job sees, and
+    `threads` is how many OpenMP and its like may use, as the environment says if it is None.
     """
 
     def __init__(
@@ -45,9 +46,10 @@ class Host:
         *,
         slot: int = 0,
         devices: Devices = "auto",
+        threads: int | None = None,
     ) -> None:
         self._shipment, self._storage, self._say = shipment, storage, say
-        self._slot, self._devices = slot, devices
+        self._slot, self._devices, self._threads = slot, devices, threads
         self._asked: queue.SimpleQueue[Callable[[LocalWorkers], object] | None] = queue.SimpleQueue()
         self._lease: int | None = None  # of the job under way
         # one thread for all: the kernel ends a worker process when the thread that has started it ends
@@ -78,10 +80,11 @@ class Host:
 
     def _serve(self) -> None:
         try:
-            with closing(
-                LocalWorkers(self._shipment, 1, self._storage, slot=self._slot, devices=self._devices)
-            ) as all_:
-                self._listen(all_)
+            workers = LocalWorkers(
+                self._shipment, 1, self._storage, devices=self._devices, slot=self._slot, threads=self._threads
+            )
+            with closing(workers):
+                self._listen(workers)
         except Exception as error:
             self._say(Unable(reason(error)))
 

@@ -13,12 +13,15 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
+
 from rungwise.checkpoints import Superseded
 from rungwise.errors import InputError
 from rungwise.events import Completed, Job
 from rungwise.executors import Begun, Broke, Message, Paused, Said
 from rungwise.executors.command import Command
 from rungwise.executors.reasons import reason
+from rungwise.executors.whereabouts import here
 from rungwise.storage import Storage, as_storage
 from rungwise.store import Unreachable
 from rungwise.trial import PauseRequested, Trial, wrong_end
@@ -45,7 +48,7 @@ def run_job(
     """
     storage = as_storage(storage)
     try:
-        kept = storage.begin(job)
+        kept = storage.begin(job, msgspec.json.encode(here(slot)))
     except (Superseded, OSError, Unreachable) as error:
         known = not isinstance(error, Superseded)
         why = reason(error) if known else "the job was begun before, or a later driver holds its trial"

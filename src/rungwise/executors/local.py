@@ -38,6 +38,7 @@ from rungwise.trial import Trial
 HUNG_UP = 5.0  # seconds that a process may live on after it has closed its line
 SPARE = 12  # open files that starting a process and noting a report take for a moment
 MOST = 100  # pieces that are still taken from a worker that has to end
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")  # or each process would use every core
 REAPING = 5.0  # seconds that a killed process may take to be gone; it may hang in the kernel
 
 
@@ -102,13 +103,15 @@ class _Guard:
         self._tell(f"-{leader}\n")
 
     def _tell(self, text: str) -> None:
-        if self._process.poll() is not None:  # somebody has killed it
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(text.encode())
+        except BrokenPipeError:  # somebody has killed it
             self.close()
             self._process = self._begun()
-            text = "".join(f"+{leader}\n" for leader in self._leaders)
-        assert self._process.stdin is not None
-        with contextlib.suppress(BrokenPipeError):  # this very moment; the next is told all
-            self._process.stdin.write(text.encode())
+            assert self._process.stdin is not None
+            with contextlib.suppress(BrokenPipeError):  # this one too; the next is told all
+                self._process.stdin.write("".join(f"+{leader}\n" for leader in self._leaders).encode())
 
     def close(self) -> None:
         """All workers have ended."""
@@ -139,7 +142,8 @@ class LocalWorkers:
     A process that dies is replaced, and its slot is the new one's. With a process ends all that it has started. What
     broke off in one slot is begun again in another, if one is free, and the third time waits for one: a GPU may be
     broken. `capacity` may be set while it runs. The slots have numbers from `slot` on (`trial.worker`).
-    The processes share the cores: unless OMP_NUM_THREADS and its like are set, each gets its part.
+    The processes share the cores: unless OMP_NUM_THREADS and its like are set, each gets its part. With `threads` each
+    gets so many whatever is set.
     Which GPUs each sees is told in `devices`.
     Raises `InputError` if the function cannot be sent to another process, the devices are not there, or there may not
     be so many open files.
@@ -153,6 +157,7 @@ class LocalWorkers:
         *,
         devices: Devices = "auto",
         slot: int = 0,
+        threads: int | None = None,
     ) -> None:
         _check_files(size)
         self.capacity = size
@@ -163,8 +168,8 @@ class LocalWorkers:
         where, _ = pickled(self.storage)
         self._hello = [msgspec.json.encode(shipment.hello), shipment.function, where]
         self._environment = os.environ | {"PYTHONPATH": os.pathsep.join(shipment.hello.path)}
-        for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):  # or each would use every core
-            self._environment.setdefault(name, str(max(1, (os.cpu_count() or 1) // size)))
+        shares = dict.fromkeys(THREADS, str(threads or max(1, (os.cpu_count() or 1) // size)))
+        self._environment = self._environment | shares if threads else shares | self._environment
         self._devices = of_slots(devices, size, os.environ)
         self._unheard: list[Said] = []  # what there is to say of jobs that could not be begun
         self._idle: list[_Worker] = []

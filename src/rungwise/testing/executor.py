@@ -23,9 +23,9 @@ from typing import final
 
 from rungwise.core.asha import ASHA
 from rungwise.events import Completed, Job, Reported
-from rungwise.executors import TICK, Begun, Broke, Executor, Message, Noticed, Paused, Said
+from rungwise.executors import TICK, Begun, Broke, Carrier, Executor, Message, Noticed, Paused, Said
 from rungwise.folders import trial_folder
-from rungwise.loop import drive
+from rungwise.loop import Inbox, drive
 from rungwise.parameters import Categorical, Float
 from rungwise.space import Space
 from rungwise.storage import Storage, leases
@@ -44,14 +44,16 @@ def check_executor(
     resize: Callable[[Executor, int], object] | None = None,
     folder: str | Path | None = None,
     patience: float = 60.0,
+    fork: bool = True,
 ) -> None:
     """Check that the executors of `make(function, storage)` do all that `rungwise.executors.Executor` says.
 
     Jobs kill the process in which they run, and a driver, forked from this process, is killed in the middle of a job:
-    its workers must not train on. `resize(executor, capacity)` must bring the executor to another capacity eventually;
-    without it, changing capacity is not checked. `folder` must be one that driver and workers both see, if they do not
-    share this machine's temporary folder. Raises `AssertionError` if a rule is broken, or anything takes longer than
-    `patience` seconds.
+    its workers must not train on. With `fork=False` that driver is a new process, to which `make` is pickled: for
+    engines whose client cannot be forked. `resize(executor, capacity)` must bring the executor to another capacity
+    eventually; without it, changing capacity is not checked. `folder` must be one that driver and workers both see, if
+    they do not share this machine's temporary folder. Raises `AssertionError` if a rule is broken, or anything takes
+    longer than `patience` seconds.
     """
     checks: list[Callable[[_Checked], None]] = [
         _says_all_in_order,
@@ -71,7 +73,7 @@ def check_executor(
         with tempfile.TemporaryDirectory(dir=folder, prefix="rungwise-", ignore_cleanup_errors=True) as root:
             executor = make(_trains, Storage(Path(root)))
             try:
-                check(_Checked(make, executor, Path(root), patience, resize))
+                check(_Checked(make, executor, Path(root), patience, resize, fork))
             except AssertionError as error:
                 error.add_note(f"(found where it is checked that an executor{check.__name__.replace('_', ' ')})")
                 raise
@@ -123,8 +125,10 @@ class _Checked:
         root: Path,
         patience: float,
         resize: Callable[[Executor, int], object] | None,
+        fork: bool,
     ) -> None:
-        self.make, self.executor, self.root, self.patience, self._resize = make, executor, root, patience, resize
+        self.make, self.executor, self.root, self.patience = make, executor, root, patience
+        self._resize, self.fork = resize, fork
         self.heard: list[Said] = []
 
     def submit(self, trial: int, lease: int, until: int, does: str = "", *, start: int = 0, together: int = 0) -> None:
@@ -306,12 +310,12 @@ def _runs_a_study_with_kills(it: _Checked) -> None:
 
 
 def _run_a_study(
-    it: _Checked, executor: Executor | _BadLine, watch: Callable[[list[Message]], None] = lambda messages: None
+    it: _Checked, carrier: Carrier, watch: Callable[[list[Message]], None] = lambda messages: None
 ) -> None:
     space = Space({"x": Float(0, 1), "does": Categorical(["", "slow", "die"])})
     study = Study(space, ASHA(max_resource=9), mode="min")
     study.extend(trials=18)
-    drive(study, executor, retries=5, watch=watch, leases=leases(it.root))
+    drive(study, Inbox(carrier, leases(it.root)), retries=5, watch=watch)
     assert study.finished, "the loop has ended, but the study is not finished"
     assert len(study.trials) == 18, f"there were to be 18 trials, not {len(study.trials)}"
     for record in study.trials:
@@ -345,11 +349,12 @@ class _BadLine:
 
 
 def _ends_with_its_driver(it: _Checked) -> None:
-    driver = multiprocessing.get_context("fork").Process(target=_drives, args=(it.make, it.root))
+    process = multiprocessing.get_context("fork").Process if it.fork else multiprocessing.get_context("spawn").Process
+    driver = process(target=_drives, args=(it.make, it.root))
     driver.start()
     try:
         begun = _wait(lambda: len(it.epochs(0)) > 1, it.patience)
-        assert begun, f"after {it.patience:g} s a job that was submitted by a forked process has not begun"
+        assert begun, f"after {it.patience:g} s a job that was submitted by another process has not begun"
     finally:
         driver.kill()
         driver.join()
@@ -358,7 +363,7 @@ def _ends_with_its_driver(it: _Checked) -> None:
 
 def _drives(make: Make, root: Path) -> None:
     """A driver, until it is killed."""
-    it = _Checked(make, make(_trains, Storage(root)), root, math.inf, None)
+    it = _Checked(make, make(_trains, Storage(root)), root, math.inf, None, fork=True)
     it.submit(0, 1, LONG, "slow")
     while True:
         it.listen()
