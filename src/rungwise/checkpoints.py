@@ -115,7 +115,7 @@ class Checkpoints:
         self._needs[order] = head.needs
         newest = [*states[-1:], new] if not in_place else [*states[-2:-1], new]
         best = new if new.best else there.best
-        left = [piece.name for piece in states if piece not in newest and piece is not best]
+        left = [piece.name for piece in states if piece not in newest and piece is not best] + there.halves
         needs = [self._needs.get(piece.order) for piece in newest]
         if None not in needs:  # else one of them is another job's, and it is not known which it needs
             needed = frozenset().union(*(names for names in needs if names is not None))

@@ -17,6 +17,7 @@ from typing import Any, TypeVar, get_args
 import click
 import msgspec
 
+from rungwise import mirror
 from rungwise.bench.command import bench
 from rungwise.control import Request, ask, is_paused
 from rungwise.conversion import as_space
@@ -119,6 +120,15 @@ def commands() -> None:
 commands.add_command(bench)
 
 
+class _StudyName(click.ParamType[str | Path]):
+    """A study's file, or the address of one in a bucket, of which a path would lose a slash."""
+
+    name = "path"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str | Path:
+        return value if isinstance(value, Path) or mirror.is_address(value) else Path(value)
+
+
 def budget_options(command: F) -> F:
     """The options that `tune` and `resume` share: the totals, and those of a run."""
     totals = [
@@ -160,7 +170,7 @@ def _option(field: msgspec.structs.FieldInfo) -> Callable[[F], F]:
 @click.option("--space", help="The search space: a .json or .toml file, JSON text, or file.py:NAME.")
 @click.option("--mode", type=click.Choice(["min", "max"]), help="Whether lower or higher scores are better.")
 @click.option("--score", type=click.Choice(SCORES), help="Which of a trial's reports counts (default last).")
-@click.option("--study", type=click.Path(path_type=Path), help="The study's file (default: rungwise.db).")
+@click.option("--study", type=_StudyName(), help="The study's file, or its s3:// address (default: rungwise.db).")
 @click.option(
     "--scheduler", metavar="NAME", help=f"One of {', '.join(SCHEDULERS)}, or yours as module:Class (default pasha)."
 )
@@ -323,8 +333,8 @@ def _show_end(study: Study, *, refit: bool) -> None:
         raise StudyError(failed)
 
 
-study_argument = click.argument("study", type=click.Path(path_type=Path), default="rungwise.db")
-study_first = click.argument("study", type=click.Path(path_type=Path))
+study_argument = click.argument("study", type=_StudyName(), default="rungwise.db")
+study_first = click.argument("study", type=_StudyName())
 trust_option = click.option("--trust", is_flag=True, help="Run what the file names, even if it was not begun here.")
 
 
@@ -333,19 +343,19 @@ trust_option = click.option("--trust", is_flag=True, help="Run what the file nam
 @click.option("--function", help="The function, if the study was begun from Python or the file has moved.")
 @trust_option
 @budget_options
-def resume(study: Path, function: str | None, trust: bool, refit_to: int | None, **options: Any) -> None:
+def resume(study: str | Path, function: str | None, trust: bool, refit_to: int | None, **options: Any) -> None:
     """Resume STUDY after an end, a crash, or a pause.
 
     Options not given here are those of the last run. If the study is running and paused, this unpauses it.
     """
-    if _driven(study):
+    if _driven(here := mirror.local(study)):
         given = {name: value for name, value in options.items() if value is not None and value != ()}
         totals = {name: given.pop(name) for name in ("trials", "resource", "seconds", "target") if name in given}
         with contextlib.suppress(StudyError):  # it has not been asked to pause: who holds it is said next
             if not (given or function or refit_to is not None):
-                tell(ask(real_path(study), Request("resume")))
+                tell(ask(real_path(here), Request("resume")))
                 if totals:
-                    tell(ask(real_path(study), Request("extend", **totals)))
+                    tell(ask(real_path(here), Request("extend", **totals)))
                 return
     with _opened(study, function, trust) as opened:
         given = {name: value for name, value in options.items() if value is not None}
@@ -368,7 +378,7 @@ def resume(study: Path, function: str | None, trust: bool, refit_to: int | None,
 @click.option("--function", help="The function, if the study was begun from Python or the file has moved.")
 @trust_option
 @click.option("--quiet", is_flag=True, default=None, help="Show nothing while it runs.")
-def refit(study: Path, until: int | None, function: str | None, trust: bool, quiet: bool | None) -> None:
+def refit(study: str | Path, until: int | None, function: str | None, trust: bool, quiet: bool | None) -> None:
     """Train the best trial of STUDY further."""
     with _opened(study, function, trust) as opened:
         asked = {"refit": True if until is None else until, "workers": 1} | ({"quiet": True} if quiet else {})
@@ -381,7 +391,7 @@ def refit(study: Path, until: int | None, function: str | None, trust: bool, qui
 
 
 @contextlib.contextmanager
-def _opened(path: Path, function: str | None, trust: bool, *, runs: bool = True) -> Iterator[Study]:
+def _opened(path: str | Path, function: str | None, trust: bool, *, runs: bool = True) -> Iterator[Study]:
     """The study in `path`, if what it would import, and where it `runs` would run, may be: see `rungwise.trust`."""
     asks = runs and function is None
 
@@ -436,7 +446,11 @@ def retry(study: Path, trials: tuple[int, ...], trust: bool) -> None:
 
 
 def _driven(study: Path) -> bool:
-    """Whether a process drives `study`, which can be asked then."""
+    """Whether a process drives `study`, which can be asked then; `InputError` for an address."""
+    if mirror.is_address(study):
+        raise InputError(
+            f"{study} is a copy: name the file on the machine that drives the study, such as {mirror.local(study)}"
+        )
     real = real_path(study)
     return real.exists() and held(real)
 
@@ -487,6 +501,7 @@ def extend(study: Path, trust: bool, max_resource: str | None, **totals: Any) ->
 
     Omitted totals stay as they are.
     """
+    driven = _driven(study)
     if max_resource is not None:
         with _opened(study, None, trust, runs=False) as opened:
             opened.raise_max_resource(None if max_resource == "none" else _whole(max_resource))
@@ -495,7 +510,7 @@ def extend(study: Path, trust: bool, max_resource: str | None, **totals: Any) ->
         raise InputError("say which total to set: --trials, --total-resource, --seconds, --target, or --max-resource")
     if all(total is None for total in totals.values()):
         return
-    if _driven(study):
+    if driven:
         tell(ask(real_path(study), Request("extend", **totals)))
         return
     with _opened(study, None, trust, runs=False) as opened:
@@ -538,15 +553,16 @@ def salvage(study: Path, file: Path) -> None:
 
 @commands.command()
 @study_argument
-def status(study: Path) -> None:
+def status(study: str | Path) -> None:
     """Show where STUDY stands.
 
     This shows its rungs, ceiling, totals, best trial, and queue, and why jobs broke off.
     """
     opened = Study.open(study)
-    driven = held(real_path(study))
+    assert opened.path is not None
+    driven = held(real := real_path(opened.path))
     tell(drawn(rungs_table(opened, held=driven), 80))
-    paused = ["paused: continue with rungwise resume"] if driven and is_paused(real_path(study)) else []
+    paused = ["paused: continue with rungwise resume"] if driven and is_paused(real) else []
     line = summary(opened, held=driven, ran=opened.running_seconds)
     tell("\n".join([*paused, line, *enqueued(opened), *broken_off(opened.state)]))
 
@@ -567,7 +583,7 @@ def workers(study: Path) -> None:
 @commands.command()
 @study_argument
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
-def best(study: Path, as_json: bool) -> None:
+def best(study: str | Path, as_json: bool) -> None:
     """Show the best trial of STUDY, or its Pareto front."""
     opened = Study.open(study)
     if not as_json:
@@ -603,7 +619,7 @@ def _tell_json(value: Any) -> None:
 
 @commands.command()
 @study_argument
-def explain(study: Path) -> None:
+def explain(study: str | Path) -> None:
     """Explain why STUDY stands where it does.
 
     This explains each rise of the ceiling, the failures, and the best trial.
@@ -615,7 +631,7 @@ def explain(study: Path) -> None:
 @study_first
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--reports", is_flag=True, help="Write one row per report instead of one per trial.")
-def export(study: Path, file: Path, reports: bool) -> None:
+def export(study: str | Path, file: Path, reports: bool) -> None:
     """Write the trials of STUDY to FILE: .csv, .json, or .parquet.
 
     The choice None is null. An inactive parameter is empty (in JSON its key is missing). Mixed choices are JSON text in

@@ -66,9 +66,16 @@ class Disk:
         self._ended += 1
         with contextlib.suppress(FileNotFoundError):  # the function has deleted it, or nobody wrote one
             self._see_log(trial)
+        held = 0
         with contextlib.suppress(FileNotFoundError):  # the function has deleted it
-            held = self._folders[trial] = _bytes(self._folder(trial)) + sum(self._apart(trial).values())
-            self._bytes += held
+            held = self._folders[trial] = _bytes(self._folder(trial))
+        try:
+            held += sum(self._apart(trial).values())
+        except OSError:  # the store is away, which ends no study: as if something were there
+            held += 1
+        if held:
+            self._folders[trial] = held
+        self._bytes += held
 
     @property
     def due(self) -> bool:
@@ -133,16 +140,16 @@ class Disk:
             self._remove(note.trial)
 
     def _remove(self, trial: int) -> None:
-        held = self._folders.pop(trial)
         if apart := self._apart(trial):
             self._storage.store.discard(list(apart))
         with contextlib.suppress(FileNotFoundError):
-            if held:
+            if self._folders[trial]:
                 shutil.rmtree(self._folder(trial))
             else:
                 for name in filter(says_who_holds, os.listdir(self._folder(trial))):
                     os.unlink(f"{self._folder(trial)}/{name}")
                 os.rmdir(self._folder(trial))
+        del self._folders[trial]  # now: where anything fails, it is tried again
 
     def _apart(self, trial: int) -> dict[str, int]:
         """What a store that is not beside the study has of `trial`, and how many bytes each."""

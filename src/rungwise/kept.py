@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
+
 from rungwise.errors import InputError
 from rungwise.log import StudyError
 from rungwise.options import RunOptions
@@ -24,6 +26,13 @@ def refuse_unknown(study: Study, options: RunOptions) -> None:
             f"the checkpoints of {study.path} are in a custom store, {in_words(where)}: pass it as checkpoints=, or "
             "use rungwise resume"
         )
+
+
+def beside(study: Study, options: RunOptions) -> RunOptions:
+    """`options` with the checkpoints in the bucket that the log is copied to, unless they are elsewhere already."""
+    if study.address is None or options.checkpoints is not None or study.state.how.get("checkpoints") is not None:
+        return options
+    return msgspec.structs.replace(options, checkpoints=study.address.rpartition("/")[0])
 
 
 def storage_of(study: Study, options: RunOptions) -> Storage:
@@ -73,6 +82,7 @@ def _refuse_to_leave(study: Study, before: Any) -> None:
         left, where = any(study.folder.glob("[0-9]*/checkpoint*")), str(study.folder)
     else:
         left, where = bool(as_store(before).list(study_place(study.id))), f"{in_words(before)}/{study.id}"
-        how = ", or move that folder to the new place first" if isinstance(before, str) else ""
+        moves = isinstance(before, str) and "://" not in before
+        how = ", or move that folder to the new place first" if moves else ""
     if left:
         raise InputError(f"the checkpoints of this study are in {where}; leave checkpoints= out to use them{how}")

@@ -31,6 +31,7 @@ class Known(turns.InTurn):
 
     _state: StudyState
     _log: Log
+    _address: str | None
     _decides: Decider | None
     """Who decides in the study; None while it is only looked at."""
 
@@ -196,6 +197,11 @@ class Known(turns.InTurn):
     def path(self) -> Path | None:
         """The study's file; None in memory."""
         return self._log.path
+
+    @property
+    def address(self) -> str | None:
+        """Where its log is copied to, or came from, if that is a bucket."""
+        return self._address
 
     def facts(self) -> Iterator[tuple[float, Fact]]:
         """All durable facts, each with the time at which it was logged (Unix seconds)."""

@@ -1,7 +1,13 @@
 """How is a folder a store of checkpoints? On a disk of this machine, or one that the machines share.
 
 A piece is written under another name, synced, and then given its own, which nothing has had before. Files of others in
-the same folders are not looked at. May import `store` and `pieces`.
+the same folders are not looked at.
+
+On a network file system that is safe: it needs exclusive creation and renaming to a new name, which NFS has had since
+version 3, and no links, locks, or appending. Two things of NFS are minded here: a file that another machine deletes is
+gone from under who reads it (ESTALE), and a renaming whose answer was lost is answered, the second time, as if there
+were nothing to rename. A third needs no minding: a machine may list a folder as it was some seconds ago, but after it
+has created a file there, as each job does first, it lists it anew. May import `store` and `pieces`.
 """
 
 from __future__ import annotations
@@ -14,9 +20,11 @@ from collections.abc import Sequence
 from typing import Any, final
 
 from rungwise.pieces import PART, is_ours, whose
-from rungwise.store import Bytes
+from rungwise.store import Bytes, Unreachable
 
 UNCACHED = 1 << 20  # bytes from which on what was saved is read back from the disk and not from memory
+FOR_GOOD = (errno.EIO, errno.EINVAL, errno.ELOOP, errno.EISDIR, errno.EBADMSG, getattr(errno, "EUCLEAN", errno.EIO))
+"""Why a file can never be read. Else it is for the moment: a lost server, too many open files, a missing right."""
 
 
 @final
@@ -64,7 +72,7 @@ class LocalStore:
                 os.fsync(file.fileno())
                 if file.tell() >= UNCACHED and hasattr(os, "posix_fadvise"):
                     os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-            os.rename(part, path)
+            _rename(part, path, sum(map(len, pieces)))
         except OSError:
             with contextlib.suppress(OSError):  # what is raised is why it cannot be saved
                 os.unlink(part)
@@ -73,11 +81,18 @@ class LocalStore:
 
     def load(self, name: str) -> bytes:
         """See `Store`."""
-        # a link leads elsewhere, and a pipe that somebody has put there never ends
-        with open(os.open(f"{self.path}/{name}", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise OSError(errno.EINVAL, "not a regular file", name)
-            return file.read()
+        try:
+            # a link leads elsewhere, and a pipe that somebody has put there never ends
+            with open(os.open(f"{self.path}/{name}", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
+                if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                    raise OSError(errno.EINVAL, "not a regular file", name)
+                return file.read()
+        except OSError as error:
+            if error.errno == errno.ESTALE:
+                raise FileNotFoundError(errno.ENOENT, "deleted while it was read", name) from None
+            if isinstance(error, FileNotFoundError) or error.errno in FOR_GOOD:
+                raise
+            raise Unreachable(f"{self.path}/{name} cannot be read now: {error.strerror}") from None
 
     def discard(self, names: Sequence[str]) -> None:
         """See `Store`; the folder of a trial in which nothing is left goes too, if it is no one else's."""
@@ -124,9 +139,24 @@ def _opened(path: str, flag: int) -> int:
         return os.open(path, flags, 0o666)
 
 
+def _rename(part: str, path: str, size: int) -> None:
+    try:
+        os.rename(part, path)
+    except FileNotFoundError:
+        try:
+            done = os.stat(path, follow_symlinks=False).st_size == size
+        except FileNotFoundError:
+            done = False
+        if not done:
+            raise
+
+
 def _sync_folder(path: str) -> None:
     directory = os.open(path, os.O_RDONLY)
     try:
         os.fsync(directory)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # what a file system says that syncs no folders: some of networks
+            raise
     finally:
         os.close(directory)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from rungwise import explain, kept, peaks, source, summary, trust
+from rungwise import explain, kept, mirror, peaks, source, summary, trust
 from rungwise.blame import InARow
 from rungwise.control import Control, Request
 from rungwise.conversion import as_space
@@ -107,7 +107,9 @@ def tune(
     The study ends when it reaches one of its totals: `trials` started, `total_resource` used, `seconds` of running
     time, or a score as good as `target`. Give at least one. Running jobs then pause at their next checkpoint. The study
     ends sooner if the searcher has no configuration left (a grid). `path` names the study's file; if the file exists,
-    its study resumes under the new totals. Without `path` the study is kept in memory. `initial` (configurations to try
+    its study resumes under the new totals. With an address, as in `path="s3://bucket/prefix/study.db"`, the file is
+    `study.db` in the current folder, and its log is copied to the bucket, from which any machine can resume the study
+    (`docs/cloud.md`). Without `path` the study is kept in memory. `initial` (configurations to try
     first), `warm_start` (an earlier study to learn from), and `seed` work as in `Study`.
 
     `refit=True` trains the best trial to the scheduler's `max_resource` at the end; a number trains it to that
@@ -125,10 +127,11 @@ def tune(
     Checkpoints of trials that can no longer be promoted under `trials` (under any number, if there is no such total)
     are deleted. Set `keep_checkpoints` if you may raise `trials` later, or such a trial trains from the start again.
     `checkpoints` says where to keep them instead of beside the study: in a folder, such as one on a larger or a shared
-    disk, which several studies may share, or in a `rungwise.store.Store`. The study's file records it, so you may omit
-    it later. With `sync` the study waits for the disk at each decision, so not even a power cut loses one. What the
-    function prints goes to a log file beside each trial's folder. From the 200th log on, those of trials that are over
-    and did not fail are moved into one file, `finished.log`. `quiet` shows nothing.
+    disk, in a bucket (`"s3://bucket/prefix"`, `gs://`, `az://`), or in a `rungwise.store.Store`. Several studies may
+    share it. The study's file records it, so you may omit it later. With `sync` the study waits for the disk at each
+    decision, so not even a power cut loses one. What the function prints goes to a log file beside each trial's folder.
+    From the 200th log on, those of trials that are over and did not fail are moved into one file, `finished.log`.
+    `quiet` shows nothing.
 
     `devices` says which GPUs each worker sees, as CUDA_VISIBLE_DEVICES. "auto" shares out those that this process sees,
     if there are several workers. A list has an entry for each worker in turn (`[0, 1]`, `[0, 0, 1, 1]`, or
@@ -192,7 +195,7 @@ def tune(
         raise InputError("say when to stop: trials=64 (or total_resource=, seconds=, target=)")
     space = as_space(space)
     scheduler = as_scheduler(scheduler)
-    there = isinstance(path, (str, Path)) and os.path.exists(path)
+    there = isinstance(path, (str, Path)) and (mirror.is_address(path) or os.path.exists(path))
     if not there:  # else the study in it says what its max_resource is by now
         options.check_against(scheduler)
     if refit and isinstance(mode, Mapping):
@@ -212,6 +215,7 @@ def tune(
     try:
         options.check_against(opened.scheduler)
         kept.refuse_unknown(opened, options)
+        options = kept.beside(opened, options)
     except InputError:
         opened.close()
         raise

@@ -1,7 +1,7 @@
 """Where are checkpoints kept? What a store of them must do, and how a study's file names one.
 
-The first store is a folder (`rungwise.local_store`); one of your own is a class with the six methods of `Store`, over
-whatever can put, get, list and delete. May import `errors`, `parts` and `pieces`.
+A folder is one (`rungwise.local_store`), and so is a bucket (`rungwise.cloud_store`); one of your own is a class with
+the six methods of `Store`, over whatever can put, get, list and delete. May import `errors`, `parts` and `pieces`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,16 @@ from rungwise.errors import InputError
 from rungwise.parts import Parts
 
 Bytes = bytes | memoryview
-STORES = Parts("store", "rungwise.stores", {"folder": "rungwise.local_store:LocalStore"})
+STORES = Parts(
+    "store",
+    "rungwise.stores",
+    {"folder": "rungwise.local_store:LocalStore", "cloud": "rungwise.cloud_store:CloudStore"},
+)
+SCHEMES = ("s3", "gs", "az")
+
+
+class Unreachable(RuntimeError):
+    """What is in a store cannot be read now. It is no `OSError`, which would say that it never can."""
 
 
 @runtime_checkable
@@ -81,7 +90,7 @@ class Store(Protocol):
         """The bytes under `name`. Raises `FileNotFoundError` if there is nothing.
 
         Any other `OSError` means that the bytes are there but can never be read: the checkpoint counts as damaged, and
-        training resumes from an older one. For a passing problem, such as a lost network, raise something else.
+        training resumes from an older one. For a passing problem, such as a lost network, raise `Unreachable`.
         """
         ...
 
@@ -103,7 +112,7 @@ class Store(Protocol):
 
 
 def as_store(given: object) -> Store:
-    """The store that `given` is or names: a store, a folder's path, or what `noted` has made of one.
+    """The store that `given` is or names: a store, a folder's path, an address, or what `noted` has made of one.
 
     Raises `InputError` if it is none of these.
     """
@@ -113,9 +122,13 @@ def as_store(given: object) -> Store:
         store: Store = STORES.make(given["name"], **{name: value for name, value in given.items() if name != "name"})
         return store
     if not isinstance(given, (str, Path)) or not str(given):
-        raise InputError(f"checkpoints must be a folder or a rungwise.store.Store, not {given!r}")
+        raise InputError(f"checkpoints must be a folder, an address, or a rungwise.store.Store, not {given!r}")
     if "://" in str(given):
-        raise InputError(f"checkpoints must be a folder or a rungwise.store.Store, not the address {str(given)!r}")
+        if str(given).partition("://")[0] not in SCHEMES:
+            known = ", ".join(f"{scheme}://" for scheme in SCHEMES)
+            raise InputError(f"checkpoints can be at an address that begins with {known}, not at {str(given)!r}")
+        in_bucket: Store = STORES.make("cloud", path=str(given))
+        return in_bucket
     if os.path.exists(given) and not os.path.isdir(given):
         raise InputError(f"checkpoints must be a folder, but {given} is a file")
     made: Store = STORES.make("folder", path=os.path.abspath(given))
@@ -123,16 +136,20 @@ def as_store(given: object) -> Store:
 
 
 def noted(given: object) -> str | dict[str, Any] | None:
-    """How a study's file names the store: the path of a folder, or the name and settings of the class; None if none."""
+    """How a study's file names the store: its path or address, or the name and settings of the class; None if none."""
     if given is None:
         return None
     if isinstance(given, Mapping) and isinstance(given.get("name"), str):  # it was noted before
         return dict(given)
     store = as_store(given)
     name, settings = STORES.name_of(store), store.settings()
-    return settings["path"] if name == "folder" else {"name": name, **settings}
+    return settings["path"] if name in STORES and [*settings] == ["path"] else {"name": name, **settings}
 
 
 def in_words(spec: object) -> str:
     """What is noted of a store, for people."""
-    return str(spec.get("name")) if isinstance(spec, Mapping) else str(spec)
+    if not isinstance(spec, Mapping):
+        return str(spec)
+    if spec.get("name") == "cloud":  # of another's class the name counts, whatever its settings look like
+        return " at ".join(str(spec[what]) for what in ("path", "endpoint") if what in spec)
+    return str(spec.get("name"))

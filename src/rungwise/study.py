@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
-from rungwise import replay, same_study, snapshot, summary, turns
+from rungwise import mirror, replay, same_study, snapshot, summary, turns
 from rungwise import trust as trusted
 from rungwise.conversion import as_space
 from rungwise.core import Scheduler, SchedulerName, as_scheduler
@@ -44,7 +44,8 @@ class Study(Steered):
     `searcher` are names or objects. `mode` is "min" or "max", or a dict of these for several metrics. Configuration n
     is drawn with `numpy.random.default_rng([seed, n])`. With `path` the study is kept in that file (or in a `log` of
     your own). If the file exists, its study resumes, and jobs that were running are given out again. A report is
-    durable when `report` returns. `run` is stored in the log for `rungwise resume`.
+    durable when `report` returns. `run` is stored in the log for `rungwise resume`. If `path` is an address such as
+    "s3://bucket/prefix/study.db", the file is `study.db` in the current folder, and its log is copied there.
 
     With `score="best"`, a trial's score at a resource is the best of its reports so far instead of the last. Use it for
     curves that get worse again, as in boosting and fine-tuning. All decisions and the answer follow this score;
@@ -95,10 +96,11 @@ class Study(Steered):
             lead = InitialSearch(space, points=initial, earlier=_earlier(warm_start, modes, score))
             settings = settings_of(lead) | {"searcher": settings}
         created = same_study.wanted(space, scheduler, searcher, settings, modes, score=score, seed=seed, run=run)
-        where = None if path is None else study_path(path)
-        if log is None:
-            log = MemoryLog() if where is None else SQLiteLog(where, writable=True)
-        self._begin(log, where)
+        where = None
+        if path is not None:
+            where, log = mirror.opened(path, writable=True, begins=True)
+        log = MemoryLog() if log is None else log
+        self._begin(log, where, path)
         try:
             facts = log.read()
             first = next(facts, None)
@@ -143,9 +145,9 @@ class Study(Steered):
         """
         study = Study.__new__(Study)
         ask = trust if callable(trust) else trusted.agreed if trust else trusted.refuse
-        where = study_path(path)
-        log = SQLiteLog(where, writable=writable and real_path(where).exists())
-        study._begin(log, where)
+        drives = writable and (mirror.is_address(path) or real_path(study_path(path)).exists())
+        where, log = mirror.opened(path, writable=drives)
+        study._begin(log, where, path)
         try:
             facts = log.read()
             first = next(facts, None)
@@ -153,7 +155,7 @@ class Study(Steered):
                 raise StudyError(f"{path} holds no study yet")
             created = first[1]
             if not writable:
-                study._looks = Looking(log, created, facts, study._folder)
+                study._looks = Looking(cast("SQLiteLog", log), created, facts, study._folder)
                 study._state = study._looks.state
                 return study
             parts = replay.made_of(created, where, ask)
@@ -169,8 +171,8 @@ class Study(Steered):
             raise
         return study
 
-    def _begin(self, log: Log, path: Path | None) -> None:
-        self._log = log
+    def _begin(self, log: Log, path: Path | None, given: str | Path | None) -> None:
+        self._log, self._address = log, given if isinstance(given, str) and mirror.is_address(given) else None
         self._decides: Decider | None = None
         self._looks: Looking | None = None  # where it is looked at
         self._folder = None if path is None else trials_of(path)

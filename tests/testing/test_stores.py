@@ -7,6 +7,7 @@ import errno
 import multiprocessing
 import os
 import signal
+import stat
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -17,12 +18,15 @@ import pytest
 import rungwise as rw
 from rungwise import checkpoints, heads, pieces, testing
 from rungwise.checkpoints import Checkpoints
+from rungwise.disk import Disk
 from rungwise.events import Job, Retried
 from rungwise.executors import Broke, Said
 from rungwise.executors.job import run_job
 from rungwise.executors.local import LocalWorkers
+from rungwise.heads import Head, Identity
 from rungwise.local_store import LocalStore
 from rungwise.storage import JOBS, Storage, leases
+from rungwise.store import Unreachable, in_words
 from rungwise.testing import check_store
 
 
@@ -315,11 +319,11 @@ def test_a_store_that_only_a_file_names_is_not_imported_by_tune(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        (3, "checkpoints must be a folder or a rungwise.store.Store, not 3"),
-        ("", "checkpoints must be a folder or a rungwise.store.Store, not ''"),
-        ("s3://bucket/x", "not the address 's3://bucket/x'"),
+        (3, "checkpoints must be a folder, an address, or a rungwise.store.Store, not 3"),
+        ("", "checkpoints must be a folder, an address, or a rungwise.store.Store, not ''"),
+        ("ftp://host/x", "an address that begins with s3://, gs://, az://, not at 'ftp://host/x'"),
         (__file__, "checkpoints must be a folder, but .* is a file"),
-        (LocalStore, "checkpoints must be a folder or a rungwise.store.Store, not <class"),
+        (LocalStore, "checkpoints must be a folder, an address, or a rungwise.store.Store, not <class"),
     ],
 )
 def test_what_is_no_store_is_refused(given: object, said: str, tmp_path: Path) -> None:
@@ -346,6 +350,68 @@ def test_a_local_store_reads_files_alone(what: str, tmp_path: Path) -> None:
         path.symlink_to("/dev/zero")
     with pytest.raises(OSError, match=r"not a regular file|symbolic links"):
         LocalStore(tmp_path).load(f"a/{path.name}")
+
+
+def _fails(number: int) -> Callable[..., Any]:
+    def fail(*_: Any, **__: Any) -> Any:
+        raise OSError(number, os.strerror(number))
+
+    return fail
+
+
+@pytest.mark.parametrize(
+    ("number", "raised"),
+    [
+        (errno.ESTALE, FileNotFoundError),  # another machine has deleted it meanwhile
+        (errno.ETIMEDOUT, Unreachable),
+        (errno.ENOTCONN, Unreachable),
+        (errno.EMFILE, Unreachable),
+        (errno.EACCES, Unreachable),
+        (errno.EIO, OSError),
+    ],
+)
+def test_only_what_can_never_be_read_is_damaged(number: int, raised: type, tmp_path: Path, monkeypatch: Any) -> None:
+    kept = Checkpoints(LocalStore(tmp_path), "000003", Identity("ab", "cd"), JOBS)
+    kept.begin()
+    for resource in (1, 2):
+        kept.save(Head(resource, [], study="ab", configuration="cd"), resource)
+    name = kept.there().states[-1].name
+    monkeypatch.setattr(os, "open", _fails(number))
+    with pytest.raises(raised):
+        kept.store.load(f"000003/{name}")
+    if raised is Unreachable:
+        with pytest.raises(Unreachable):
+            kept.find()
+    monkeypatch.undo()
+    assert kept.find().state == 2, "nobody has set it aside"
+
+
+def test_a_renaming_whose_answer_was_lost_is_done(tmp_path: Path, monkeypatch: Any) -> None:
+    """As NFS says it: the request is sent again, and then there is nothing to rename any more."""
+    store, rename = LocalStore(tmp_path), os.rename
+
+    def lost(old: str, new: str) -> None:
+        rename(old, new)
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), old)
+
+    monkeypatch.setattr(os, "rename", lost)
+    store.save("a/job.0000000000000001", [b"1", b"2"])
+    assert store.load("a/job.0000000000000001") == b"12"
+    monkeypatch.setattr(os, "rename", _fails(errno.ENOENT))
+    with pytest.raises(FileNotFoundError):
+        store.save("a/job.0000000000000002", [b"1", b"2"])
+    assert store.list("a") == {"a/job.0000000000000001": 2}
+
+
+def test_folders_that_cannot_be_synced_are_none_the_worse(tmp_path: Path, monkeypatch: Any) -> None:
+    fsync = os.fsync
+    monkeypatch.setattr(
+        os, "fsync", lambda file: _fails(errno.EINVAL)() if stat.S_ISDIR(os.fstat(file).st_mode) else fsync(file)
+    )
+    LocalStore(tmp_path).save("a/job.0000000000000001", [b"12"])
+    monkeypatch.setattr(os, "fsync", _fails(errno.EIO))
+    with pytest.raises(OSError, match="Input/output error"):
+        LocalStore(tmp_path).save("a/job.0000000000000002", [b"12"])
 
 
 def test_the_number_of_a_session_that_nobody_took_is_no_session(tmp_path: Path) -> None:
@@ -376,6 +442,51 @@ def test_a_store_that_is_away_when_the_driver_holds_a_trial_breaks_the_job_and_n
         assert "the store is away" in said.message.reason
     finally:
         workers.close()
+
+
+class Flaky(Bucket):
+    """A store that fails for as long as `away`."""
+
+    away = False
+
+    def discard(self, names: Sequence[str]) -> None:
+        if self.away:
+            raise OSError(errno.ENOTCONN, "the store is away")
+        super().discard(names)
+
+    def list(self, under: str) -> dict[str, int]:
+        if self.away:
+            raise OSError(errno.ENOTCONN, "the store is away")
+        return super().list(under)
+
+
+def test_what_cannot_be_deleted_while_a_store_is_away_is_deleted_later(tmp_path: Path) -> None:
+    store = Flaky(str(tmp_path / "kept"))
+    tuned(tmp_path / "s.db", checkpoints=store, trials=18, keep_checkpoints=True)
+    study = rw.Study.open(tmp_path / "s.db")
+    disk = Disk(study, Storage(study.folder, store), keep=False)
+    needed = study.scheduler.may_promote(18) | set(study.state.winners)
+
+    def there() -> set[int]:
+        places = {pieces.whose(name.split("/")[1]) for name in store.list(study.id)}
+        return {trial for trial, _ in filter(None, places)}
+
+    assert there() > needed
+    store.away = True
+    for trial in range(18):
+        disk.ended(trial)
+    disk.clean()
+    store.away = False
+    assert there() > needed
+    disk.clean()
+    assert there() == needed
+
+
+def test_how_a_store_is_called() -> None:
+    """Whoever is asked whether to trust it sees where it is, and of another's class which."""
+    assert in_words({"name": "cloud", "path": "s3://ours", "endpoint": "http://theirs"}) == "s3://ours at http://theirs"
+    assert in_words({"name": "their:Store", "path": "s3://ours"}) == "their:Store"
+    assert in_words("s3://ours") == "s3://ours"
 
 
 def trains(trial: rw.Trial) -> None:

@@ -23,6 +23,7 @@ from rungwise.executors.command import Command
 from rungwise.executors.reasons import reason
 from rungwise.executors.whereabouts import here
 from rungwise.storage import Storage, as_storage
+from rungwise.store import Unreachable
 from rungwise.trial import PauseRequested, Trial, wrong_end
 
 
@@ -48,8 +49,8 @@ def run_job(
     storage = as_storage(storage)
     try:
         kept = storage.begin(job, msgspec.json.encode(here(slot)))
-    except (Superseded, OSError) as error:
-        known = isinstance(error, OSError)
+    except (Superseded, OSError, Unreachable) as error:
+        known = not isinstance(error, Superseded)
         why = reason(error) if known else "the job was begun before, or a later driver holds its trial"
         say(Said(job.lease, None, Broke(job.trial, why)))
         return

@@ -32,6 +32,7 @@ from rungwise.executors.shipping import Shipment, pickled, shipped
 from rungwise.executors.worker import FromWorker, Ready
 from rungwise.log import StudyError
 from rungwise.storage import Storage, as_storage
+from rungwise.store import Unreachable
 from rungwise.trial import Trial
 
 HUNG_UP = 5.0  # seconds that a process may live on after it has closed its line
@@ -188,8 +189,8 @@ class LocalWorkers:
         # here and not in the worker, which may be late: the one that this driver begins last is to hold the folder
         try:
             self.storage.hold(job)
-        except (Superseded, OSError) as error:
-            why = reason(error) if isinstance(error, OSError) else "a later driver holds its trial"
+        except (Superseded, OSError, Unreachable) as error:
+            why = reason(error) if not isinstance(error, Superseded) else "a later driver holds its trial"
             self._unheard.append(Said(job.lease, None, Broke(job.trial, why)))
             return
         worker = self._alive(job.trial)

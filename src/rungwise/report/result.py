@@ -55,9 +55,10 @@ def next_step(study: Study) -> tuple[str, str]:
     if study.path is None:
         again = "stopped; " if study.interrupted else ""
         return f'{again}the study was kept only in memory; to keep it in a file, set path="study.db"', ""
+    at = "" if study.address is None else f" and at {shown(study.address)}"
     if not study.interrupted:
         return (
-            f"the study is in {shown(study.path.as_posix())}; to see why it came out this way",
+            f"the study is in {shown(study.path.as_posix())}{at}; to see why it came out this way",
             f"rungwise explain {_named(study)}",
         )
     if "function" in study.state.how or "command" in study.state.how:
@@ -80,9 +81,9 @@ def queued(study: Study) -> str:
 
 
 def _named(study: Study) -> str:
-    """The study's file as a shell takes it."""
+    """The study's file, or its address, as a shell takes it."""
     assert study.path is not None
-    name = study.path.as_posix()
+    name = study.address or study.path.as_posix()
     return shown(shlex.quote(f"./{name}" if name.startswith("-") else name))
 
 
