@@ -10,12 +10,13 @@ export RUNGWISE_DATA ?= $(abspath ../shared/data)
 endif
 
 # Executors and stores over other people's engines, each in a virtual environment of its own.
-ENGINES := dask ray slurm cloud
+EXECUTORS := dask ray slurm
+ENGINES := $(EXECUTORS) cloud
 
 # Kept between runs: make would take them for files on the way.
 .PRECIOUS: $(VENV)-%/engine.installed
 
-.PHONY: demo nas text ddp test core engines fuzz lint bench faults peers evidence tables clean
+.PHONY: demo nas text ddp test core engines engines-bench fuzz lint bench faults peers evidence tables clean
 
 demo: $(VENV)/demo.installed
 	$(BIN)/python examples/digits.py
@@ -40,6 +41,10 @@ engines: $(ENGINES:%=engine-%)
 
 engine-%: $(VENV)-%/engine.installed
 	RUNGWISE_ENGINE=$* $(VENV)-$*/bin/python -m pytest tests/engines
+
+engines-bench: $(VENV)/test.installed $(EXECUTORS:%=$(VENV)-%/engine.installed)
+	$(BIN)/python benchmarks/engines.py local
+	for name in $(EXECUTORS); do $(VENV)-$$name/bin/python benchmarks/engines.py $$name || exit 1; done
 
 # The properties in `make test` are always tried on the same examples; here on others each time. SEED=… repeats a run.
 SEED ?= $(shell date +%s)

@@ -13,7 +13,9 @@ WANTED = [*PROJECT["dependencies"], *(each for extra in PROJECT["optional-depend
 
 def test_an_installation_replaces_nobodys_build_of_a_library() -> None:
     """A pinned torch would take the place of a CUDA build that is there."""
-    assert [each for each in WANTED if "rungwise[" not in each and not re.fullmatch(r"[\w-]+(\[\w+\])?>=[\d.]+", each)] == []
+    assert [
+        each for each in WANTED if "rungwise[" not in each and not re.fullmatch(r"[\w-]+(\[\w+\])?>=[\d.]+", each)
+    ] == []
 
 
 def test_the_makefile_installs_what_the_tests_use() -> None:

@@ -1,4 +1,4 @@
-"""What the README, docs/how-to-choose.md, docs/nas.md and docs/scale.md show, runs."""
+"""What the README and pages of docs/ show, runs; what the pages on engines show, exists."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ import pytest
 
 import rungwise as rw
 from rungwise.cli import IN_SETTINGS
+from rungwise.executors.named import EXECUTORS
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 CHOOSE = (ROOT / "docs" / "how-to-choose.md").read_text()
+ENGINES = [(ROOT / "docs" / f"{name}.md").read_text() for name in ("dask", "ray", "slurm")]
 PRELUDE = """
 class Model:
     def __init__(self, lr, width):
@@ -86,12 +88,27 @@ def test_the_settings_example() -> None:
 def test_every_command_that_is_named_exists() -> None:
     from rungwise.cli import commands
 
-    shown = "\n".join([*blocks("sh"), *blocks("sh", CHOOSE)])
+    engines = [block.replace("\\\n", " ") for page in ENGINES for block in blocks("sh", page)]
+    shown = "\n".join([*blocks("sh"), *blocks("sh", CHOOSE), *engines])
     named = set(re.findall(r"^rungwise (\w+)", shown, flags=re.MULTILINE))
     assert named >= {"tune", "status", "explain", "resume", "export"}
     assert named <= set(commands.commands)
     options = {option for parameter in commands.commands["tune"].params for option in parameter.opts}
     assert set(re.findall(r"--[a-z-]+", "".join(blocks("sh", CHOOSE)))) <= options
+    for line in re.findall(r"^rungwise tune .*", "\n".join(engines), flags=re.MULTILINE):
+        assert set(re.findall(r"(?<!\S)--[a-z-]+", line)) <= options
+        name = re.search(r"--executor (\w+)", line)
+        assert name is not None
+        assert name[1] in EXECUTORS
+
+
+@pytest.mark.parametrize("page", ENGINES)
+def test_the_recipes_for_engines_are_python(page: str) -> None:
+    """They run in `make engine-NAME`, as far as they can."""
+    for recipe in blocks("python", page):
+        compile(recipe, "docs", "exec")
+        for name in re.findall(r"rw\.(\w+)", recipe):
+            assert name in dir(rw)
 
 
 def test_the_two_commands_are_those_of_the_makefile() -> None:

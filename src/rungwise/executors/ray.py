@@ -44,7 +44,7 @@ DEATHS = 3  # slots in a row that die before they are there, after which none is
 
 @final
 class RayExecutor:
-    """Workers on a Ray cluster, for `rungwise.tune(…, executor=RayExecutor(…))`. Needs `pip install 'rungwise[ray]'`.
+    """Workers on a Ray cluster, for `rw.tune(…, executor=rw.RayExecutor(…))`. Needs `pip install 'rungwise[ray]'`.
 
     Each worker is a Ray actor that holds `num_cpus`, `num_gpus` (a fraction shares a GPU, 2 gives two to each trial)
     and `resources` until the study ends. There are as many as the cluster has room for, now and when nodes come and go,
@@ -56,7 +56,7 @@ class RayExecutor:
     Ray sets CUDA_VISIBLE_DEVICES and OMP_NUM_THREADS as for any actor.
 
     >>> import rungwise as rw
-    >>> executor = RayExecutor(num_cpus=2, num_gpus=0.5)
+    >>> executor = rw.RayExecutor(num_cpus=2, num_gpus=0.5)
     >>> study = rw.tune(train, space, mode="min", trials=64, path="s.db", executor=executor)  # doctest: +SKIP
 
     Raises `InputError` for what Ray cannot give to an actor, and, when the study begins, if there are no `workers` and

@@ -18,7 +18,7 @@ from rungwise.validation import flag, real, whole
 @final
 @dataclass(frozen=True, kw_only=True)
 class SlurmExecutor:
-    """Trains on a Slurm cluster, at most `workers` trials at once: `tune(…, executor=SlurmExecutor(…))`.
+    """Trains on a Slurm cluster, at most `workers` trials at once: `rw.tune(…, executor=rw.SlurmExecutor(…))`.
 
     The jobs of Slurm are pilots: each takes one trial after the other, until its time is nearly up. With `one_job`
     there is one for each rung of a trial instead, for trainings of hours. Each asks Slurm for this, where None leaves
@@ -31,7 +31,8 @@ class SlurmExecutor:
 
     The study's folder must be on a disk that the driver and all nodes share.
 
-    >>> executor = SlurmExecutor(partition="gpu", gpus=1, time="4:00:00", workers=8, options=["--account=lab"])
+    >>> import rungwise as rw
+    >>> executor = rw.SlurmExecutor(partition="gpu", gpus=1, time="4:00:00", workers=8, options=["--account=lab"])
     >>> executor.workers
     8
 

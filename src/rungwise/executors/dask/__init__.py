@@ -29,7 +29,7 @@ from rungwise.trial import Trial
 
 @final
 class DaskExecutor:
-    """Jobs on the workers of a Dask cluster: `tune(…, executor=DaskExecutor(client))`.
+    """Jobs on the workers of a Dask cluster: `rw.tune(…, executor=rw.DaskExecutor(client))`.
 
     `cluster` is a `distributed.Client`, a cluster (`LocalCluster`, `SLURMCluster`, `KubeCluster`, …), or the
     scheduler's address. The executor connects to the scheduler itself, so your client stays as it is.
@@ -51,13 +51,12 @@ class DaskExecutor:
 
     >>> import rungwise as rw
     >>> from distributed import LocalCluster
-    >>> from rungwise.executors.dask import DaskExecutor
     >>> def train(trial):
     ...     for epoch in trial:
     ...         trial.report((trial.config["x"] - 0.3) ** 2 + 1 / epoch)
     >>> space = {"x": rw.Float(0, 1)}
     >>> with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
-    ...     study = rw.tune(train, space, mode="min", trials=9, executor=DaskExecutor(cluster), quiet=True)
+    ...     study = rw.tune(train, space, mode="min", trials=9, executor=rw.DaskExecutor(cluster), quiet=True)
     >>> len(study.trials)
     9
 
