@@ -174,9 +174,10 @@ def tune(
     passed: Engine | None = None
     if isinstance(executor, (str, Mapping)):
         executor = named(executor)
+        passed = None if executor is None else made(executor)  # before anything is written
     elif executor is not None:
         passed, executor = executor, None
-    if (executor or passed) is not None and (workers is not None or devices != "auto"):
+    if passed is not None and (workers is not None or devices != "auto"):
         what = "devices" if workers is None else "workers"
         raise InputError(f"{what}= is for local processes; give either it or an executor")
     if passed is not None and not (callable(passed) or isinstance(passed, Executor)):

@@ -491,3 +491,12 @@ def test_without_ray_it_says_what_to_install() -> None:
 def test_importing_rungwise_does_not_import_ray() -> None:
     code = "import sys, rungwise.cli; assert 'ray' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_what_may_hold_secrets_is_not_stored(tmp_path: Path) -> None:
+    with pytest.raises(rw.InputError, match="may hold secrets"):
+        rw.tune(
+            train, {"x": rw.Float(0, 1)}, mode="min", trials=1, path=tmp_path / "s.db",
+            executor={"name": "ray", "runtime_env": {"env_vars": {"TOKEN": "secret"}}},
+        )  # fmt: skip
+    assert not (tmp_path / "s.db").exists()

@@ -60,5 +60,11 @@ def noted(executor: object) -> dict[str, Any] | str:
 
 
 def made(spec: Mapping[str, Any]) -> Any:
-    """What makes the executor that `spec` names."""
-    return EXECUTORS.make(spec["name"], **{name: value for name, value in spec.items() if name != "name"})
+    """What makes the executor that `spec` names. `InputError` for settings that a study's file is not to store."""
+    executor = EXECUTORS.make(spec["name"], **{name: value for name, value in spec.items() if name != "name"})
+    if executor.settings() is None:
+        raise InputError(
+            f"the executor {spec['name']!r} with these settings ({', '.join(spec)}) may hold secrets, which a study's "
+            "file would store; pass the executor itself, from Python"
+        )
+    return executor
