@@ -159,6 +159,13 @@ def test_a_settings_file_is_all_that_is_needed(folder: Path) -> None:
     assert kept["scheduler"]["ranking"] == {"name": "soft", "epsilon": 0.01}
 
 
+def test_an_option_for_the_study_comes_before_the_path_in_the_file(folder: Path) -> None:
+    (folder / "rungwise.toml").write_text(TOML.replace("study =", "path ="))
+    assert rungwise(folder, "tune", "--study", "other.db").returncode == 0
+    assert (folder / "other.db").exists()
+    assert not (folder / "runs/toml.db").exists()
+
+
 def test_a_space_in_json(folder: Path) -> None:
     space = '{"x": {"type": "float", "low": 0, "high": 1}}'
     (folder / "space.json").write_text(space)

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -54,9 +55,19 @@ def test_what_names_no_executor_is_refused(given: object, wanted: str) -> None:
         rw.tune(print, {"x": rw.Float(0, 1)}, mode="min", trials=1, executor=given)
 
 
-def test_a_setting_that_there_is_not_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(rw.InputError, match="the executor 'slurm': got an unexpected keyword argument 'gpu'"):
-        rw.tune(print, {"x": rw.Float(0, 1)}, mode="min", trials=1, executor={"name": "slurm", "gpu": 1}, quiet=True)
+@pytest.mark.parametrize(
+    ("given", "wanted"),
+    [
+        ({"name": "slurm", "gpu": 1}, "the executor 'slurm' has no setting 'gpu'; did you mean 'gpus'?"),
+        ({"name": "slurm", "workers": 0}, "workers must be 1 or more, not 0"),
+        (SlurmExecutor, "executor= is the class SlurmExecutor itself; make one: rw.SlurmExecutor"),
+    ],
+)
+def test_a_wrong_setting_is_refused_before_there_is_a_file(tmp_path: Path, given: Any, wanted: str) -> None:
+    path = tmp_path / "study.db"
+    with pytest.raises(rw.InputError, match=wanted):
+        rw.tune(print, {"x": rw.Float(0, 1)}, mode="min", trials=1, executor=given, path=path, quiet=True)
+    assert not path.exists()
 
 
 def test_settings_make_an_equal_one() -> None:
@@ -87,13 +98,14 @@ def test_a_study_goes_on_where_it_ran_unless_told_otherwise(folder: Path) -> Non
     assert local.returncode == 0, local.stderr
     assert len(rw.Study.open(folder / "rungwise.db").trials) == 4
     assert "trial" in command(folder, "best").stdout
+    assert "no process drives rungwise.db, so nobody trains; it has finished" in command(folder, "workers").stderr
 
 
 def test_a_setting_without_an_executor_is_refused(folder: Path) -> None:
     said = command(folder, "tune", "train.py:train", "--space", SPACE % (0, 0.01), "--mode", "min", "--trials", "4",
                    "--executor-option", "partition=gpu")  # fmt: skip
     assert said.returncode == 2
-    assert "--executor-option partition=gpu needs an executor: --executor slurm" in said.stderr
+    assert "--executor-option partition=gpu needs an executor: --executor dask, ray, or slurm" in said.stderr
 
 
 def test_workers_shows_who_trains_what_where(folder: Path) -> None:

@@ -205,6 +205,8 @@ def tune_command(
     Name FUNCTION as train.py:train or package.module:train. If the study file exists, its study is resumed.
     """
     settings = _settings(config, wanted=function is None)
+    if options["study"] is not None:
+        settings.pop("path", None)
     settings |= {name: value for name, value in options.items() if value is not None}
     _executor(settings)
     given, command = settings.pop("function", None), settings.pop("command", None)
@@ -244,7 +246,7 @@ def _executor(given: dict[str, Any], before: object = None) -> None:
     if not options:
         return
     if not isinstance(given.setdefault("executor", before), dict):
-        raise InputError(f"--executor-option {options[0]} needs an executor: --executor slurm")
+        raise InputError(f"--executor-option {options[0]} needs an executor: --executor dask, ray, or slurm")
     given["executor"] = dict(given["executor"])
     for option in options:
         setting, equals, text = option.partition("=")
@@ -573,7 +575,8 @@ def workers(study: Path) -> None:
     """Show who trains what in a running STUDY, since when, and where."""
     opened = Study.open(study)
     if not _driven(study):
-        raise StudyError(f"no process drives {study}, so nobody trains; continue with: {to_go_on(opened)}")
+        goes_on = "it has finished" if opened.finished else f"continue with: {to_go_on(opened)}"
+        raise StudyError(f"no process drives {study}, so nobody trains; {goes_on}")
     if not opened.running:
         tell("no job is under way")
         return

@@ -83,7 +83,13 @@ class Parts(Collection[str]):
         try:
             inspect.signature(kind).bind(*args, **settings)
         except TypeError as error:
-            raise InputError(f"the {self.what} {name!r}: {error}") from None
+            parameters = list(inspect.signature(kind).parameters.values())[len(args) :] if callable(kind) else []
+            takes = [each.name for each in parameters]
+            unknown = next((setting for setting in settings if setting not in takes), None)
+            if unknown is None or not takes or any(each.kind is each.VAR_KEYWORD for each in parameters):
+                raise InputError(f"the {self.what} {name!r}: {error}") from None
+            what = f"the {self.what} {name!r} has no setting {unknown!r:.80}{suggestion(unknown, takes)}"
+            raise InputError(what) from None
         return kind(*args, **settings)
 
     def _of_ours(self, name: str) -> Any:

@@ -33,7 +33,7 @@ from rungwise.executors.devices import Devices
 from rungwise.executors.limited import Limited
 from rungwise.executors.limits import Limits
 from rungwise.executors.local import LocalWorkers
-from rungwise.executors.named import ExecutorName, made, named, noted
+from rungwise.executors.named import EXECUTORS, ExecutorName, made, named, noted
 from rungwise.kinds import Kind, kind
 from rungwise.loading import NamedFunction
 from rungwise.log import StudyError
@@ -180,7 +180,11 @@ def tune(
     if passed is not None and (workers is not None or devices != "auto"):
         what = "devices" if workers is None else "workers"
         raise InputError(f"{what}= is for local processes; give either it or an executor")
-    if passed is not None and not (callable(passed) or isinstance(passed, Executor)):
+    if isinstance(passed, type) and EXECUTORS.is_ours(passed) and getattr(passed, "name", None) in EXECUTORS:
+        raise InputError(f"executor= is the class {passed.__name__} itself; make one: rw.{passed.__name__}(…)")
+    if isinstance(executor, Mapping):
+        passed = made(executor)  # a wrong setting is said before there is a file that has it
+    elif passed is not None and not (callable(passed) or isinstance(passed, Executor)):
         raise InputError(f"executor must be an Executor, or a callable that makes one, not {passed!r}")
     if callable(observers) or not all(map(callable, observers)):
         raise InputError(f"observers must be a list of functions (state, fact), like [{observers!r:.60}]")
@@ -206,7 +210,7 @@ def tune(
         how["command"] = function.arguments
     elif isinstance(function, NamedFunction):
         how["function"] = function.target
-    if passed is not None:
+    if executor is None and passed is not None:
         how["executor"] = noted(passed)
     opened = Study(
         space, scheduler, searcher, mode=mode, score=score, seed=seed, initial=initial, warm_start=warm_start,

@@ -82,6 +82,15 @@ def real(value: object, what: str) -> float:
         raise InputError(f"{what} must be a number that fits into a float; this one is too large") from None
 
 
+def amounts(value: Any) -> dict[str, Any]:
+    """The `resources` of an executor as a dict of amounts by name, empty for None; an error if it is not a table."""
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping):
+        raise InputError(f'resources must be a table of amounts, like {{"big": 1}}, not {value!r:.80}')
+    return dict(value)
+
+
 def flag(value: object, what: str) -> bool:
     """`value` if it is True or False, or an error naming `what`."""
     if not isinstance(value, (bool, np.bool_)):

@@ -370,6 +370,7 @@ def test_a_scheduler_that_is_not_there() -> None:
         ("tcp://a:1", {"resources": {"GPU": 1.5}}, "whole GPUs, or a fraction of one, not 1.5"),
         ("tcp://a:1", {"resources": {"GPU": 0}}, "like {'GPU': 1}, not {'GPU': 0}"),
         ("tcp://a:1", {"resources": {"GPU": "1"}}, "like {'GPU': 1}, not {'GPU': '1'}"),
+        ("tcp://a:1", {"resources": "GPU"}, "resources must be a table of amounts, like .*, not 'GPU'"),
         ("tcp://a:1", {"devices": "0,1"}, "did you mean"),
         ("tcp://a:1", {"adaptive": (4, 1)}, r"like \(1, 16\), not \(4, 1\)"),
         ("tcp://a:1", {"adaptive": 4}, r"like \(1, 16\), not 4"),

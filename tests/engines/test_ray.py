@@ -442,6 +442,8 @@ def test_large_messages_come_in_order(running: Callable[..., Running]) -> None:
         ({"num_gpus": 1.5}, "num_gpus is a share of one GPU or a whole number of them, not 1.5"),
         ({"resources": {"CPU": 2}}, "Use the 'num_cpus' and 'num_gpus' keyword"),
         ({"resources": {"big": "one"}}, "resources['big'] must be a number, not 'one'"),
+        ({"resources": "big"}, "resources must be a table of amounts, like {\"big\": 1}, not 'big'"),
+        ({"runtime_env": "env.yaml"}, "runtime_env must be a table"),
         ({"workers": 0}, "workers must be at least 1, not 0"),
         ({"num_cpus": 0}, "a worker that needs nothing fits any number of times; say how many: workers=4"),
         ({"runtime_env": {"working_dir": "/nowhere"}}, "/nowhere"),

@@ -41,7 +41,7 @@ def named(given: object) -> dict[str, Any] | None:
     if not isinstance(spec, Mapping) or not isinstance(name := spec.get("name"), str):
         raise InputError(f'executor must be a name, or a table like {{"name": "slurm", "gpus": 1}}, not {given!r:.200}')
     if name not in NAMES:
-        raise InputError(f"there is no executor {name!r:.80}{suggestion(name, NAMES)}; there are {', '.join(NAMES)}")
+        raise InputError(f"there is no executor {name!r:.80}{suggestion(name, NAMES)}")
     if name == "local" and len(spec) > 1:
         given_too = ", ".join(str(setting) for setting in spec if setting != "name")
         raise InputError(f"the executor 'local' has no settings, but got {given_too}; use workers and devices")

@@ -15,6 +15,7 @@ import re
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
+from types import NoneType
 from typing import Any, final
 
 from rungwise.errors import InputError
@@ -25,7 +26,7 @@ from rungwise.executors.shipping import shipped
 from rungwise.log import StudyError
 from rungwise.storage import Storage
 from rungwise.trial import Trial
-from rungwise.validation import real, whole
+from rungwise.validation import amounts, real, whole
 from rungwise.words import shown
 
 try:
@@ -75,10 +76,12 @@ class RayExecutor:
         runtime_env: Mapping[str, Any] | None = None,
     ) -> None:
         self._needs = {"CPU": real(num_cpus, "num_cpus"), "GPU": real(num_gpus, "num_gpus")}
-        self._needs |= {name: real(amount, f"resources[{name!r}]") for name, amount in (resources or {}).items()}
+        self._needs |= {name: real(amount, f"resources[{name!r}]") for name, amount in amounts(resources).items()}
         self._workers = None if workers is None else whole(workers, "workers")
         if workers is not None and workers < 1:
             raise InputError(f"workers must be at least 1, not {workers}")
+        if not isinstance(runtime_env, (Mapping, NoneType)):
+            raise InputError(f'runtime_env must be a table, like {{"env_vars": {{"A": "1"}}}}, not {runtime_env!r:.80}')
         if num_gpus > 1 and num_gpus % 1:
             raise InputError(f"num_gpus is a share of one GPU or a whole number of them, not {num_gpus}")
         if workers is None and not any(self._needs.values()):
@@ -86,7 +89,7 @@ class RayExecutor:
         self._options: dict[str, Any] = {
             "num_cpus": num_cpus,
             "num_gpus": num_gpus,
-            "resources": dict(resources or {}),
+            "resources": amounts(resources),
             "runtime_env": None if runtime_env is None else dict(runtime_env),
         }
         try:

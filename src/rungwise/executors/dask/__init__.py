@@ -25,6 +25,7 @@ from rungwise.executors.devices import Devices
 from rungwise.executors.shipping import shipped
 from rungwise.storage import Storage
 from rungwise.trial import Trial
+from rungwise.validation import amounts
 
 
 @final
@@ -73,7 +74,7 @@ class DaskExecutor:
         devices: Devices = "auto",
         adaptive: tuple[int, int] | None = None,
     ) -> None:
-        self._wanted = Wanted(dict(resources or {}), devices)
+        self._wanted = Wanted(amounts(resources), devices)
         self._wanted.check()
         self._adaptive = _checked_bounds(adaptive)
         self._security: Any = None
