@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ from typing import Any
 import pytest
 
 import rungwise as rw
+from rungwise import run
+from rungwise.executors.local import LocalWorkers
 from rungwise.executors.named import EXECUTORS, NAMES, named, noted
 from rungwise.executors.slurm import SlurmExecutor
 from rungwise.options import RunOptions
@@ -122,3 +125,26 @@ def test_workers_shows_who_trains_what_where(folder: Path) -> None:
     after = command(folder, "workers")
     assert after.returncode == 1
     assert "no process drives rungwise.db, so nobody trains; continue with: rungwise resume" in after.stderr
+
+
+def test_it_says_when_connecting_is_slow_and_when_there_is_no_worker(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(run, "SLOW", 0.1)
+    monkeypatch.setattr(run, "NOBODY", 0.2)
+
+    def late(function, storage) -> LocalWorkers:
+        time.sleep(0.5)
+        workers = LocalWorkers(function, 1, storage)
+        workers.capacity = 0
+        threading.Timer(1.0, lambda: setattr(workers, "capacity", 1)).start()
+        return workers
+
+    def train(trial: rw.Trial) -> None:
+        for _ in trial:
+            trial.report(0.5)
+
+    rw.tune(train, {"x": rw.Float(0, 1)}, mode="min", trials=2, executor=late)
+    said = capfd.readouterr().err
+    assert "connecting to the workers; this takes longer than usual" in said
+    assert said.count("no worker is there: the study waits until one comes") == 1

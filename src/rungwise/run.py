@@ -7,6 +7,7 @@ import inspect
 import logging
 import os
 import signal
+import sys
 import tempfile
 import threading
 import time
@@ -62,6 +63,8 @@ Engine = Executor | Callable[[Function, Storage], Executor]
 """An executor, or what makes one."""
 PAUSED = 0.1  # seconds between two looks while the study pauses
 TIME_NOTED = 30.0  # seconds of running after which they are noted in the study
+SLOW = 5.0  # seconds of connecting, after which it is said
+NOBODY = 10.0  # seconds without any worker, after which that is said
 
 
 @our_names(study="path", resource="total_resource")
@@ -296,7 +299,8 @@ def run(
         else:
             study.folder.mkdir(parents=True, exist_ok=True)
             if isinstance(executor, type) or not isinstance(executor, Executor):  # a class makes one
-                executor = executor(function, storage)
+                with _said_if_slow("connecting to the workers; this takes longer than usual", quiet=options.quiet):
+                    executor = executor(function, storage)
         stack.callback(executor.close)
         limits = Limits(
             job_seconds=options.job_seconds,
@@ -328,6 +332,21 @@ def run(
         session.end(only_refits=not tune)
         study.interrupted = bool(session.interrupted)
         display.end()
+
+
+@contextlib.contextmanager
+def _said_if_slow(text: str, *, quiet: bool) -> Iterator[None]:
+    """Say `text` if what is done here takes longer than `SLOW`; there is no display yet."""
+    from rungwise.report.stream import Stream
+
+    timer = threading.Timer(SLOW, lambda: Stream(sys.stderr).write(f"{text}\n"))
+    timer.daemon = True
+    if not quiet:
+        timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def taken_back(trials: Sequence[int]) -> str:
@@ -382,6 +401,7 @@ class _Session:
         self._kinds: dict[str, Kind] = {}
         self._after: Counter[int] = Counter()  # reports of a trial since it was asked to pause
         self._restarted: dict[int, Job] = {}  # of the study's jobs that train again, those that were looked at
+        self._nobody_since: float | None = None  # when it was seen first that there is no worker
         self._look_again = 8  # trials: curves are looked at whenever there are twice as many
 
     def drive(self, only: Callable[[Job], bool] | None = None) -> None:
@@ -567,7 +587,19 @@ class _Session:
             self.warn_of_peaks()
         if self.disk.due:
             self.disk.clean()
+        self._look_for_workers()
         self.display.update()
+
+    def _look_for_workers(self) -> None:
+        """Say so if there is none."""
+        if self.executor.capacity > 0:
+            self._nobody_since = None
+            self._told.discard("nobody")
+            return
+        now = time.monotonic()
+        self._nobody_since = self._nobody_since or now
+        if now - self._nobody_since >= NOBODY:
+            self._tell_once("nobody", "no worker is there: the study waits until one comes")
 
     def _note_time(self) -> None:
         now = time.monotonic()
