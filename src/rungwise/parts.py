@@ -96,9 +96,8 @@ class Parts(Collection[str]):
         module, _, kind = self._ours[name].partition(":")
         try:
             return getattr(importlib.import_module(module), kind)
-        except ImportError as error:
-            missing = error.name if isinstance(error, ModuleNotFoundError) else None
-            if name not in self.extras or (missing or "").startswith("rungwise"):
+        except ModuleNotFoundError as error:
+            if name not in self.extras or (error.name or "").startswith("rungwise"):
                 raise
             wanted = f"pip install 'rungwise[{self.extras[name]}]'"
             raise InputError(f"the {self.what} {name!r} needs: {wanted}") from None

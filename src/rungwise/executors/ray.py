@@ -32,7 +32,7 @@ from rungwise.words import shown
 try:
     import ray
 except ModuleNotFoundError:
-    raise ImportError("RayExecutor needs ray: pip install 'rungwise[ray]'") from None
+    raise ModuleNotFoundError("RayExecutor needs ray: pip install 'rungwise[ray]'", name="ray") from None
 
 from ray.exceptions import ActorDiedError, ActorUnavailableError, ObjectLostError
 

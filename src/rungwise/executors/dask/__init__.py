@@ -14,7 +14,8 @@ from typing import Any, final
 try:
     import distributed
 except ModuleNotFoundError:
-    raise ImportError("DaskExecutor needs distributed: pip install 'rungwise[dask]'") from None
+    needed = "DaskExecutor needs distributed: pip install 'rungwise[dask]'"
+    raise ModuleNotFoundError(needed, name="distributed") from None
 
 from rungwise.errors import InputError
 from rungwise.executors import Executor
