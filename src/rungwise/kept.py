@@ -11,28 +11,50 @@ from typing import Any
 import msgspec
 
 from rungwise.errors import InputError
+from rungwise.events import Created
 from rungwise.log import StudyError
 from rungwise.options import RunOptions
 from rungwise.storage import SESSIONS, Storage, study_place
 from rungwise.store import STORES, Store, as_store, in_words, noted
 from rungwise.study import Study
+from rungwise.trust import Named, wanting
+from rungwise.words import shown
 
 
 def refuse_unknown(study: Study, options: RunOptions) -> None:
-    """Raise `InputError` if only the study's file names the class of the store: nobody has said to trust the file."""
+    """Raise `InputError` if only the study's file says where its checkpoints are, and this user did not begin it here.
+
+    Going on there would load pickles, and show this machine's credentials to the server that the file names. The class
+    of a custom store is never taken from the file.
+    """
     where = study.state.how.get("checkpoints")
-    if options.checkpoints is None and isinstance(where, Mapping) and STORES.is_foreign(where.get("name")):
+    if where is None or options.checkpoints is not None or where == _beside(study):
+        return
+    if isinstance(where, Mapping) and STORES.is_foreign(where.get("name")):
         raise InputError(
-            f"the checkpoints of {study.path} are in a custom store, {in_words(where)}: pass it as checkpoints=, or "
-            "use rungwise resume"
+            f"the checkpoints of {study.path} are in a custom store, {shown(in_words(where))}: pass it as "
+            "checkpoints=, or use rungwise resume"
+        )
+    _, created = next(study.facts())
+    assert study.path is not None
+    assert isinstance(created, Created)
+    if (why := wanting(Named(study.path, created, [], study.state.how_before))) is not None:
+        raise InputError(
+            f"the checkpoints of {study.path} are in {shown(in_words(where))}, as its file says, and {shown(why)}: if "
+            "you trust that place, pass it as checkpoints="
         )
 
 
 def beside(study: Study, options: RunOptions) -> RunOptions:
     """`options` with the checkpoints in the bucket that the log is copied to, unless they are elsewhere already."""
-    if study.address is None or options.checkpoints is not None or study.state.how.get("checkpoints") is not None:
+    if options.checkpoints is not None or study.state.how.get("checkpoints") is not None:
         return options
-    return msgspec.structs.replace(options, checkpoints=study.address.rpartition("/")[0])
+    return msgspec.structs.replace(options, checkpoints=_beside(study))
+
+
+def _beside(study: Study) -> str | None:
+    """The bucket that the log of `study` is copied to, if there is one."""
+    return None if study.address is None else study.address.rpartition("/")[0]
 
 
 def storage_of(study: Study, options: RunOptions) -> Storage:
