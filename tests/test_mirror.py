@@ -7,10 +7,12 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 import rungwise as rw
 from rungwise import mirror
+from rungwise.events import Completed
 from rungwise.log import Log
 from rungwise.mirror import MirroredLog, Pieces, brought_up
 from rungwise.sqlite import SQLiteLog
@@ -190,7 +192,7 @@ def test_who_only_looks_takes_nothing_over(tmp_path: Path) -> None:
     store = Memory()
     first = study_in(driven(tmp_path / "a.db", store))
     work(first, 2)
-    until(lambda: len(store.kept) > 1)
+    until(lambda: max(msgspec.json.decode(piece)["facts"] for piece in store.kept.values()) > 2)
     before = set(store.kept)
     log = driven(tmp_path / "b.db", store)
     assert len(list(log.read())) > 2
@@ -261,3 +263,44 @@ def test_damage_is_found(damage: Any, said: str, tmp_path: Path) -> None:
 def test_what_is_no_address_of_a_study(address: str) -> None:
     with pytest.raises(rw.InputError, match=r"is kept at an address like s3://BUCKET/PREFIX/study\.db, not at "):
         rw.Study(SPACE, path=address)
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [
+        b'{"driver":"d","facts":1000000000000000000000000,"digest":0}',
+        b'{"driver":"d","facts":9223372036854775808,"digest":0}',
+        b'{"driver":"d","facts":-1,"digest":0}',
+        OSError(5, "it lacks a part"),
+        MemoryError(),
+    ],
+)
+def test_a_piece_that_somebody_forged_is_said_to_be_damaged(piece: bytes | Exception) -> None:
+    class Forged(Memory):
+        def load(self, name: str) -> bytes:
+            if isinstance(piece, Exception):
+                raise piece
+            return piece
+
+    with pytest.raises(rw.StudyError, match=r"is damaged at study\.db/log\.00000001: \S"):
+        Pieces(ADDRESS, Forged()).get(1)
+
+
+def test_a_driver_cannot_control_the_terminal_of_another(tmp_path: Path) -> None:
+    store = Memory()
+    late = MirroredLog(SQLiteLog(tmp_path / "study.db", writable=True), Pieces(ADDRESS, store))
+    forged = mirror.Piece("\x1b[2J" + "x" * 1_000, 0, 0)
+    store.kept["study.db/log.00000001"] = msgspec.json.encode(forged)
+    with pytest.raises(rw.StudyError, match=r"^\\x1b\[2Jx+ drives the study s3") as raised:
+        late.append(Completed(0))
+    late.close()
+    assert len(str(raised.value)) < 400
+
+
+@pytest.mark.parametrize(
+    "address", ["s3://me:SECRET@bucket", "s3://bucket/study.db?token=SECRET", "s3://SECRET@b/x/.."]
+)
+def test_what_may_be_a_secret_in_an_address_is_not_repeated(address: str) -> None:
+    with pytest.raises(rw.InputError, match="is kept at an address like") as raised:
+        Pieces(address, Memory())
+    assert "SECRET" not in str(raised.value)

@@ -17,6 +17,7 @@ from rungwise.executors.local import LocalWorkers
 from rungwise.executors.named import EXECUTORS, NAMES, named, noted
 from rungwise.executors.slurm import SlurmExecutor
 from rungwise.options import RunOptions
+from rungwise.report.workers import workers_table
 
 TRAIN = """
 import time
@@ -148,3 +149,12 @@ def test_it_says_when_connecting_is_slow_and_when_there_is_no_worker(
     said = capfd.readouterr().err
     assert "connecting to the workers; this takes longer than usual" in said
     assert said.count("no worker is there: the study waits until one comes") == 1
+
+
+def test_workers_goes_to_no_bucket_that_only_a_strangers_file_names(tmp_path: Path) -> None:
+    study = rw.Study({"x": rw.Float(0, 1)}, path=tmp_path / "s.db", run={"checkpoints": "s3://evil/x"})
+    study.extend(trials=1)
+    study.ask()
+    with pytest.raises(rw.InputError, match="says that its checkpoints are in s3://evil/x, and you did not begin it"):
+        workers_table(study, 0.0)
+    study.close()

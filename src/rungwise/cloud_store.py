@@ -230,7 +230,10 @@ def _again(settings: dict[str, Any]) -> CloudStore:
 
 def _checked(given: object, what: str, schemes: Sequence[str]) -> str:
     """The scheme of the URL `given`, or an `InputError` that says what is wrong with it."""
-    parts = urlsplit(given) if isinstance(given, str) else None
+    try:
+        parts = urlsplit(given) if isinstance(given, str) else None
+    except ValueError as error:  # of what should be an address in brackets
+        raise InputError(f"{what} is no URL: {error}") from None
     if parts is None or parts.scheme not in schemes or not parts.netloc:
         known = " or ".join(f"{scheme}://" for scheme in schemes)
         raise InputError(f"{what} must begin with {known}, not {given!r}")

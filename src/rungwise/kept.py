@@ -11,28 +11,55 @@ from typing import Any
 import msgspec
 
 from rungwise.errors import InputError
+from rungwise.events import Created
 from rungwise.log import StudyError
 from rungwise.options import RunOptions
 from rungwise.storage import SESSIONS, Storage, study_place
 from rungwise.store import STORES, Store, as_store, in_words, noted
 from rungwise.study import Study
+from rungwise.trust import Named, wanting
+from rungwise.words import shown
 
 
 def refuse_unknown(study: Study, options: RunOptions) -> None:
-    """Raise `InputError` if only the study's file names the class of the store: nobody has said to trust the file."""
+    """Raise `InputError` if only the study's file says where its checkpoints are, and this user did not begin it here.
+
+    Going on there would load pickles, and show this machine's credentials to the server that the file names. The class
+    of a custom store is never taken from the file.
+    """
     where = study.state.how.get("checkpoints")
-    if options.checkpoints is None and isinstance(where, Mapping) and STORES.is_foreign(where.get("name")):
+    if where is None or options.checkpoints is not None or where == _beside(study):
+        return
+    if isinstance(where, Mapping) and STORES.is_foreign(where.get("name")):
         raise InputError(
-            f"the checkpoints of {study.path} are in a custom store, {in_words(where)}: pass it as checkpoints=, or "
-            "use rungwise resume"
+            f"the checkpoints of {study.path} are in a custom store, {shown(in_words(where))}: pass it as "
+            "checkpoints=, or use rungwise resume"
         )
+    if (why := _distrusted(study, study.state.how_before)) is not None:
+        raise InputError(
+            f"the checkpoints of {study.path} are in {shown(in_words(where))}, as its file says, and {shown(why)}: if "
+            "you trust that place, pass it as checkpoints="
+        )
+
+
+def _distrusted(study: Study, how: Mapping[str, Any]) -> str | None:
+    """Why what the file says of a run, `how`, is not believed; None if this user has begun the study here."""
+    _, created = next(study.facts())
+    assert study.path is not None
+    assert isinstance(created, Created)
+    return wanting(Named(study.path, created, [], how))
 
 
 def beside(study: Study, options: RunOptions) -> RunOptions:
     """`options` with the checkpoints in the bucket that the log is copied to, unless they are elsewhere already."""
-    if study.address is None or options.checkpoints is not None or study.state.how.get("checkpoints") is not None:
+    if options.checkpoints is not None or study.state.how.get("checkpoints") is not None:
         return options
-    return msgspec.structs.replace(options, checkpoints=study.address.rpartition("/")[0])
+    return msgspec.structs.replace(options, checkpoints=_beside(study))
+
+
+def _beside(study: Study) -> str | None:
+    """The bucket that the log of `study` is copied to, if there is one."""
+    return None if study.address is None else study.address.rpartition("/")[0]
 
 
 def storage_of(study: Study, options: RunOptions) -> Storage:
@@ -63,7 +90,8 @@ def storage_of(study: Study, options: RunOptions) -> Storage:
 def looked_at(study: Study) -> Storage:
     """Where the files and checkpoints of `study` are, for who looks at it.
 
-    Raises `InputError` if they are in a store of a class that only its file names: looking imports nothing of it.
+    Raises `InputError` if they are in a store of a class that only its file names, of which looking imports nothing, or
+    in a bucket that only its file names, whose server would be shown this machine's credentials.
     """
     assert study.folder is not None
     where = study.state.how.get("checkpoints")
@@ -71,6 +99,9 @@ def looked_at(study: Study) -> Storage:
         raise InputError(
             f"the checkpoints of {study.path} are in a custom store, {in_words(where)}: who trains is told there"
         )
+    elsewhere = isinstance(where, Mapping) or (isinstance(where, str) and "://" in where)
+    if elsewhere and where != _beside(study) and (why := _distrusted(study, study.state.how)) is not None:
+        raise InputError(f"{study.path} says that its checkpoints are in {shown(in_words(where))}, and {shown(why)}")
     return Storage(study.folder, None if where is None else as_store(where))
 
 

@@ -20,9 +20,10 @@ import weakref
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import final
+from typing import Annotated, final
 
 import msgspec
+from msgspec import Meta
 
 from rungwise import database
 from rungwise.errors import InputError
@@ -31,6 +32,7 @@ from rungwise.log import StudyError
 from rungwise.paths import study_path
 from rungwise.sqlite import Snapshots, SQLiteLog
 from rungwise.store import SCHEMES, Store, as_store
+from rungwise.words import shown
 
 EVERY = 1.0  # seconds from one piece to the next, if there is anything new
 AGAIN = 5.0  # seconds after a piece that could not be put: the store has tried for a while itself
@@ -47,7 +49,7 @@ class Piece(msgspec.Struct, frozen=True):
     """
 
     driver: str
-    facts: int
+    facts: Annotated[int, Meta(ge=0, le=2**63 - 1)]
     digest: int
     rows: list[tuple[float, str]] = []
 
@@ -63,7 +65,8 @@ class Pieces:
         self.address = address
         self.place, _, self.name = address.rpartition("/")
         if self.place.endswith(":/") or not NAME.fullmatch(self.name):
-            raise InputError(f"a study is kept at an address like s3://BUCKET/PREFIX/study.db, not at {address!r}")
+            given = re.sub(r"(?<=//)[^/]*@|[?#].*", "…", address)  # what may be a password or a token
+            raise InputError(f"a study is kept at an address like s3://BUCKET/PREFIX/study.db, not at {given!r}")
         self._store = as_store(self.place) if store is None else store
         self._driver = f"process {os.getpid()} on {platform.node()}"
 
@@ -76,11 +79,17 @@ class Pieces:
         return len(found)
 
     def get(self, number: int) -> Piece:
-        """The piece with this number, from 1 on."""
+        """The piece with this number, from 1 on; `StudyError` if it is none."""
         try:
             return msgspec.json.decode(self._store.load(self._named(number)), type=Piece)
-        except (FileNotFoundError, msgspec.MsgspecError) as error:
-            raise StudyError(f"{self.address} is damaged at {self._named(number)}: {error}") from None
+        except (OSError, MemoryError, msgspec.MsgspecError) as error:  # not `Unreachable`, which may pass
+            raise StudyError(
+                f"{self.address} is damaged at {self._named(number)}: {shown(error) or 'it claims to be huge'}"
+            ) from None
+
+    def driver(self, number: int) -> str:
+        """Who has put the piece with this number; whoever writes there may say anything."""
+        return shown(self.get(number).driver)[:200]
 
     def put(self, number: int, facts: int, digest: int, rows: list[tuple[float, str]]) -> bool:
         """Put the next piece; False if there is one of another driver."""
@@ -123,7 +132,7 @@ class MirroredLog:
 
     def _claim(self) -> None:
         if not self._pieces.put(self._number + 1, self._facts, self._digest, []):
-            by = self._pieces.get(self._number + 1).driver
+            by = self._pieces.driver(self._number + 1)
             raise StudyError(f"{by} drives the study {self._pieces.address}: stop it there, and try again")
         self._number += 1
         self._thread = threading.Thread(target=self._put_all, name="rungwise-mirror", daemon=True)
@@ -187,7 +196,7 @@ class MirroredLog:
     def _put(self, rows: list[database.Row]) -> bool:
         facts, _, _, digest = rows[-1]
         if not self._pieces.put(self._number + 1, facts, digest, [(time, fact) for _, time, fact, _ in rows]):
-            by = self._pieces.get(self._number + 1).driver
+            by = self._pieces.driver(self._number + 1)
             self._ended = (
                 f"{by} has taken over the study {self._pieces.address}, and this driver stops; the facts that it "
                 f"logged since are in {self.path} alone"

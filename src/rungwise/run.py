@@ -219,7 +219,6 @@ def tune(
         space, scheduler, searcher, mode=mode, score=score, seed=seed, initial=initial, warm_start=warm_start,
         path=path, run=how,
     )  # fmt: skip
-    note_begun(opened)
     try:
         options.check_against(opened.scheduler)
         kept.refuse_unknown(opened, options)
@@ -227,6 +226,7 @@ def tune(
     except InputError:
         opened.close()
         raise
+    note_begun(opened)  # what was refused is asked for next time too
     opened.set_budget(budget)
     run(opened, function, options, executor=passed, observers=observers)
     return opened

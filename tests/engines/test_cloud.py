@@ -159,6 +159,7 @@ def test_where_it_is_is_noted_and_nothing_that_is_secret(server: str, store: Clo
         ("s3:///x", {}, "must begin with s3:// or gs:// or az://, not 's3:///x'"),
         ("http://x/y", {}, "must begin with s3:// or gs:// or az://, not 'http://x/y'"),
         (3, {}, "must begin with s3:// or gs:// or az://, not 3"),
+        ("s3://[::1/x", {}, "the address of a store is no URL: Invalid IPv6 URL"),
         ("s3://bucket", {"endpoint": "minio:9000"}, "endpoint must begin with http:// or https://, not 'minio:9000'"),
         ("s3://bucket", {"endpoint": "http://me:secret@minio"}, "endpoint must be like http://minio, without user"),
         ("gs://bucket", {"endpoint": "http://minio"}, "endpoint= is for s3:// and az://, not for gs://bucket"),

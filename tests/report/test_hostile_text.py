@@ -13,10 +13,16 @@ import time
 import tomllib
 from pathlib import Path
 
+import msgspec
 import pytest
 
 import rungwise as rw
+from rungwise.executors.whereabouts import Whereabouts
 from rungwise.hold import held
+from rungwise.report.tables import drawn
+from rungwise.report.workers import workers_table
+from rungwise.storage import Storage
+from rungwise.words import shown
 
 HOSTILE = "\x1b[2J\x1b]0;owned\x07[red]é▲ε\u202e\x9b31m\x7f"
 RUNGWISE = [sys.executable, "-c", "from rungwise.cli import main; main()"]
@@ -195,3 +201,16 @@ def test_the_database_is_not_disturbed_by_the_question(tmp_path: Path) -> None:
     study.close()
     assert not held(tmp_path / "s.db")
     assert sqlite3.connect(tmp_path / "s.db").execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+@pytest.mark.parametrize("host", [HOSTILE, "[/red]", "[link=http://x]vm"])
+def test_what_a_worker_says_of_itself_is_text(host: str, tmp_path: Path) -> None:
+    study = rw.Study({"x": rw.Float(0, 1)}, path=tmp_path / "s.db")
+    job = study.ask()
+    assert job is not None
+    assert study.folder is not None
+    Storage(study.folder).begin(job, msgspec.json.encode(Whereabouts(0, host, 7, time.time(), "[bold]")))
+    shown_as = drawn(workers_table(study, time.time()), 200)
+    assert harmless(shown_as)
+    assert f"{shown(host)}, process 7, GPU [bold]" in shown_as
+    study.close()

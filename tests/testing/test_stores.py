@@ -316,6 +316,18 @@ def test_a_store_that_only_a_file_names_is_not_imported_by_tune(tmp_path: Path) 
     assert len(tuned(path, trials=8, checkpoints=Bucket(str(tmp_path / "kept"))).trials) == 8
 
 
+def test_a_place_that_only_a_file_names_is_not_used_by_tune(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "s.db"
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    tuned(path, checkpoints=tmp_path / "kept")
+    assert len(tuned(path, trials=8).trials) == 8  # it was begun here
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "of another"))
+    for _ in range(2):  # being refused does not make it one that was begun here
+        with pytest.raises(rw.InputError, match=r"in \S+kept, as its file says, and you did not begin it here: if"):
+            tuned(path, trials=9)
+    assert len(tuned(path, trials=9, checkpoints=tmp_path / "kept").trials) == 9
+
+
 @pytest.mark.parametrize(
     ("given", "said"),
     [

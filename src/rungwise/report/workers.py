@@ -6,6 +6,7 @@ import contextlib
 
 import msgspec
 from rich.table import Table
+from rich.text import Text
 
 from rungwise.executors.whereabouts import Whereabouts
 from rungwise.kept import looked_at
@@ -32,7 +33,7 @@ def workers_table(study: Study, now: float) -> Table:
             table.add_row("", *row, "", "has not begun")
             continue
         gpus = "" if found.devices is None else f", GPU {found.devices}" if found.devices else ", no GPU"
-        where = shown(f"{found.host}, process {found.process}{gpus}")
+        where = Text(shown(f"{found.host}, process {found.process}{gpus}"))  # a name in brackets is no markup
         table.add_row(str(found.worker), *row, duration(max(0.0, now - found.since)), where)
     return table
 
