@@ -33,10 +33,10 @@ class Cluster(msgspec.Struct, frozen=True):
     whose machine fails `retries` times; the next time its trial has failed. It goes on from the last report of its
     trial (`resume="report"`: each report saves) or from where it began (`resume="job"`).
 
-    A machine takes `exp(stragglers · z)` times as long as the table says, a job `exp(job_stragglers · z)`, with z
-    normally distributed, so half are slower than the table and half faster. Each second of a machine costs `price` from
-    its coming to its going, or to the end of the study, also while it starts or is idle. `seed` is for all that is
-    drawn.
+    Machines differ in speed by `stragglers`, jobs by `job_stragglers`: they take exp(stragglers · z) times as long as
+    the table says, with z normally distributed, so half are slower than the table and half faster. Each second of a
+    machine costs `price` from its coming to its going, or to the end of the study, also while it starts or is idle.
+    `seed` is for all that is drawn.
 
     >>> Cluster(256, spot=3600, spot_gap=60, stragglers=0.2).capacity
     ()

@@ -133,7 +133,7 @@ def test_it_finds_that_a_job_taken_away_counts_as_one_that_works(monkeypatch: py
 
 
 def test_it_finds_that_a_lease_is_begun_twice(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Checkpoints, "begin", lambda self, there=None: self.hold(there))
+    monkeypatch.setattr(Checkpoints, "begin", lambda self, there=None, note=b"": self.hold(there))
     assert "was begun twice, and trains twice" in found_by()
 
 

@@ -32,7 +32,7 @@ import msgspec
 import numpy as np
 
 import rungwise as rw
-from rungwise import database
+from rungwise import database, mirror
 from rungwise.blame import IN_A_ROW, InARow, Verdict
 from rungwise.checkpoints import Superseded
 from rungwise.core import as_scheduler
@@ -537,8 +537,8 @@ class Workers:
 def live(seed: int, folder: Path, say: Any = lambda text: None) -> Counter[str]:
     """The history of `seed` in the empty `folder`; what went wrong in it, by kind. Raises `InvariantBroken`."""
     world = World(seed, folder, say)
-    original = rw.study.SQLiteLog
-    rw.study.SQLiteLog = world.open_log
+    original = mirror.SQLiteLog
+    mirror.SQLiteLog = world.open_log
     try:
         while True:
             workers = None
@@ -570,7 +570,7 @@ def live(seed: int, folder: Path, say: Any = lambda text: None) -> Counter[str]:
             if workers is not None:
                 workers.abandon()
     finally:
-        rw.study.SQLiteLog = original
+        mirror.SQLiteLog = original
         if world.log is not None:
             with contextlib.suppress(sqlite3.Error):
                 world.log.close()
