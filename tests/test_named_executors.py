@@ -158,3 +158,13 @@ def test_workers_goes_to_no_bucket_that_only_a_strangers_file_names(tmp_path: Pa
     with pytest.raises(rw.InputError, match="says that its checkpoints are in s3://evil/x, and you did not begin it"):
         workers_table(study, 0.0)
     study.close()
+
+
+def test_a_settings_file_names_the_space_as_the_option_does(folder: Path) -> None:
+    (folder / "space.json").write_text(SPACE % (0, 0.01))
+    (folder / "rungwise.toml").write_text(
+        'function = "train.py:train"\nspace = "space.json"\nmode = "min"\ntrials = 2\nquiet = true\nexecutor = "local"\n'
+    )
+    done = command(folder, "tune")
+    assert done.returncode == 0, done.stderr
+    assert len(rw.Study.open(folder / "rungwise.db").trials) == 2

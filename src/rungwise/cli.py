@@ -218,7 +218,8 @@ def tune_command(
     if space is not None:
         settings["space"] = load_space(space)
     elif "space" in settings:
-        settings["space"] = Space.from_dict(settings["space"])
+        given_space = settings["space"]
+        settings["space"] = load_space(given_space) if isinstance(given_space, str) else Space.from_dict(given_space)
     else:
         raise InputError("say what to search: --space space.json, --space train.py:SPACE, or a [space] in the settings")
     chosen = {

@@ -69,7 +69,7 @@ class DaskExecutor:
 
     def __init__(
         self,
-        cluster: distributed.Client | distributed.deploy.Cluster | str,
+        cluster: distributed.Client | distributed.deploy.Cluster | str | None = None,
         *,
         resources: Mapping[str, float] | None = None,
         devices: Devices = "auto",
@@ -89,8 +89,10 @@ class DaskExecutor:
         elif isinstance(cluster, str) and cluster:
             self._address = cluster
         else:
+            got = "" if cluster is None else f", not {cluster!r}"
             raise InputError(
-                f"DaskExecutor wants a distributed.Client, a cluster, or the scheduler's address, not {cluster!r}"
+                "DaskExecutor wants a distributed.Client, a cluster, or the scheduler's address, such as "
+                f"cluster=tcp://HOST:8786{got}"
             )
         if adaptive is not None and not isinstance(self._cluster, distributed.SpecCluster):
             raise InputError(
