@@ -52,7 +52,7 @@ def test_a_session_ends_with_all_its_groups_and_no_other_session_does() -> None:
 def test_what_has_left_the_session_is_known_by_its_mark() -> None:
     """In the environment with which it began, or with which the parent began that it is a fork of."""
     session, member = a_session()
-    fork = "import os, time; os.fork() or os.setsid(); print(os.getpid(), flush=True); time.sleep(600)"
+    fork = "import os, time; os.fork() or os.setsid(); os.write(1, b'%d\\n' % os.getpid()); time.sleep(600)"
     begun = [
         subprocess.Popen(
             [sys.executable, "-c", fork],

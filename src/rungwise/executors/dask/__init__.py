@@ -89,11 +89,8 @@ class DaskExecutor:
         elif isinstance(cluster, str) and cluster:
             self._address = cluster
         else:
-            got = "" if cluster is None else f", not {cluster!r}"
-            raise InputError(
-                "DaskExecutor wants a distributed.Client, a cluster, or the scheduler's address, such as "
-                f"cluster=tcp://HOST:8786{got}"
-            )
+            got = ", such as cluster=tcp://HOST:8786" if cluster is None else f", not {cluster!r}"
+            raise InputError(f"DaskExecutor wants a distributed.Client, a cluster, or the scheduler's address{got}")
         if adaptive is not None and not isinstance(self._cluster, distributed.SpecCluster):
             raise InputError(
                 "adaptive= needs a cluster whose workers this process starts, such as LocalCluster or those of "
