@@ -12,9 +12,11 @@ from in_folder import find, hold, newest, save, states
 from rungwise import deletions, disk
 from rungwise.checkpoints import LARGE
 from rungwise.disk import Disk
+from rungwise.events import Reported
 from rungwise.folders import inside, trial_folder
 from rungwise.heads import Head, identity
-from rungwise.storage import Storage
+from rungwise.local_store import LocalStore
+from rungwise.storage import JOBS, Storage, leases
 
 SPACE = {"x": rw.Float(0, 1)}
 
@@ -320,3 +322,52 @@ def test_there_are_never_three_copies_of_a_large_state(tmp_path: Path, monkeypat
     for resource in range(1, 5):
         save(tmp_path, Head(resource, []), b"0" * LARGE, 0)
     assert max(copies) == 2
+
+
+def test_a_driver_that_another_has_followed_deletes_no_checkpoint(tmp_path: Path) -> None:
+    """It may not know yet that it was followed, as one that was suspended; what the later one needs, it cannot know."""
+    study = rw.Study(SPACE, rw.ASHA(max_resource=9), path=tmp_path / "s.db")
+    study.extend(trials=2)
+    study.folder.mkdir()
+    storage = Storage(study.folder, LocalStore(tmp_path / "apart"))
+    watched = Disk(study, storage, keep=False)
+    ours = leases(storage, study.id)
+    while (job := study.ask()) is not None:
+        lease = next(ours)
+        watched.session = lease // JOBS
+        kept = storage.checkpoints(job.trial, identity(study.id, job.config), lease)
+        kept.begin()
+        kept.save(Head(job.until, [], study=study.id, configuration=kept.owner.configuration), 0)
+        study.report(job.trial, job.until, job.config["x"])
+        watched.ended(job.trial)
+    before = set(storage.kept_apart(study.id))
+    later = leases(Storage(tmp_path / "elsewhere", storage.apart), study.id)
+    assert next(later) // JOBS == watched.session + 1
+    watched.clean()
+    assert set(storage.kept_apart(study.id)) == before
+    watched.session += 1  # as the later one may
+    watched.clean()
+    assert set(storage.kept_apart(study.id)) < before
+
+
+@pytest.mark.parametrize("followed", [False, True])
+def test_a_run_that_is_followed_by_another_leaves_the_checkpoints(tmp_path: Path, followed: bool) -> None:
+    store = LocalStore(tmp_path / "apart")
+
+    def follow(state: object, fact: object) -> None:
+        if followed and isinstance(fact, Reported) and not (tmp_path / "elsewhere").exists():
+            (study,) = (tmp_path / "apart").iterdir()
+            next(leases(Storage(tmp_path / "elsewhere", store), study.name))
+
+    study = rw.tune(
+        saves, SPACE, mode="min", scheduler=rw.ASHA(max_resource=9), trials=9, path=tmp_path / "s.db",
+        checkpoints=store, observers=[follow], quiet=True,
+    )  # fmt: skip
+    kept = Storage(study.folder, store).kept_apart(study.id)
+    assert (len(kept) == 9) == followed
+
+
+def saves(trial: rw.Trial) -> None:
+    for epoch in trial:
+        trial.report((trial.config["x"] - 0.3) ** 2 + 1 / epoch)
+        trial.save(epoch)

@@ -49,6 +49,7 @@ class Disk:
         self._blank: set[int] = set()  # those logs in which nothing is
         self._ended = self._bytes = 0  # jobs, and the bytes in their folders, since the last `clean`
         self._told = False
+        self.session: int | None = None  # of this driver, once it has given out a job
         for entry in os.scandir(self._root):
             name = entry.name.removesuffix(".log")
             if (trial := trial_of(name)) is not None:
@@ -98,6 +99,8 @@ class Disk:
         needed = study.scheduler.may_promote(total) | busy
         over = [trial for trial in sorted({*self._folders, *self._logs}) if trial in known and trial not in needed]
         try:
+            if self._superseded():
+                return
             if not self._keep:
                 failed = {trial for trial in over if study.trials[trial].failure is not None}
                 least = {trial: LARGE if trial in failed else 1 for trial in over}  # a failure can be taken back
@@ -113,6 +116,10 @@ class Disk:
             if not self._told:
                 self._told = True
                 logging.getLogger("rungwise").warning("checkpoints no longer needed cannot be deleted: %s", error)
+
+    def _superseded(self) -> bool:
+        """Whether a later driver has begun, elsewhere, as in a bucket one may: what it needs is not known here."""
+        return self.session is not None and self._storage.last_session(self._study.id) > self.session
 
     def _configuration(self, trial: int) -> str:
         return identity("", self._study.trials[trial].config).configuration

@@ -48,7 +48,7 @@ from rungwise.report.progress import of_total
 from rungwise.report.result import queued, refit_failure
 from rungwise.search import Searcher, SearcherName
 from rungwise.space import Space
-from rungwise.storage import Storage, leases
+from rungwise.storage import JOBS, Storage, leases
 from rungwise.store import Store
 from rungwise.study import Study
 from rungwise.tail import last_lines
@@ -384,7 +384,7 @@ class _Session:
         self.study, self.executor, self.display = study, executor, display
         self.judge, self._takes = _judge(study, options), takes
         self._storage = storage
-        self._inbox = Inbox(executor, leases(storage, study.id, study.state.sessions))
+        self._inbox = Inbox(executor, self._leases())
         self.interrupted = 0
         self._pausing = False  # whether what runs was asked to pause
         self._done = False  # whether a request was done
@@ -403,6 +403,11 @@ class _Session:
         self._restarted: dict[int, Job] = {}  # of the study's jobs that train again, those that were looked at
         self._nobody_since: float | None = None  # when it was seen first that there is no worker
         self._look_again = 8  # trials: curves are looked at whenever there are twice as many
+
+    def _leases(self) -> Iterator[int]:
+        for lease in leases(self._storage, self.study.id, self.study.state.sessions):
+            self.disk.session = lease // JOBS
+            yield lease
 
     def drive(self, only: Callable[[Job], bool] | None = None) -> None:
         """Go on until no more work is to be given out, or with `only` until that is done."""

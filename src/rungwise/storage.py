@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import final
 
@@ -91,6 +91,14 @@ class Storage:
         kept.begin(there, note)
         return kept
 
+    def last_session(self, study: str) -> int:
+        """The number of the last driver that has begun with the store apart; 0 if none has, or there is no such store.
+
+        >>> Storage(Path("study.db.trials")).last_session("ab")
+        0
+        """
+        return 0 if self.apart is None else max([0, *_sessions(self.apart.list(_sessions_of(study)))])
+
     def kept_apart(self, study: str) -> dict[tuple[int, str], int]:
         """(Trial, digest of its configuration) -> bytes, of what the store apart has of the study with this id."""
         held: dict[tuple[int, str], int] = {}
@@ -126,15 +134,25 @@ def leases(storage: Storage | Path, study: str = "", sessions: int = 0) -> Itera
     """
     storage = as_storage(storage)
     storage.folder.mkdir(parents=True, exist_ok=True)
-    names, place = os.listdir(storage.folder), ""
+    numbers, place = _sessions(os.listdir(storage.folder)), ""
     if storage.apart is not None:
-        place = f"{study_place(study)}/{SESSIONS}/"
-        names += [name.removeprefix(place) for name in storage.apart.list(place[:-1])]
-    taken = [name.removeprefix(SESSION) for name in names if name.startswith(SESSION)]
-    numbers = [int(number) for number in taken if number.isdecimal() and len(number) <= 5]
-    session = 1 + max([sessions, *(number for number in numbers if number < SESSIONS_AT_MOST)])
+        place = f"{_sessions_of(study)}/"
+        numbers.append(storage.last_session(study))
+    session = 1 + max([sessions, *numbers])
     if session >= SESSIONS_AT_MOST:
         raise StudyError(f"this study has been opened {SESSIONS_AT_MOST - 1} times, and cannot be run once more")
     while not storage.store.hold(f"{place}{SESSION}{session}", b"", durable=True):
         session += 1
     yield from itertools.count(session * JOBS)
+
+
+def _sessions_of(study: str) -> str:
+    return f"{study_place(study)}/{SESSIONS}"
+
+
+def _sessions(names: Iterable[str]) -> list[int]:
+    """The numbers of the sessions that `names` are the marks of, with or without a place before them."""
+    taken = [name.rpartition("/")[2] for name in names]
+    numbers = [name.removeprefix(SESSION) for name in taken if name.startswith(SESSION)]
+    found = [int(number) for number in numbers if number.isdecimal() and len(number) <= 5]
+    return [number for number in found if number < SESSIONS_AT_MOST]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import doctest
 import itertools
+import json
 import os
 import re
 import signal
@@ -352,6 +353,33 @@ def test_what_can_never_work_ends_the_study(storage: Storage) -> None:
         with pytest.raises(StudyError, match=r"connection to the Dask scheduler at tcp://.* was lost"):
             heard_until(executor, ended)
         executor.close()
+
+
+def test_a_scheduler_that_is_killed_ends_the_study_with_one_message(storage: Storage, tmp_path: Path) -> None:
+    about = tmp_path / "scheduler.json"
+    command = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", "0"]
+    scheduler = subprocess.Popen([*command, "--no-dashboard", "--scheduler-file", str(about)])
+    worker = None
+    try:
+        wait(about.exists, "there is no scheduler")
+        address = json.loads(about.read_text())["address"]
+        command = [sys.executable, "-m", "distributed.cli.dask_worker", address, "--nthreads", "1", "--no-dashboard"]
+        worker = subprocess.Popen([*command, "--local-directory", str(tmp_path)])
+        with dask.config.set({"distributed.comm.timeouts.connect": "3s"}):
+            executor = begin(DaskExecutor(address), train, storage, 1)
+        executor.submit(job(1, until=1000))
+        heard_until(executor, reported)
+        ((seat,),) = executor._seats.values()
+        scheduler.kill()
+        with pytest.raises(StudyError, match=r"connection to the Dask scheduler at tcp://.* was lost"):
+            heard_until(executor, lambda heard: False)
+        executor.close()
+        wait(seat.task.done, "it is still asked")
+        assert seat.task.exception() is None, "whose traceback would be printed after the message"
+    finally:
+        for process in [scheduler, *([worker] if worker else [])]:
+            process.kill()
+            process.wait()
 
 
 def test_a_scheduler_that_is_not_there() -> None:

@@ -172,7 +172,8 @@ class Line:
             except (Exception, asyncio.CancelledError) as error:
                 told = partial(failed, seat, error)
             # not when Python collects its garbage: an actor that is still there cannot be retired
-            await self._client.cancel([future], asynchronous=True, force=True)
+            if self._client.status != "closed":  # which it is when the scheduler is gone, and with it all actors
+                await self._client.cancel([future], asynchronous=True, force=True)
             self._tell(told)
 
     async def _retire(self, worker: str) -> None:
