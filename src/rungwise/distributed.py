@@ -57,8 +57,10 @@ class Distributed:
     When a rank raises or dies, all are ended, and the job breaks off with a reason that names the rank. It is then
     given out again and goes on from the checkpoint.
 
-    >>> def train(trial):
-    ...     ...  # as under torchrun, without init_process_group
+    >>> from torch import distributed
+    >>> def train(trial):  # as under torchrun, without init_process_group
+    ...     for epoch in trial:
+    ...         trial.report(epoch / distributed.get_world_size())
     >>> job = Distributed(train, processes=2)  # for rungwise.tune(job, space, …)
 
     Raises `InputError` for fewer than 1 process, `ImportError` without torch. A job raises
