@@ -423,6 +423,8 @@ def test_the_page_runs_and_its_recipes_are_python() -> None:
 def test_without_the_library_it_says_what_to_install() -> None:
     code = "import sys; sys.modules['distributed'] = None; import rungwise.executors.dask"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert run.stderr.splitlines()[-1] == ("ImportError: DaskExecutor needs distributed: pip install 'rungwise[dask]'")
+    assert run.stderr.splitlines()[-1] == (
+        "ModuleNotFoundError: DaskExecutor needs distributed: pip install 'rungwise[dask]'"
+    )
     code = "import sys, rungwise; assert not {'dask', 'distributed'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -487,7 +487,7 @@ def test_a_runtime_environment_that_cannot_be_made_ends_the_run(running: Callabl
 def test_without_ray_it_says_what_to_install() -> None:
     code = "import sys; sys.modules['ray'] = None; import rungwise; import rungwise.executors.ray"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.stderr.splitlines()[-1] == "ImportError: RayExecutor needs ray: pip install 'rungwise[ray]'"
+    assert done.stderr.splitlines()[-1] == "ModuleNotFoundError: RayExecutor needs ray: pip install 'rungwise[ray]'"
 
 
 def test_importing_rungwise_does_not_import_ray() -> None:
