@@ -55,6 +55,7 @@ class Traced:
         said = self.said.pop(0)
         self._kind = "report" if isinstance(said.message, Reported) else "a completion that promotes"
         self._seen = []
+        self._note(sys._getframe(1))  # who asked
         sys.setprofile(self._enter)
         return [said]
 
@@ -65,6 +66,10 @@ class Traced:
         if code is Decider.flush.__code__:
             sys.setprofile(None)
             return
+        self._note(frame)
+
+    def _note(self, frame: FrameType) -> None:
+        code = frame.f_code
         name = f"{Path(code.co_filename).relative_to(HERE).with_suffix('')}: {code.co_qualname}"
         if name not in self._seen:
             self._seen.append(name)

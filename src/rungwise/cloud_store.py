@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from functools import partial
 from typing import Any, TypeVar, final
 from urllib.parse import urlsplit
 
@@ -187,7 +188,7 @@ class CloudStore:
         except FileNotFoundError:  # as others than S3 say of one; the rest may still be there
             for name in names:
                 with contextlib.suppress(FileNotFoundError):
-                    self._try(lambda name=name: obstore.delete(self._there, name))  # type: ignore[misc]
+                    self._try(partial(obstore.delete, self._there, name))
 
     def _at_once(self, do: Callable[[int], None], count: int) -> None:
         """Call `do` with each number below `count`; after the first error, with no other."""

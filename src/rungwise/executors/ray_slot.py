@@ -4,7 +4,7 @@ The two hold one conversation, which nothing that is lost on the way can break. 
 and how much it has heard; the slot answers with all that was said since, once there is something, or at once if a newer
 turn comes. So a turn may be lost, late or repeated (`ActorUnavailableError`: it "may or may not have been executed"):
 it is said again. The other way is a streaming generator a job: of one that breaks off the rest is lost, and the job
-with it, and each report is an object of its own (benchmarks/engine_ray.py).
+with it, and each report is an object of its own.
 """
 
 from __future__ import annotations
