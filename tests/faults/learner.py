@@ -1,22 +1,22 @@
 """A real study with a searcher that learns: `python learner.py FOLDER SEARCHER SEED`.
 
 What a trial scores depends on the state that it goes on from: whoever is handed another configuration's state reports
-a false score. DIE_AFTER, a number, kills the driver when so many jobs have been completed. SLOW says which
-trials take longer, the even or the odd ones, so that results come in another order and others are drawn.
+a false score. DIE_AFTER, a number, kills the driver when so many jobs have been completed. WORSE says which trials score worse by
+`WORSE_BY`, the even or the odd ones, so that a searcher that learns draws others in a second run.
 """
 
 import json
 import os
 import signal
 import sys
-import time
 from pathlib import Path
 
 import rungwise as rw
 from rungwise.sqlite import SQLiteLog
 
 SPACE = {"x": rw.Float(0, 1), "y": rw.Float(0, 1)}
-TRIALS = 24
+TRIALS = 40
+WORSE_BY = 10
 
 
 def truth(config: dict, epoch: int) -> float:
@@ -24,10 +24,10 @@ def truth(config: dict, epoch: int) -> float:
 
 
 def train(trial: rw.Trial) -> None:
-    time.sleep(0.1 * (trial.number % 2 == int(os.environ["SLOW"])))  # results come in another order each time
+    worse = WORSE_BY * (trial.number % 2 == int(os.environ["WORSE"]))
     model = trial.load() or {"of": dict(trial.config)}
     for epoch in trial:
-        trial.report(truth(model["of"], epoch))
+        trial.report(truth(model["of"], epoch) + worse)
         trial.save(model)
 
 

@@ -14,7 +14,7 @@ import pytest
 
 import in_folder
 import rungwise as rw
-from faults.learner import TRIALS, truth
+from faults.learner import TRIALS, WORSE_BY, truth
 
 LEARNER = Path(__file__).with_name("learner.py")
 
@@ -22,9 +22,9 @@ LEARNER = Path(__file__).with_name("learner.py")
 def run(folder: Path, searcher: str, seed: int, die_after: int | None = None) -> str:
     """Run it; what it said. It must end well, or by its own hand where it is to die."""
     environment = {name: value for name, value in os.environ.items() if name != "DIE_AFTER"}
-    environment["SLOW"] = "1"
+    environment["WORSE"] = "1"
     if die_after is not None:
-        environment |= {"DIE_AFTER": str(die_after), "SLOW": "0"}
+        environment |= {"DIE_AFTER": str(die_after), "WORSE": "0"}
     command = [sys.executable, str(LEARNER), str(folder), searcher, str(seed)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == (0 if die_after is None else -signal.SIGKILL), done.stderr
@@ -37,7 +37,8 @@ def check(path: Path) -> None:
     assert len(study.trials) == TRIALS
     for record in study.trials:
         for resource, score in record.reports.items():
-            assert score == pytest.approx(truth(record.config, resource)), f"trial {record.number} at {resource}"
+            own = truth(record.config, resource)
+            assert score in {own, own + WORSE_BY}, f"trial {record.number} at {resource}"
     state = study.best.load()
     assert state == {"of": study.best.config}
     study.close()
@@ -46,10 +47,10 @@ def check(path: Path) -> None:
 @pytest.mark.parametrize("searcher", ["evolution", "tpe"])
 def test_no_score_is_anothers_after_the_wal_was_lost(searcher: str, tmp_path: Path) -> None:
     aside = 0
-    for seed in range(2):
+    for seed in range(3):
         folder = tmp_path / str(seed)
         folder.mkdir()
-        run(folder, searcher, seed, die_after=30)
+        run(folder, searcher, seed, die_after=50)
         (folder / "study.db-wal").unlink()
         said = run(folder, searcher, seed)
         check(folder / "study.db")
@@ -63,7 +64,7 @@ def test_no_score_is_anothers_after_the_wal_was_lost(searcher: str, tmp_path: Pa
 
 
 def test_no_score_is_anothers_after_a_salvage(tmp_path: Path) -> None:
-    run(tmp_path, "tpe", 0, die_after=30)
+    run(tmp_path, "evolution", 0, die_after=50)
     rw.Study.open(tmp_path / "study.db", writable=True).close()
     with sqlite3.connect(tmp_path / "study.db") as database:
         database.execute("UPDATE facts SET fact = replace(fact, '0.', '1.') WHERE id = 12")
@@ -75,13 +76,13 @@ def test_no_score_is_anothers_after_a_salvage(tmp_path: Path) -> None:
     told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert f"move that folder to {saved / 'study.db'}.trials" in told
     shutil.move(tmp_path / "study.db.trials", saved / "study.db.trials")
-    run(saved, "tpe", 0)
+    run(saved, "evolution", 0)
     check(saved / "study.db")
     assert list((saved / "study.db.trials").glob("*.of-another-1")), "no trial was drawn anew: the test shows nothing"
 
 
 def test_what_the_log_lost_of_the_same_configuration_is_taken_over(tmp_path: Path) -> None:
-    run(tmp_path, "random", 0, die_after=30)
+    run(tmp_path, "random", 0, die_after=50)
     (tmp_path / "study.db-wal").unlink()
     run(tmp_path, "random", 0)
     check(tmp_path / "study.db")
