@@ -18,6 +18,7 @@ import click
 import msgspec
 
 from rungwise import mirror
+from rungwise.bench.board_command import budget
 from rungwise.bench.command import bench
 from rungwise.control import Request, ask, is_paused
 from rungwise.conversion import as_space
@@ -117,6 +118,7 @@ def commands() -> None:
     """Hyperparameter optimization that spends only as much training as the answer needs."""
 
 
+bench.add_command(budget)
 commands.add_command(bench)
 
 

@@ -83,7 +83,7 @@ def simulate(
         raise InputError(f"table must be a CurveTable, not {type(table).__name__}; rw.CurveTable(scores, mode=…)")
     if rows is None:
         rows = np.random.default_rng(seed).permutation(len(table)).tolist()
-    searcher = rows if isinstance(rows, Searcher) else _in_order(rows, trials, len(table))
+    searcher = rows if isinstance(rows, Searcher) else in_order(rows, trials, len(table))
     last = int(table.resources[-1])
     scheduler = as_scheduler(scheduler, last)
     if scheduler.max_resource is not None and scheduler.max_resource > last:
@@ -106,7 +106,8 @@ def simulate(
     )
 
 
-def _in_order(rows: Sequence[int], trials: int, size: int) -> Searcher:
+def in_order(rows: Sequence[int], trials: int, size: int) -> Searcher:
+    """A searcher that hands out `rows` of a table of `size` rows in this order, enough for `trials`."""
     rows = [whole(row, "a row") for row in rows]
     if len(rows) < trials:
         raise InputError(f"there are {len(rows)} rows for {trials} trials; give fewer trials or more rows")

@@ -15,7 +15,6 @@ import click
 import msgspec
 from rich import box
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
 from rungwise.bench.experiment import (
@@ -29,8 +28,9 @@ from rungwise.bench.experiment import (
     search_methods,
 )
 from rungwise.bench.options import ExperimentOptions
-from rungwise.bench.statistics import LEVEL, Interval, Line, hindsight, summarize
-from rungwise.bench.suites import SUITES, load_suite, suite_folder, there_is
+from rungwise.bench.shown import SEVERAL, console_of, in_brackets, resumable, tasks_of
+from rungwise.bench.statistics import LEVEL, Line, hindsight, summarize
+from rungwise.bench.suites import SUITES, suite_folder, there_is
 from rungwise.bench.task import Task
 from rungwise.core.criteria import RANKINGS
 from rungwise.core.rungs import Ladder
@@ -39,7 +39,6 @@ from rungwise.search import SEARCHERS
 
 COLUMNS = ("task", "seed", "method", "score", "seconds", "resource", "max_resource")
 F = TypeVar("F", bound=Callable[..., object])
-SEVERAL = "may be given several times"
 
 
 @click.group()
@@ -108,7 +107,7 @@ def paper(
     if figures is not None and figures.exists() and not figures.is_dir():
         raise InputError(f"--figures {figures} must be a folder")
     methods: Methods = partial(paper_methods, rankings=rankings or ("soft",))
-    tasks = _tasks(names)
+    tasks = tasks_of(names)
     runs = _runs(tasks, _only(methods, wanted) if wanted else methods, file, ExperimentOptions(**options))
     if not wanted:  # what was best in hindsight is known only where all ceilings were tried
         runs += hindsight(runs, tasks)
@@ -141,7 +140,7 @@ def search(
     in `paper`.
     """
     schedulers = tuple(dict.fromkeys(schedulers)) or ("pasha",)
-    tasks = _tasks(names)
+    tasks = tasks_of(names)
     methods = partial(search_methods, searchers=searchers, schedulers=schedulers)
     runs = _runs(tasks, methods, file, ExperimentOptions(**options))
     _show(runs, tasks, by_task=False, markdown=markdown, against=schedulers[0])
@@ -155,7 +154,7 @@ def ablation(names: Sequence[str], file: Path | None, markdown: bool, **options:
     For each suite it shows the speed-up over ASHA and the score minus ASHA's. Accuracies are in percent, so the paper's
     fixed ε are a hundred times as large there.
     """
-    tasks = _tasks(names)
+    tasks = tasks_of(names)
     by_suite = {name: [task for task in tasks if task.suite == name] for name in dict.fromkeys(t.suite for t in tasks)}
     lines: dict[str, dict[str, Line]] = {}
     for suite, here in by_suite.items():
@@ -173,39 +172,12 @@ def ablation(names: Sequence[str], file: Path | None, markdown: bool, **options:
             line, digits = lines[suite][method], 2 if here[0].table.mode == "max" else 4
             cells.append(f"{line.speed_up:.2f}×, {line.difference:+.{digits}f}")
         table.add_row(method, *cells)
-    _console(markdown).print(table)
-
-
-def _tasks(names: Sequence[str]) -> list[Task]:
-    everything = [name for name in SUITES if there_is(name)]
-    chosen = list(dict.fromkeys(name for given in names for name in (everything if given == "all" else [given])))
-    return [task for name in chosen for task in load_suite(name)]
+    console_of(markdown).print(table)
 
 
 def _runs(tasks: Sequence[Task], methods: Methods, file: Path | None, options: ExperimentOptions) -> list[Run]:
     """All runs, with a progress bar; written to `file` in the end, kept beside it until then."""
-    if file is not None and (file.is_dir() or not file.parent.is_dir()):
-        raise InputError(f"--csv {file} must be a file in an existing folder")
-    journal = None if file is None else file.with_name(f"{file.name}.part")
-    console = Console(stderr=True)
-    columns = TextColumn("tasks × seeds"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn()
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        shown = bar.add_task("")
-        try:
-            runs = experiment(
-                tasks,
-                options,
-                methods=methods,
-                journal=journal,
-                progress=lambda done, total: bar.update(shown, completed=done, total=total),
-            )
-        except KeyboardInterrupt:
-            console.print("stopped" if file is None else "stopped; the same command resumes from here")
-            raise click.exceptions.Exit(130) from None
-    if file is not None and journal is not None:
-        write_csv(file, runs)
-        journal.unlink()
-    return runs
+    return resumable(partial(experiment, tasks, options, methods=methods), file, write_csv)
 
 
 def _only(methods: Methods, wanted: Sequence[str]) -> Methods:
@@ -232,13 +204,8 @@ def write_csv(file: Path, runs: Sequence[Run]) -> None:
             writer.writerow((task, *(getattr(run, name) for name in COLUMNS[1:])))
 
 
-def _console(markdown: bool) -> Console:
-    console = Console()
-    return Console(width=1000) if markdown or not console.is_terminal else console  # nobody wraps it
-
-
 def _show(runs: Sequence[Run], tasks: Sequence[Task], *, by_task: bool, markdown: bool, against: str = "asha") -> None:
-    console = _console(markdown)
+    console = console_of(markdown)
     for suite in dict.fromkeys(task.suite for task in tasks):
         here = [task for task in tasks if task.suite == suite]
         for task in here if by_task and len(here) > 1 else ():
@@ -269,18 +236,14 @@ def _cells(line: Line, digits: int, tested: bool, against: str) -> list[str]:
     return [
         line.method + (f" ({line.without} of {line.runs} without a score)" if line.without else ""),
         f"{line.score:.{digits}f} ± {line.deviation:.{digits}f}",
-        "" if itself else f"{line.difference:+.{digits}f} {_interval(line.difference_interval, f'+.{digits}f')}",
+        "" if itself else f"{line.difference:+.{digits}f} {in_brackets(line.difference_interval, f'+.{digits}f')}",
         *([f"{line.test:.{digits}f}"] if tested else []),
         _time(line.seconds),
-        "" if itself or free else f"{line.speed_up:.2f}× {_interval(line.speed_up_interval, '.2f')}",
+        "" if itself or free else f"{line.speed_up:.2f}× {in_brackets(line.speed_up_interval, '.2f')}",
         f"{line.resource:,.0f}",
         "" if itself or free else f"{line.saving:.2f}×",
         f"{line.max_resource:.1f}",
     ]
-
-
-def _interval(interval: Interval, form: str) -> str:
-    return f"[{interval[0]:{form}}, {interval[1]:{form}}]"
 
 
 def _time(seconds: float) -> str:

@@ -6,17 +6,8 @@ A method is a scheduler; `paper_methods` gives those of the paper, with fixed ce
 
 from __future__ import annotations
 
-import contextlib
-import json
 import math
-import multiprocessing
-import os
-import signal
-import threading
-import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from hashlib import sha256
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, final
 
@@ -26,11 +17,12 @@ import numpy as np
 from rungwise.bench.options import ExperimentOptions
 from rungwise.bench.rows import RowSearch
 from rungwise.bench.task import Task
+from rungwise.bench.units import run_units
 from rungwise.core import Scheduler
 from rungwise.core.asha import ASHA
 from rungwise.core.pasha import PASHA
 from rungwise.core.rungs import Ladder
-from rungwise.errors import InputError, our_names
+from rungwise.errors import our_names
 from rungwise.simulate import simulate
 from rungwise.version import __version__
 
@@ -188,17 +180,7 @@ def experiment(
         units += [
             _Unit(task, seed, made, options.trials, options.workers, options.drain) for seed in range(options.repeats)
         ]
-    done = {} if journal is None else _read_journal(journal, units)
-    progress(len(done), len(units))
-    missing = [place for place in range(len(units)) if place not in done]
-    with contextlib.nullcontext() if journal is None else journal.open("ab") as file:
-        for place, runs in _run_all(units, missing, options.processes):
-            done[place] = runs
-            if file is not None:
-                file.write(msgspec.json.encode((place, runs)) + b"\n")
-                file.flush()
-            progress(len(done), len(units))
-    return [run for place in range(len(units)) for run in done[place]]
+    return run_units(units, Run, processes=options.processes, journal=journal, progress=progress)
 
 
 @final
@@ -240,11 +222,8 @@ class _Unit(msgspec.Struct, frozen=True):
     def identity(self) -> Any:
         """All that its runs depend on, as plain JSON."""
         methods = {name: _identity(method) for name, method in self.methods.items()}
-        table = self.task.table
-        arrays = [table.scores, table.seconds, table.resources, *([] if self.task.test is None else [self.task.test])]
-        curves = [table.mode, *(zlib.crc32(np.ascontiguousarray(array).tobytes()) for array in arrays)]
         settings = [self.trials, self.workers, self.drain, __version__]
-        return [self.task.suite, self.task.name, curves, self.seed, methods, settings]
+        return [*self.task.identity(), self.seed, methods, settings]
 
 
 def _identity(method: Method) -> Any:
@@ -262,65 +241,3 @@ def _at_best(task: Task, row: int | None) -> tuple[float | None, float | None]:
     best = int(np.argmin(np.where(np.isfinite(losses), losses, math.inf)))
     test = None if task.test is None or not np.isfinite(task.test[row, best]) else float(task.test[row, best])
     return float(sign * losses[best]), test
-
-
-def _run_all(units: Sequence[_Unit], missing: Sequence[int], processes: int) -> Iterator[tuple[int, list[Run]]]:
-    """The runs of the units at the places `missing`, as they are done."""
-    if processes == 1:
-        yield from ((place, units[place].run()) for place in missing)
-        return
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(processes, context, initializer=_end_with_the_parent) as pool:
-        try:
-            with _ctrl_c_ignored():  # by the processes that begin here, which inherit it: it is for this one
-                places = {pool.submit(_Unit.run, units[place]): place for place in missing}
-            for future in as_completed(places):
-                yield places[future], future.result()
-        finally:
-            pool.shutdown(cancel_futures=True)
-
-
-def _end_with_the_parent() -> None:
-    """End this process when the one that began it is gone, however it went."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-
-    def wait() -> None:
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=wait, daemon=True).start()
-
-
-@contextlib.contextmanager
-def _ctrl_c_ignored() -> Iterator[None]:
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-def _read_journal(path: Path, units: Sequence[_Unit]) -> dict[int, list[Run]]:
-    """What an earlier call has done of `units`; a line that was not written to its end is cut off."""
-    heading = json.dumps({"experiment": sha256(json.dumps([unit.identity() for unit in units]).encode()).hexdigest()})
-    heading_line = heading.encode() + b"\n"
-    if not path.exists():
-        path.write_bytes(heading_line)
-        return {}
-    content = path.read_bytes()
-    whole_lines = content[: content.rfind(b"\n") + 1]
-    if not whole_lines.startswith(heading_line):
-        raise InputError(
-            f"{path} is of another experiment (other suites, curves or settings): delete it or move it away"
-        )
-    if whole_lines != content:
-        path.write_bytes(whole_lines)
-    try:
-        lines = whole_lines.splitlines()[1:]
-        return dict(msgspec.json.decode(line, type=tuple[int, list[Run]]) for line in lines)
-    except msgspec.DecodeError as error:
-        raise InputError(f"{path} is damaged ({error}): delete it or move it away") from None

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from rungwise.bench.board import curve
+from rungwise.bench.budget import Outcome
 from rungwise.bench.experiment import Run
 from rungwise.bench.statistics import Line, summarize
 from rungwise.bench.task import Task
@@ -37,6 +39,28 @@ def draw(runs: Sequence[Run], tasks: Sequence[Task], folder: Path) -> list[Path]
         _ceiling(ceiling, found)
         files.append(folder / f"{suite}.svg")
         with rc_context({"svg.hashsalt": suite}):  # the same runs give the same file
+            figure.savefig(files[-1], metadata={"Date": None})
+    return files
+
+
+def draw_curves(found: Sequence[Outcome], folder: Path) -> list[Path]:
+    """Draw `budget-<suite>.svg` for every suite into `folder`: mean regret against the budget, a line a method."""
+    folder.mkdir(parents=True, exist_ok=True)
+    files = []
+    for suite in dict.fromkeys(one.suite for one in found):
+        figure = Figure(figsize=(7, 4.2), layout="constrained")
+        axes = figure.subplots()
+        for number, method in enumerate(dict.fromkeys(one.method for one in found if one.suite == suite)):
+            line = curve(found, suite, method)
+            axes.plot(*zip(*line, strict=True), label=method, color=f"C{number % 10}", ls="-" if number < 10 else "--")
+        axes.set_xscale("log")
+        _plain(axes.xaxis)
+        axes.set_xlabel("budget, in full trainings")
+        axes.set_ylabel("regret (% of best to median)")
+        axes.set_title(f"{suite}: what a budget gives", fontsize=10)
+        axes.legend(fontsize=7, ncols=2)
+        files.append(folder / f"budget-{suite}.svg")
+        with rc_context({"svg.hashsalt": suite}):
             figure.savefig(files[-1], metadata={"Date": None})
     return files
 

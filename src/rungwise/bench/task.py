@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from pathlib import Path
 from typing import Any, final
 
@@ -39,6 +40,13 @@ class Task(msgspec.Struct, frozen=True):
             raise InputError(
                 f"{self.name} has {len(self.configs)} configurations{test}, and scores of the shape {shape}"
             )
+
+    def identity(self) -> list[Any]:
+        """What tells it from any other: its names, its mode, and sums over its arrays; plain JSON."""
+        arrays = [self.table.scores, self.table.seconds, self.table.resources]
+        arrays += [] if self.test is None else [self.test]
+        sums = [zlib.crc32(np.ascontiguousarray(array).tobytes()) for array in arrays]
+        return [self.suite, self.name, self.table.mode, *sums]
 
 
 def curve_table(path: Path, *arguments: Any, **options: Any) -> CurveTable:
