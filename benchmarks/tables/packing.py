@@ -111,7 +111,7 @@ def pack(
 def gains(values: np.ndarray, unit: float) -> np.ndarray:
     """Steps along each row, in whole units: of the rounded values, so that errors do not add up."""
     steps = np.diff(np.rint(values / unit).astype(np.int64), axis=1, prepend=0)
-    return steps.astype(np.int16 if np.abs(steps).max() < 2**15 else np.int32)
+    return steps.astype(np.min_scalar_type(~np.abs(steps).max()))  # ~n is -n - 1: the smallest type that holds all
 
 
 def machine() -> str:

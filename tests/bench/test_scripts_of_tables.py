@@ -127,7 +127,7 @@ def test_packing_rounds_losses_and_keeps_paces(tmp_path: Path, monkeypatch: pyte
 
     rng = np.random.default_rng(0)
     losses = rng.exponential(1, (4, 2, 6))
-    losses[0, 0, 3] = 40  # more steps than fit into 16 bits
+    losses[0, 0, 3], losses[1, 1, 3] = 40, 1e8  # more steps than fit into 16 and into 32 bits
     paces = rng.exponential(1e-4, (4, 2, 3))
     found = [{"validation": each, "test": each + 1, "seconds": pace} for each, pace in zip(losses, paces, strict=True)]
     units = {"validation": 1e-3, "test": 1e-2}
