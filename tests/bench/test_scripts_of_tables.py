@@ -56,6 +56,25 @@ def test_digits_mlp_small_is_the_beginning_of_the_table(tmp_path: Path) -> None:
         assert np.abs(small.table.scores - shipped.table.scores[:8, :9]).max() < 2
 
 
+@pytest.mark.needs("sklearn", "lightgbm")
+def test_boosted_trees(tmp_path: Path) -> None:
+    """Small is the beginning of the shipped tables: same configurations, and losses up to another machine's rounding."""
+    assert "4 of 4 configurations" in make("boosted-trees", tmp_path / "one", "--workers", "1")
+    first = tasks("boosted-trees", tmp_path / "one")
+    (tmp_path / "one" / "work" / "0002.npz").unlink()
+    assert "1 of 1 configurations" in make("boosted-trees", tmp_path / "one", "--workers", "2")
+    for once, again, shipped in zip(
+        first, tasks("boosted-trees", tmp_path / "one"), suites.load_suite("boosted-trees"), strict=True
+    ):
+        assert once.name == again.name == shipped.name
+        assert once.configs == shipped.configs[:4]
+        assert once.table.scores.shape == (4, 20)
+        np.testing.assert_array_equal(once.table.scores, again.table.scores)
+        np.testing.assert_array_equal(once.test, again.test)
+        np.testing.assert_allclose(once.table.scores, shipped.table.scores[:4, :20], atol=0.02)
+        assert (np.diff(once.table.seconds, prepend=0) > 0).all()
+
+
 def images(folder: Path) -> None:
     """Four files in the format of Fashion-MNIST, with images that can be told apart by their brightness."""
     rng = np.random.default_rng(0)
@@ -100,6 +119,26 @@ def test_without_images_it_says_where_to_get_them(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert done.stderr.startswith(f"there is no Fashion-MNIST in {tmp_path}: install Debian's dataset-fashion-mnist")
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_packing_rounds_losses_and_keeps_paces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(SCRIPTS))
+    import packing
+
+    rng = np.random.default_rng(0)
+    losses = rng.exponential(1, (4, 2, 6))
+    losses[0, 0, 3], losses[1, 1, 3] = 40, 1e8  # more steps than fit into 16 and into 32 bits
+    paces = rng.exponential(1e-4, (4, 2, 3))
+    found = [{"validation": each, "test": each + 1, "seconds": pace} for each, pace in zip(losses, paces, strict=True)]
+    units = {"validation": 1e-3, "test": 1e-2}
+    packing.pack(
+        tmp_path, "mine", found, [{"n": n} for n in range(4)], units=units, tick=1e-6, about={"what": "losses"}
+    )
+    for seed, task in enumerate(suites._packed("mine", tmp_path, "min")):
+        assert task.table.mode == "min"
+        np.testing.assert_allclose(task.table.scores, losses[:, seed], atol=0.51e-3)
+        np.testing.assert_allclose(task.test, losses[:, seed] + 1, atol=0.51e-2)
+        np.testing.assert_allclose(task.table.seconds, paces[:, seed].repeat(2, axis=1).cumsum(axis=1), atol=6e-6)
 
 
 def test_packing_keeps_values(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

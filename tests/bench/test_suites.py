@@ -174,3 +174,31 @@ def test_the_tables_of_the_package(name: str, rows: int, epochs: int, seeds: int
     first, second = tasks[:2]
     assert first.configs == second.configs
     assert (first.table.scores != second.table.scores).mean() > 0.3
+
+
+def test_boosted_trees_of_the_package() -> None:
+    tasks = load_suite("boosted-trees")
+    datasets = ["breast-cancer", "diabetes", "digits", "friedman", "hastie", "planted"]
+    assert [task.name for task in tasks] == [f"boosted-trees-{name}-{seed}" for name in datasets for seed in (0, 1)]
+    assert len({json.dumps(config) for config in tasks[0].configs}) == 512  # all different
+    for task in tasks:
+        scores = task.table.scores
+        assert task.table.mode == "min"
+        assert scores.shape == (512, 200)
+        assert task.configs == tasks[0].configs
+        assert task.test is not None
+        assert np.isfinite(scores).all()
+        assert scores.min() > 0
+        assert task.test.min() > 0
+        assert abs(np.median(scores) - np.median(task.test)) < 0.1
+        assert (np.diff(task.table.seconds, prepend=0) > 0).all()
+        best = scores.min(axis=1)
+        assert 0.15 < (scores[:, -1] > 1.01 * best).mean() < 0.9  # some get worse again
+        assert best.min() < 0.95 * np.median(best)  # and it matters which one is chosen
+        about = json.loads(str(read_arrays(TABLES / f"{task.name}.npz", about=0)["about"]))
+        assert {"what", "script", "licence", "machine", "versions", "made", "seconds", "units", "tick"} <= set(about)
+        assert task.name.endswith(f"-{about['seed']}")
+        assert "lightgbm" in about["versions"]
+        assert "--small" not in about["script"]
+    for first, second in zip(tasks[::2], tasks[1::2], strict=True):
+        assert (first.table.scores != second.table.scores).mean() > 0.3

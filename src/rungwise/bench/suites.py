@@ -1,8 +1,8 @@
 """Which learning curves are there? Suites of tasks, each task one `CurveTable` with what its rows stand for.
 
-Two suites are part of the package: `digits-mlp` and `fashion-cells`, made by the scripts in `benchmarks/tables`.
-The others are read from the data folder, which the environment variable `RUNGWISE_DATA` names; four of them as their
-authors publish them (`rungwise.bench.published`).
+Three suites are part of the package: `digits-mlp`, `fashion-cells`, and `boosted-trees`, made by the scripts in
+`benchmarks/tables`. The others are read from the data folder, which the environment variable `RUNGWISE_DATA` names;
+four of them as their authors publish them (`rungwise.bench.published`).
 """
 
 from __future__ import annotations
@@ -24,9 +24,10 @@ from rungwise.bench import published
 from rungwise.bench.task import Task, curve_table
 from rungwise.errors import InputError, suggestion
 from rungwise.events import Config
+from rungwise.metrics import Mode
 
 TABLES = Path(__file__).parent / "tables"
-TICK = 1e-4  # seconds: the unit of time in the package's own tables
+TICK = 1e-4  # seconds: the unit of time in those of the package's own tables that name none
 LEARNERS = 10  # as many as a data set of LCDB must have
 
 
@@ -104,15 +105,17 @@ def _named(path: Path, rows: NDArray[Any], names: NDArray[Any]) -> tuple[Config,
     return tuple(dict(zip(names.tolist(), row, strict=True)) for row in rows.tolist())
 
 
-def _packed(name: str, folder: Path) -> Iterator[Task]:
+def _packed(name: str, folder: Path, mode: Mode = "max", tolerance: float = 0.1) -> Iterator[Task]:
     """A suite of the package: one file a seed, as `benchmarks/tables/packing.py` writes it."""
     for path in sorted(folder.glob(f"{name}-*.npz")):
         arrays = read_arrays(path, validation=2, test=2, seconds=2, configs=0, about=0)
-        questions = json.loads(str(arrays["about"]))["questions"]
-        validation, test = (np.cumsum(arrays[key], axis=1) * (100 / questions[key]) for key in ("validation", "test"))
-        seconds = np.cumsum(arrays["seconds"], axis=1, dtype=np.int64) * TICK
+        about = json.loads(str(arrays["about"]))
+        units = about.get("units") or {key: 100 / count for key, count in about["questions"].items()}
+        validation, test = (np.cumsum(arrays[key], axis=1) * units[key] for key in ("validation", "test"))
+        steps = np.repeat(arrays["seconds"], validation.shape[1] // arrays["seconds"].shape[1], axis=1)
+        seconds = np.cumsum(steps, axis=1, dtype=np.int64) * about.get("tick", TICK)
         configs = tuple(json.loads(str(arrays["configs"])))
-        yield Task(name, path.stem, curve_table(path, validation, seconds, mode="max"), configs, test, tolerance=0.1)
+        yield Task(name, path.stem, curve_table(path, validation, seconds, mode=mode), configs, test, tolerance)
 
 
 def _lcbench(folder: Path) -> Iterator[Task]:
@@ -200,6 +203,12 @@ SUITES = {
         "",
         partial(_packed, "fashion-cells"),
         "fashion-cells-*.npz",
+    ),
+    "boosted-trees": Suite(
+        "LightGBM on six small data sets of scikit-learn, trained for this project (Apache-2.0)",
+        "",
+        partial(_packed, "boosted-trees", mode="min", tolerance=0.002),
+        "boosted-trees-*.npz",
     ),
     "lcbench": Suite(
         "surrogate of LCBench by YAHPO Gym: smooth predictions, not real curves (Apache-2.0)",
