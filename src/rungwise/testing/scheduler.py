@@ -17,7 +17,6 @@ from rungwise.events import (
     Created,
     Event,
     Promote,
-    Promoted,
     Raise,
     Raised,
     Report,
@@ -151,7 +150,7 @@ class _History:
             assert trial not in self._lost, left_out
             self._check_reach(trial, self.resource[trial], answer.until)
             self._running[trial] = self.resource[trial], answer.until
-            self._tell(Promoted(trial, answer.until, answer.rank, answer.size))
+            self._tell(answer.fact)
         elif isinstance(answer, Raise):
             self._tell(answer.fact)
 
