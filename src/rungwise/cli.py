@@ -187,7 +187,9 @@ def _option(field: msgspec.structs.FieldInfo) -> Callable[[F], F]:
     "--ranking", type=click.Choice(sorted(RANKINGS)), help="When PASHA takes two rungs to agree (default soft)."
 )
 @click.option(
-    "--promotion", type=click.Choice(sorted(PROMOTIONS)), help="How many of a rung PASHA and ASHA promote (default eager)."
+    "--promotion",
+    type=click.Choice(sorted(PROMOTIONS)),
+    help="How many PASHA and ASHA promote (default eager).",
 )
 @click.option(
     "--breadth-first", is_flag=True, default=None, help="PASHA and ASHA: start all trials before promoting any."

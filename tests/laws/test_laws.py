@@ -68,7 +68,8 @@ class Watched:
         if not more:
             assert not isinstance(first, Start), "no new trial where there may be none"
         elif isinstance(first, Promote | Raise) and not isinstance(
-            self.inner, rw.SuccessiveHalving | rw.Hyperband | rw.AsyncHyperband  # of which a bracket may come to its end
+            self.inner,
+            rw.SuccessiveHalving | rw.Hyperband | rw.AsyncHyperband,  # of which a bracket may come to its end
         ):
             assert self.inner.ask(more=False) == first
         assert isinstance(first, Start | Promote | Raise | Wait)

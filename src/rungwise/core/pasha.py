@@ -29,8 +29,8 @@ class PASHA:
     """ASHA under a ceiling that rises only while the ranking of the top two rungs is unsettled.
 
     `min_resource`, `reduction_factor`, `max_resource`, `promotion`, and `breadth_first` are ASHA's; `max_resource` is
-    optional. `ranking` decides whether two rungs agree: "soft" (with the noise estimated from the curves), another name for `rw.ranking`, a ranking
-    with arguments such as `rw.ranking("rbo", p=0.9)`, or a function of your own.
+    optional. `ranking` decides whether two rungs agree: "soft" (with the noise estimated from the curves), another name
+    for `rw.ranking`, a ranking with arguments such as `rw.ranking("rbo", p=0.9)`, or a function of your own.
 
     Rungs are compared when a job at the top rung completes: `ask` answers with a `Raise` right after it, and this
     answer lapses with the next event, so ask after every event. `asha` is the ASHA whose ceiling it moves.

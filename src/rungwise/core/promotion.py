@@ -33,9 +33,9 @@ class EagerPromotion(Named, frozen=True):
 class PatientPromotion(Named, frozen=True):
     """Of n results the first round(m − `deviations` · √m), m = n/η, may go on, and nobody while these are too few.
 
-    A promotion cannot be undone, a postponed one can be made later. How many of the best n/η of all trials are among
-    the first n scatters by about √m, so with `deviations` 1 nearly all who go on would also have gone on in hindsight.
-    A half is rounded up. A rung opens when at least `opens_at` may go: with the defaults and η = 3 at 10 results.
+    A promotion cannot be undone, a postponed one can be made later. Of the best 1/η of all trials m are expected among
+    the first n, give or take about √m: with `deviations` 1 as many go on as there are at least, most of the time. A
+    half is rounded up. A rung opens when at least `opens_at` may go: with the defaults and η = 3 at 10 results.
 
     >>> PatientPromotion().quota(31, 3)
     7
@@ -46,8 +46,8 @@ class PatientPromotion(Named, frozen=True):
     opens_at: int = 2
 
     def __post_init__(self) -> None:
-        if real(self.deviations, "deviations") < 0:
-            raise InputError(f"deviations must be 0 or more, not {self.deviations!r}: below, more than 1/η would go on")
+        if not 0 <= real(self.deviations, "deviations") <= 1e6:
+            raise InputError(f"deviations must be from 0 to a million (1 is usual), not {self.deviations!r}")
         if whole(self.opens_at, "opens_at") < 1:
             raise InputError(f"opens_at must be 1 or more, not {self.opens_at!r}")
 
