@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 import rungwise as rw
 from rungwise.core.promotion import EAGER, PatientPromotion, as_promotion
-from rungwise.events import Completed, Promote, Promoted, Raised, Result, Start, Started, Wait
+from rungwise.events import Completed, Lengthened, Promote, Promoted, Raised, Result, Start, Started, Wait
 from rungwise.explain import in_words
 from rungwise.log import MemoryLog
 
@@ -200,6 +200,20 @@ def test_breadth_first_begins_again_when_there_are_more_trials() -> None:
         asha.tell(Result(trial, 1, (float(trial),)))
         assert asha.ask() == Start(1)
     assert asha.ask(more=False) == Promote(0, 3, 1, 6)
+
+
+@pytest.mark.parametrize("how", [{"promotion": "patient"}, {"breadth_first": True}])
+def test_a_higher_maximum_finds_both_as_they_were(how: dict[str, Any]) -> None:
+    short, long = rw.ASHA(max_resource=3, **how), rw.ASHA(max_resource=9, **how)
+    for event in play(rw.ASHA(max_resource=3, **how), 40):
+        for scheduler in (short, long):
+            scheduler.tell(event)
+            scheduler.tell(Result(event.trial, event.until, (float(event.trial),)))
+    short.tell(Lengthened(9))
+    assert short.ask(more=False) == long.ask(more=False)
+    assert isinstance(short.ask(more=False), Promote)
+    assert short.may_promote(50) == long.may_promote(50)
+    assert short.settings() == long.settings()
 
 
 def test_breadth_first_needs_a_total_of_trials(tmp_path: Path) -> None:
