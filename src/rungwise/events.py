@@ -70,8 +70,8 @@ class Start(msgspec.Struct, frozen=True):
 class Promote(msgspec.Struct, frozen=True):
     """Train the paused `trial` on to `until`. It is number `rank` (from 1) of `size` in its rung.
 
-    By the `rule` of this name the first `quota` of the rung may go on. Both are left out in a study that promotes as the
-    papers do, the first ⌊`size`/η⌋, and where no such rule decides.
+    By the `rule` of this name the first `quota` of the rung may go on. Both are left out in a study that promotes as
+    the papers do, the first ⌊`size`/η⌋, and where no such rule decides.
     """
 
     trial: int
