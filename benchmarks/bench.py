@@ -39,6 +39,9 @@ SIZES = (1_000, 3_000, 10_000, 30_000)
 SCHEDULERS: dict[str, Callable[[], Any]] = {
     "ASHA": lambda: rw.ASHA(**LADDER),
     "PASHA": lambda: rw.PASHA(**LADDER),
+    "ASHA, patient": lambda: rw.ASHA(**LADDER, promotion="patient"),
+    "PASHA, patient": lambda: rw.PASHA(**LADDER, promotion="patient"),
+    "PASHA, breadth first": lambda: rw.PASHA(**LADDER, breadth_first=True),
     "StoppingASHA": lambda: rw.StoppingASHA(**LADDER),
     "SuccessiveHalving": lambda: rw.SuccessiveHalving(**LADDER),
     "Hyperband": lambda: rw.Hyperband(**LADDER),

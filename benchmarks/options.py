@@ -1,6 +1,6 @@
 """Which parts is each algorithm made of? The tables of docs/algorithms.md, drawn from the objects themselves.
 
-python benchmarks/options.py (algorithms | schedulers | rankings | searchers)
+python benchmarks/options.py (algorithms | schedulers | promotions | rankings | searchers)
 
 Ladders and costs are what a scheduler did on simulated curves, what a searcher learns from is tried out, the rest is
 read from docstrings and signatures. A test holds the page against what this prints.
@@ -21,11 +21,13 @@ import rungwise as rw
 from rungwise.bench.suites import load_suite
 from rungwise.core import SCHEDULERS, Scheduler, as_scheduler
 from rungwise.core.criteria import RANKINGS
+from rungwise.core.promotion import PROMOTIONS
 from rungwise.events import Result, Started
 from rungwise.search import SEARCHERS, as_searcher
 
 R = 81  # epochs
 TRIALS = 256
+SIZES = (3, 9, 10, 27, 81, 256)
 SPACE = rw.Space({"x": rw.Float(0, 1), "y": rw.Float(0, 1)})
 
 
@@ -48,6 +50,9 @@ ALGORITHMS = [
     Algorithm(
         "PASHA, another rule", 'rw.PASHA(ranking=rw.ranking("rbo", p=0.9))', '"random"', "Bohdal et al., appendix"
     ),
+    Algorithm("PASHA, patient", 'rw.PASHA(promotion="patient")', '"random"', "ours"),
+    Algorithm("ASHA, patient", 'rw.ASHA(promotion="patient")', '"random"', "ours"),
+    Algorithm("ASHA, breadth first", "rw.ASHA(breadth_first=True)", '"random"', "ours"),
     Algorithm("Asynchronous Hyperband of PASHA", 'rw.AsyncHyperband(ladder="pasha")', '"random"', "ours"),
     Algorithm("MOBSTER", '"asha"', '"gp"', "Klein et al., 2020"),
     Algorithm("PASHA with Bayesian optimization", '"pasha"', '"gp"', "Bohdal et al., section 5"),
@@ -154,6 +159,16 @@ def rankings() -> None:
     table("name|arguments|when two rungs agree on the trials in both, in the order T above and P below", rows)
 
 
+def promotions() -> None:
+    rows = []
+    for name, kind in PROMOTIONS.items():
+        defaults = msgspec.structs.asdict(kind())
+        given = ", ".join(f"{argument}={value!r}" for argument, value in defaults.items())
+        text, quotas = str(inspect.getdoc(kind)).split("\n\n>>>")[0], [kind().quota(size, 3) for size in SIZES]
+        rows.append((f"`{name}`", code(given), " ".join(text.split()), *quotas))
+    table("|".join(["name", "arguments", "how many of a rung may go on", *(f"n = {size}" for size in SIZES)]), rows)
+
+
 CANNOT_DO_WITHOUT: dict[str, dict[str, Any]] = {"screened": {"name": "screened", "proxy": "builtins:len"}}
 """Settings of searchers that have an argument without a default."""
 
@@ -217,4 +232,4 @@ def table(heads: str, rows: Iterable[Iterable[object]]) -> None:
 
 
 if __name__ == "__main__":
-    {each.__name__: each for each in (algorithms, schedulers, rankings, searchers)}[sys.argv[1]]()
+    {each.__name__: each for each in (algorithms, schedulers, promotions, rankings, searchers)}[sys.argv[1]]()

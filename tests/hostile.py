@@ -207,6 +207,10 @@ def studies() -> dict[str, list[Any]]:
         choice = {"c": {"type": "categorical", "choices": [text, "b"]}}
         made[f"text as value {number}"] = [created(space=choice), STARTED | {"config": {"c": text}}, *TRIAL[1:]]
         made[f"text as reason {number}"] = [CREATED, STARTED, {"fact": "failed", "trial": 0, "reason": text}]
+        made[f"text as rule {number}"] = [
+            CREATED, *TRIAL,
+            {"fact": "promoted", "trial": 0, "until": 3, "rank": 1, "size": 1, "quota": 10**30, "rule": text},
+        ]  # fmt: skip
         made[f"text as why {number}"] = [
             CREATED, *TRIAL,
             {"fact": "raised", "until": 9, "level": 3, "compared": 1, "gap": None, "epsilon": None, "positions": 1,
@@ -226,6 +230,12 @@ def studies() -> dict[str, list[Any]]:
         "ranking with more": PASHA | {"ranking": {"name": "function", "function": "f", "more": 1}},
         "ranking without name": PASHA | {"ranking": {"name": "function"}},
         "ranking of a number": PASHA | {"ranking": 7},
+        "promotion of a number": PASHA | {"promotion": 7},
+        "promotion without name": PASHA | {"promotion": {"deviations": 1}},
+        "promotion of a function": PASHA | {"promotion": {"name": "function", "function": "f"}},
+        "patience without end": PASHA | {"promotion": {"name": "patient", "deviations": 1e308, "opens_at": 2}},
+        "patience of nobody": PASHA | {"promotion": {"name": "patient", "deviations": None, "opens_at": HUGE}},
+        "breadth of text": PASHA | {"breadth_first": "yes"},
         "an argument that is none": PASHA | {"__class__": 1},
     }.items():
         begins(f"scheduler: {name}", scheduler=scheduler)

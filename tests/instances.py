@@ -36,12 +36,23 @@ class Instance:
     """A number that schedulers take as they need it: bracket_size, interval, …"""
     score: str
     """Which of a trial's reports counts, "last" or "best"."""
+    patience: tuple[float, int] | None
+    """How many may be promoted, and when a rung opens; None is eager. This and `breadth` are for ASHA and PASHA."""
+    breadth: bool
+
+    @property
+    def promoting(self) -> dict[str, Any]:
+        """`patience` and `breadth` as arguments."""
+        promotion: Any = "eager"
+        if self.patience is not None:
+            promotion = rw.PatientPromotion(deviations=self.patience[0], opens_at=self.patience[1])
+        return {"promotion": promotion, "breadth_first": self.breadth}
 
     def scheduler(self, algorithm: str) -> rw.Scheduler:
         most = self.arguments["max_resource"] or self.resources[-1]
         within = self.arguments | {"max_resource": most}
         if algorithm == "asha":
-            return rw.ASHA(**self.arguments)
+            return rw.ASHA(**self.arguments, **self.promoting)
         if algorithm == "asha-stopping":
             return rw.StoppingASHA(**within)
         if algorithm == "halving":
@@ -55,11 +66,11 @@ class Instance:
         if algorithm == "full":
             return rw.FullTraining(max_resource=most)
         if algorithm == "async-hyperband":
-            ladder = rw.ASHA(**within) if self.small == 1 else self.scheduler("pasha")
+            ladder = rw.ASHA(**within, **self.promoting) if self.small == 1 else self.scheduler("pasha")
             return rw.AsyncHyperband(ladder=ladder, brackets=1 if self.small == 5 else None, max_resource=most)
         assert algorithm == "pasha"
         numbers = {"epsilon": self.epsilon} if self.ranking == "soft" else self.numbers
-        return rw.PASHA(**self.arguments, ranking=rw.ranking(self.ranking, **numbers))
+        return rw.PASHA(**self.arguments, **self.promoting, ranking=rw.ranking(self.ranking, **numbers))
 
     def run(self, algorithm: str, table: rw.CurveTable | None = None) -> rw.Simulation:
         return rw.simulate(
@@ -152,4 +163,6 @@ def instances(draw: st.DrawFn, fixed_epsilon: bool = True) -> Instance:
         numbers,
         draw(st.sampled_from([1, 2, 3, 5, 9])),
         draw(st.sampled_from(["last", "best"])),
+        draw(st.sampled_from([None, None, (1.0, 2), (1.0, 2), (0.5, 1), (0.0, 3)])),
+        draw(st.sampled_from([False, False, True])),
     )

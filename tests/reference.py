@@ -59,6 +59,8 @@ class World:
     completions: list[tuple[int, int, float]] = field(default_factory=list)  # (trial, rung, loss), as they came
     promoted: list[tuple[int, int]] = field(default_factory=list)  # (trial, from rung)
     started: int = 0
+    patience: tuple[float, int] | None = None  # deviations, and how many must be able to go on; None: the papers' rule
+    breadth: bool = False
 
     def ranked(self, rung: int, among: list[int] | None = None) -> list[int]:
         """§2, §8: the trials that completed `rung`: better first, the earlier completion first among equals."""
@@ -71,11 +73,27 @@ class World:
         """The loss of `trial` at `rung`."""
         return next(loss for t, k, loss in self.completions if (t, k) == (trial, rung))
 
-    def promotion(self, top: int) -> tuple[int, int] | None:
-        """§2, step 1: which trial goes on, from which rung: highest rung first, then the best not yet gone on."""
+    def let_go(self, n: int, patience: tuple[float, int] | None) -> int:
+        """How many of a rung with n results may go on: ⌊n/η⌋ (§2), or patiently ⌊m − d·√m + 1/2⌋, m = n/η."""
+        if patience is None:
+            return math.floor(n / self.eta)
+        deviations, least = patience
+        going = [k for k in range(least, n + 1) if k <= n / self.eta - deviations * math.sqrt(n / self.eta) + 0.5]
+        return max(going, default=0)
+
+    def promotion(self, top: int, more: bool, begun: int) -> tuple[int, int] | None:
+        """§2, step 1: which trial goes on, from which rung: highest rung first, then the best not yet gone on.
+
+        `more` says whether trials may be started yet, `begun` how many were.
+        """
+        if self.breadth and more:
+            return None
+        patience, first = self.patience, len(self.ranked(0))
+        if not more and first == begun and self.let_go(first, patience) == 0:  # too small for patience
+            patience = None
         for k in range(top - 1, -1, -1):
             order = self.ranked(k)
-            for trial in order[: math.floor(len(order) / self.eta)]:  # n_k: all that completed it, promoted or not
+            for trial in order[: self.let_go(len(order), patience)]:  # n_k: all that completed it, promoted or not
                 if (trial, k) not in self.promoted and self.loss(trial, k) < math.inf:  # inf is never promoted
                     return trial, k
         return None
@@ -179,6 +197,8 @@ def simulate(
     epsilon: float | str = "auto",
     ranking: str = "soft",
     numbers: dict[str, float] | None = None,
+    patience: tuple[float, int] | None = None,
+    breadth: bool = False,
 ) -> Outcome:
     """Run `algorithm`, "asha" or "pasha", over curves; `seconds` are cumulative, trial i takes row `rows[i]`.
 
@@ -187,7 +207,7 @@ def simulate(
     columns = list(range(1, len(scores[0]) + 1)) if resources is None else resources
     times = [[float(column) for column in columns] for _ in scores] if seconds is None else seconds
     levels = ladder(min_resource, eta, columns[-1] if max_resource is None else max_resource)  # §8: the table's last
-    world = World(levels, eta)
+    world = World(levels, eta, patience=patience, breadth=breadth)
     last_rung = len(levels) - 1
     top = last_rung if algorithm == "asha" else min(1, last_rung)  # §3: K starts at 1, 0 if there is one rung
     noise = 0.0  # §4: ε starts at 0
@@ -202,7 +222,7 @@ def simulate(
         """§2: give one job to a free worker, if there are both; whether it did."""
         if len(running) == workers or (not drain and world.started == trials):
             return False
-        if (found := world.promotion(top)) is not None:  # step 1
+        if (found := world.promotion(top, world.started < trials, world.started)) is not None:  # step 1
             trial, rung = found
             world.promoted.append(found)
             start, target = levels[rung], rung + 1

@@ -126,11 +126,21 @@ def world(history: History, ladder: int, chosen: list[int], levels: list[int], e
     )
 
 
-def async_hyperband(history: History, ladders: list[list[int]], eta: float, more: bool) -> Move:
+def async_hyperband(
+    history: History,
+    ladders: list[list[int]],
+    eta: float,
+    more: bool,
+    patience: tuple[float, int] | None = None,
+    breadth: bool = False,
+) -> Move:
     """Over ladders whose open levels are `history.tops`."""
     chosen = joins(len(history.starts) + 1, shares(len(ladders), eta))
     for number, levels in enumerate(ladders):
-        found = world(history, number, chosen, levels, eta).promotion(levels.index(history.tops[number]))
+        here = world(history, number, chosen, levels, eta)
+        here.patience, here.breadth = patience, breadth
+        begun = chosen[: len(history.starts)].count(number)
+        found = here.promotion(levels.index(history.tops[number]), more, begun)
         if found is not None:
             trial, rung = found
             return "promote", trial, levels[rung + 1]

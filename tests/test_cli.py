@@ -159,6 +159,30 @@ def test_a_settings_file_is_all_that_is_needed(folder: Path) -> None:
     assert kept["scheduler"]["ranking"] == {"name": "soft", "epsilon": 0.01}
 
 
+def test_how_trials_are_promoted_is_said_by_options_and_in_the_settings_file(folder: Path) -> None:
+    def scheduler(study: str) -> dict:
+        first = sqlite3.connect(folder / study).execute("SELECT fact FROM facts").fetchone()[0]
+        return json.loads(first)["scheduler"]
+
+    (folder / "rungwise.toml").write_text(
+        TOML.replace("max_resource = 9", 'promotion = { name = "patient", deviations = 0.5 }\nbreadth_first = true')
+    )
+    assert rungwise(folder, "tune").returncode == 0
+    kept = scheduler("runs/toml.db")
+    assert kept["promotion"] == {"name": "patient", "deviations": 0.5, "opens_at": 2}
+    assert kept["breadth_first"] is True
+    options = ["--max-resource", "3", "--promotion", "patient", "--breadth-first", "--study"]
+    assert rungwise(folder, *TUNE, *options, "s.db").returncode == 0
+    kept = scheduler("s.db")
+    assert kept["promotion"] == {"name": "patient", "deviations": 1.0, "opens_at": 2}
+    assert kept["breadth_first"] is True
+    (folder / "rungwise.toml").unlink()  # which has a total
+    endless = rungwise(folder, *TUNE[:-2], "--total-resource", "9", *options, "t.db")
+    assert endless.returncode == 2
+    assert "so say how many there are" in endless.stderr
+    assert not (folder / "t.db").exists()
+
+
 def test_an_option_for_the_study_comes_before_the_path_in_the_file(folder: Path) -> None:
     (folder / "rungwise.toml").write_text(TOML.replace("study =", "path ="))
     assert rungwise(folder, "tune", "--study", "other.db").returncode == 0

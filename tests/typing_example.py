@@ -20,7 +20,9 @@ def train(trial: rw.Trial) -> None:
 
 def main() -> None:
     space = {"lr": rw.Float(1e-4, 1e-1, log=True), "act": rw.Categorical(["relu", "gelu"])}
-    scheduler = rw.PASHA(max_resource=81, ranking=rw.SoftRanking(epsilon="auto"))
+    scheduler = rw.PASHA(
+        max_resource=81, promotion=rw.PatientPromotion(deviations=0.5), ranking=rw.SoftRanking(epsilon="auto")
+    )
     study = rw.tune(train, space, mode="max", scheduler=scheduler, trials=9, workers=2, refit=True)
     assert_type(study, rw.Study)
     assert_type(study.best.score, float)

@@ -23,6 +23,7 @@ from rungwise.core.criteria import ranking
 from rungwise.core.halving import Hyperband, SuccessiveHalving
 from rungwise.core.hyperband import AsyncHyperband
 from rungwise.core.pasha import PASHA
+from rungwise.core.promotion import PatientPromotion
 from rungwise.core.ranking import DirectRanking, Ranking, SoftRanking
 from rungwise.core.stopping import FullTraining, MedianStoppingRule, StoppingASHA
 from rungwise.curves import CurveTable
@@ -79,6 +80,7 @@ __all__ = [
     "Ordinal",
     "Parameter",
     "ParetoTrial",
+    "PatientPromotion",
     "RandomSearch",
     "Ranking",
     "Scheduler",

@@ -24,6 +24,7 @@ from rungwise.control import Request, ask, is_paused
 from rungwise.conversion import as_space
 from rungwise.core import SCHEDULERS, as_scheduler
 from rungwise.core.criteria import RANKINGS
+from rungwise.core.promotion import PROMOTIONS
 from rungwise.errors import InputError, suggestion
 from rungwise.executors.command import Command
 from rungwise.executors.devices import from_text
@@ -187,6 +188,14 @@ def _option(field: msgspec.structs.FieldInfo) -> Callable[[F], F]:
 @click.option(
     "--ranking", type=click.Choice(sorted(RANKINGS)), help="When PASHA takes two rungs to agree (default soft)."
 )
+@click.option(
+    "--promotion",
+    type=click.Choice(sorted(PROMOTIONS)),
+    help="How many PASHA and ASHA promote (default eager).",
+)
+@click.option(
+    "--breadth-first", is_flag=True, default=None, help="PASHA and ASHA: start all trials before promoting any."
+)
 @click.option("--seed", type=int, help="Seed of the search (default 0).")
 @budget_options
 def tune_command(
@@ -197,6 +206,8 @@ def tune_command(
     max_resource: int | None,
     reduction_factor: float | None,
     ranking: str | None,
+    promotion: str | None,
+    breadth_first: bool | None,
     scheduler: str | None,
     initial: Path | None,
     refit_to: int | None,
@@ -230,6 +241,8 @@ def tune_command(
         "max_resource": max_resource,
         "reduction_factor": reduction_factor,
         "ranking": ranking,
+        "promotion": promotion,
+        "breadth_first": breadth_first,
     }
     settings["scheduler"] = _scheduler(settings.get("scheduler", "pasha"), chosen)
     if "mode" not in settings:

@@ -28,7 +28,6 @@ from rungwise.events import (
     Job,
     Opened,
     Promote,
-    Promoted,
     Raise,
     Ran,
     Report,
@@ -233,7 +232,7 @@ class Decider:
             if isinstance(answer, Promote):
                 if state.trials[answer.trial].job is not None:
                     return None  # its refit is to end first, of which the scheduler knows nothing
-                self._decide(Promoted(answer.trial, answer.until, answer.rank, answer.size))
+                self._decide(answer.fact)
                 return state.running[answer.trial]
             if isinstance(answer, Start):
                 number = len(state.trials)

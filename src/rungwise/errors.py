@@ -40,7 +40,7 @@ ELSEWHERE = {  # what users of Ray Tune, Syne Tune, Optuna, Hyperband and scikit
     "minimise": "min",
 }
 
-OF_A_SCHEDULER = ("max_resource", "min_resource", "reduction_factor", "ranking")
+OF_A_SCHEDULER = ("max_resource", "min_resource", "reduction_factor", "promotion", "breadth_first", "ranking")
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:

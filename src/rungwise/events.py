@@ -68,12 +68,23 @@ class Start(msgspec.Struct, frozen=True):
 
 
 class Promote(msgspec.Struct, frozen=True):
-    """Train the paused `trial` on to `until`. It is number `rank` (from 1) of `size` in its rung."""
+    """Train the paused `trial` on to `until`. It is number `rank` (from 1) of `size` in its rung.
+
+    By the `rule` of this name the first `quota` of the rung may go on. Both are left out in a study that promotes as
+    the papers do, the first ⌊`size`/η⌋, and where no such rule decides.
+    """
 
     trial: int
     until: int
     rank: int = 0
     size: int = 0
+    quota: int = 0
+    rule: str = ""
+
+    @property
+    def fact(self) -> Promoted:
+        """What becomes true with it."""
+        return Promoted(self.trial, self.until, self.rank, self.size, self.quota, self.rule)
 
 
 class Broken(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -223,13 +234,15 @@ class Started(Fact, frozen=True):
     until: int
 
 
-class Promoted(Fact, frozen=True, gc=False):
-    """A paused trial was given out again, because it was number `rank` of `size` in its rung."""
+class Promoted(Fact, frozen=True, gc=False, omit_defaults=True):
+    """A paused trial was given out again, because it was number `rank` of `size` in its rung; see `Promote`."""
 
     trial: int
     until: int
     rank: int = 0
     size: int = 0
+    quota: int = 0
+    rule: str = ""
 
 
 class Raised(Fact, frozen=True):

@@ -118,7 +118,8 @@ def in_words(fact: Fact) -> tuple[int, str]:
             return INFO, f"trial {trial} started, to {until}: {shown_json(fact.config)}"
         case Promoted(trial=trial, until=until):
             place = f", number {fact.rank} of {fact.size} in its rung" if fact.size else ""
-            return INFO, f"trial {trial} was promoted to {until}{place}"
+            rule = f", where the {shown(fact.rule)} rule lets {fact.quota} go" if fact.rule else ""
+            return INFO, f"trial {trial} was promoted to {until}{place}{rule}"
         case Completed(trial=trial):
             return INFO, f"trial {trial} completed its job"
         case Failed(trial=trial):

@@ -24,7 +24,7 @@ from rungwise import explain, kept, mirror, peaks, source, summary, trust
 from rungwise.blame import InARow
 from rungwise.control import Control, Request
 from rungwise.conversion import as_space
-from rungwise.core import Scheduler, SchedulerName, as_scheduler
+from rungwise.core import Scheduler, SchedulerName, as_scheduler, check_total
 from rungwise.disk import Disk
 from rungwise.errors import InputError, our_names
 from rungwise.events import Completed, Created, Extended, Job, Reported
@@ -203,6 +203,7 @@ def tune(
         raise InputError("say when to stop: trials=64 (or total_resource=, seconds=, target=)")
     space = as_space(space)
     scheduler = as_scheduler(scheduler)
+    check_total(scheduler, budget.trials)
     there = isinstance(path, (str, Path)) and (mirror.is_address(path) or os.path.exists(path))
     if not there:  # else the study in it says what its max_resource is by now
         options.check_against(scheduler)

@@ -24,6 +24,8 @@ from rungwise.version import __version__
 
 LENGTHENED = (ASHA.name, PASHA.name)
 """Schedulers whose `max_resource` may be raised: of others the brackets, or who was stopped, hang on it."""
+SINCE = {"promotion": {"name": "eager"}, "breadth_first": False}
+"""Settings of those that files of before are without."""
 REMEMBERED = ("earlier", "left_out")
 """Settings of a searcher that say what an earlier study had come to when this one was begun; it may have gone on."""
 
@@ -117,6 +119,10 @@ def _setting(created: Created, what: str) -> Any:
     if what not in ("searcher", "scheduler"):
         return value
     kept = {name: value[name] for name in value if name not in REMEMBERED}
+    if kept.get("name") in LENGTHENED:
+        kept = SINCE | kept
+    elif isinstance(ladder := kept.get("ladder"), dict):
+        kept["ladder"] = SINCE | ladder
     if isinstance(name := kept.get("name"), str) and ":" in name:  # a script is `__main__`, and imported it is not
         kept["name"] = name.rpartition(":")[2]
     return kept

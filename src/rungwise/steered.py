@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from rungwise import refit, turns
-from rungwise.core import Scheduler
+from rungwise.core import Scheduler, check_total
 from rungwise.core.asha import ASHA
 from rungwise.core.pasha import PASHA
 from rungwise.decider import Decider
@@ -34,6 +34,7 @@ class Steered(Known):
 
     def set_budget(self, budget: Budget) -> None:
         """Set all totals; None is no limit."""
+        check_total(self._deciding.scheduler, budget.trials)
         names = self._state.metrics.names
         if budget.target is not None and names:
             raise InputError(f"target={budget.target!r} is for one metric; this study has {', '.join(names)}")

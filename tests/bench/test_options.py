@@ -15,6 +15,7 @@ import pytest
 import rungwise as rw
 from rungwise.core import SCHEDULERS
 from rungwise.core.criteria import RANKINGS
+from rungwise.core.promotion import PROMOTIONS
 from rungwise.search import SEARCHERS
 
 ROOT = Path(__file__).parents[2]
@@ -39,7 +40,7 @@ def printed(table: str) -> str:
 
 
 @pytest.mark.needs("botorch", "optuna", "scipy")
-@pytest.mark.parametrize("table", ["algorithms", "schedulers", "rankings", "searchers"])
+@pytest.mark.parametrize("table", ["algorithms", "schedulers", "promotions", "rankings", "searchers"])
 def test_the_page_shows_what_is_printed(table: str) -> None:
     (block,) = (found for found in script("evidence").BLOCK.finditer(PAGE) if found[1].endswith(f"options.py {table}"))
     shown = block[0].split("\n\n", 1)[1].removesuffix("\n<!-- end -->")
@@ -55,7 +56,7 @@ def test_every_scheduler_and_most_searchers_are_part_of_an_algorithm() -> None:
 @pytest.mark.parametrize("page", [PAGE, CHOOSE], ids=["algorithms", "how-to-choose"])
 def test_every_name_is_on_both_pages(page: str) -> None:
     said = set(re.findall(r"[\w-]+", page))
-    assert said >= {*SCHEDULERS, *SEARCHERS, *RANKINGS}
+    assert said >= {*SCHEDULERS, *SEARCHERS, *RANKINGS, *PROMOTIONS, "breadth_first"}
 
 
 @pytest.mark.parametrize("name", SCHEDULERS)

@@ -119,6 +119,8 @@ def cost(make: Callable[[], Any], trials: int, metrics: int, shape: str, monkeyp
 SCHEDULERS: dict[str, Callable[[], Any]] = {
     "ASHA": lambda: rw.ASHA(max_resource=81),
     "PASHA": lambda: rw.PASHA(max_resource=81),
+    "patient ASHA": lambda: rw.ASHA(max_resource=81, promotion="patient"),
+    "patient PASHA, breadth first": lambda: rw.PASHA(max_resource=81, promotion="patient", breadth_first=True),
     "StoppingASHA": lambda: rw.StoppingASHA(max_resource=81),
     "SuccessiveHalving": lambda: rw.SuccessiveHalving(max_resource=81),
     "Hyperband": lambda: rw.Hyperband(max_resource=81),
@@ -136,7 +138,7 @@ def test_with_one_metric_eight_times_the_trials_cost_no_more_than_half_as_much_a
 
 
 @pytest.mark.parametrize(("metrics", "shape"), [(2, "any"), (3, "any"), (2, "all on one front")])
-@pytest.mark.parametrize("name", ["ASHA", "PASHA"])
+@pytest.mark.parametrize("name", ["ASHA", "PASHA", "patient ASHA", "patient PASHA, breadth first"])
 def test_with_several_metrics_eight_times_the_trials_cost_no_more_than_two_and_a_half_times_as_much(
     name: str, metrics: int, shape: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

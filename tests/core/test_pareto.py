@@ -16,6 +16,7 @@ import rungwise.ordered
 from rungwise.core.fronts import Fronts
 from rungwise.core.noise import Noise
 from rungwise.core.pareto import ParetoRung, TwoParetoRungs
+from rungwise.core.promotion import EAGER, PatientPromotion
 from rungwise.dominance import ParetoFront
 from rungwise.events import Created, Promote, Promoted, Result, Start, Started
 
@@ -105,6 +106,7 @@ def test_ties_go_by_place_whatever_the_order_of_adding(losses: list[Losses], ran
 @settings(max_examples=200)
 @given(points(), st.sampled_from([1.5, 2, 3, 4]), st.sampled_from([0, 0.2]), st.integers(0, 2**32 - 1))
 def test_a_rung_with_failures_and_promotions_in_between(losses, eta: float, failing: float, seed: int) -> None:
+    rule = PatientPromotion() if seed % 2 else EAGER
     rng = np.random.default_rng(seed)
     rung, promoted, done = ParetoRung(), set(), []
     for trial, each in enumerate(losses):
@@ -114,9 +116,9 @@ def test_a_rung_with_failures_and_promotions_in_between(losses, eta: float, fail
         assert len(rung) == len(order)
         assert [rung.trials[place] for place in rung.ordered()] == [t for t in order if dict(done)[t]]
         for _ in range(rng.integers(3)):
-            top = [t for t in order[: math.floor(len(order) / eta)] if dict(done)[t]]
+            top = [t for t in order[: rule.quota(len(order), eta)] if dict(done)[t]]
             wanted = next(((t, order.index(t), len(order)) for t in top if t not in promoted), None)
-            assert rung.candidate(eta) == wanted
+            assert rung.candidate(rule, eta) == wanted
             if wanted is None:
                 break
             rung.promote(wanted[0])
@@ -167,7 +169,9 @@ def test_whether_two_rungs_agree(losses, epsilon: float, failing: float, seed: i
 def test_whoever_may_not_be_promoted_never_is(losses, when: int, eta: int, failing: float, seed: int) -> None:
     """With several metrics a rank may get better: all promotions still to come are among `may_promote` all the same."""
     rng = np.random.default_rng(seed)
-    asha, started, ended = rw.ASHA(reduction_factor=eta, max_resource=eta**3), 0, 0
+    promotion, breadth = ("eager", "patient")[seed % 2], seed % 3 == 0
+    asha = rw.ASHA(reduction_factor=eta, max_resource=eta**3, promotion=promotion, breadth_first=breadth)
+    started, ended = 0, 0
     asha.tell(Created({}, {}, {}, dict.fromkeys("abc"[: len(losses[0]) if losses else 2], "min"), 0, ""))
     may: set[int] = set()
     known: set[int] = set()

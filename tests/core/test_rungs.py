@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import rungwise as rw
+from rungwise.core.promotion import EAGER, PatientPromotion
 from rungwise.core.rungs import Ladder, Rung
 from rungwise.events import Completed, Created, Promote, Promoted, Report, Reported, Result, Started
 from rungwise.state import StudyState
@@ -44,15 +45,18 @@ def test_endless_ladder() -> None:
         ladder.rung_at(7)
 
 
-@given(st.lists(st.sampled_from([0.1, 0.2, 0.3, math.inf]), max_size=40), st.sampled_from([2, 2.5, 3, 4]))
-def test_candidate_is_the_first_paused_one_of_the_best(losses: list[float], eta: float) -> None:
+@given(
+    st.lists(st.sampled_from([0.1, 0.2, 0.3, math.inf]), max_size=40), st.sampled_from([2, 2.5, 3, 4]), st.booleans()
+)
+def test_candidate_is_the_first_paused_one_of_the_best(losses: list[float], eta: float, patient: bool) -> None:
+    rule = PatientPromotion() if patient else EAGER
     rung, promoted = Rung(), set()
     for trial, loss in enumerate(losses):
         rung.add(trial, loss)
         order = sorted(range(trial + 1), key=lambda t: (losses[t], t))
-        best = [t for t in order[: math.floor(len(order) / eta)] if losses[t] < math.inf]
+        best = [t for t in order[: rule.quota(len(order), eta)] if losses[t] < math.inf]
         wanted = next((t for t in best if t not in promoted), None)
-        found = rung.candidate(eta)
+        found = rung.candidate(rule, eta)
         assert found == (None if wanted is None else (wanted, order.index(wanted), len(order)))
         if wanted is not None and trial % 2:
             rung.promote(wanted)
@@ -69,14 +73,22 @@ def test_a_job_without_a_report_does_not_take_the_score_of_the_one_before() -> N
     assert state.best.resource == 1
 
 
-@given(st.lists(st.floats(0, 1), min_size=1, max_size=60), st.integers(0, 30), st.sampled_from([2, 3]))
-def test_whoever_may_not_be_promoted_never_is(losses: list[float], when: int, eta: int) -> None:
-    """At any moment: all promotions that are still to come are among `may_promote`."""
-    asha, started, facts = rw.ASHA(reduction_factor=eta, max_resource=eta**3), 0, 0
+@given(
+    st.lists(st.floats(0, 1), min_size=1, max_size=60),
+    st.integers(0, 30),
+    st.sampled_from([2, 3]),
+    st.sampled_from(["eager", "patient", {"name": "patient", "deviations": 0, "opens_at": 3}]),
+    st.booleans(),
+    st.integers(0, 20),
+)
+def test_whoever_may_not_be_promoted_never_is(losses, when: int, eta: int, promotion, breadth: bool, left: int) -> None:
+    """At any moment: all promotions that are still to come are among `may_promote`, though fewer trials may come."""
+    asha = rw.ASHA(reduction_factor=eta, max_resource=eta**3, promotion=promotion, breadth_first=breadth)
+    started, facts = 0, 0
     may: set[int] | None = None
     known: set[int] = set()
     while True:
-        answer = asha.ask()
+        answer = asha.ask(more=started < len(losses))
         if isinstance(answer, Promote):
             if may is not None and answer.trial in known:
                 assert answer.trial in may
@@ -91,7 +103,7 @@ def test_whoever_may_not_be_promoted_never_is(losses: list[float], when: int, et
         asha.tell(Result(trial, answer.until, (losses[trial],)))
         facts += 1
         if facts == when:
-            may = asha.may_promote(len(losses))
+            may = asha.may_promote(len(losses) + left)
             known = set(range(started))
 
 

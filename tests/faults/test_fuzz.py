@@ -79,7 +79,17 @@ def test_a_score(value: Any) -> None:
 @settings(max_examples=300)
 @given(
     st.dictionaries(
-        st.sampled_from(["min_resource", "reduction_factor", "max_resource", "ranking", "grace_period"]),
+        st.sampled_from(
+            [
+                "min_resource",
+                "reduction_factor",
+                "max_resource",
+                "promotion",
+                "breadth_first",
+                "ranking",
+                "grace_period",
+            ]
+        ),
         VALUES,
         max_size=3,
     ),

@@ -101,7 +101,11 @@ def test_asynchronous_hyperband_over_asha_and_pasha(instance: Instance) -> None:
     r = instance.arguments["min_resource"]
     count = 1 if instance.small == 5 else len(slow.hyperband_shapes(r, eta, most))
     ladders = [reference.ladder(min(most, math.floor(r * eta**i + 0.5)), eta, most) for i in range(count)]
-    follow(instance, "async-hyperband", lambda history, more: slow.async_hyperband(history, ladders, eta, more))
+
+    def move(history: slow.History, more: bool) -> slow.Move:
+        return slow.async_hyperband(history, ladders, eta, more, instance.patience, instance.breadth)
+
+    follow(instance, "async-hyperband", move)
 
 
 @settings(max_examples=40)

@@ -38,6 +38,8 @@ def same(instance: Instance, algorithm: str) -> None:
         ranking=instance.ranking,
         numbers=instance.numbers,
         score=instance.score,
+        patience=instance.patience,
+        breadth=instance.breadth,
     )
     assert ours.jobs == theirs.jobs
     assert ours.ceilings == theirs.ceilings

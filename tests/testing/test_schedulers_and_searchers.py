@@ -25,6 +25,12 @@ VARIANTS: dict[str, Callable[[], rw.Scheduler]] = {
     "async-hyperband of pasha": lambda: rw.AsyncHyperband(ladder="pasha", **MAX),
     "median every 2": lambda: rw.MedianStoppingRule(interval=2, min_trials=1, **MAX),
     "halving of 5": lambda: rw.SuccessiveHalving(bracket_size=5, **MAX),
+    "patient asha": lambda: rw.ASHA(promotion="patient", **MAX),
+    "patient pasha, breadth first": lambda: rw.PASHA(promotion="patient", breadth_first=True),
+    "pasha, breadth first": lambda: rw.PASHA(breadth_first=True, **MAX),
+    "more patience than trials": lambda: rw.ASHA(promotion={"name": "patient", "deviations": 9}, **MAX),
+    "async-hyperband of patient pasha": lambda: rw.AsyncHyperband(ladder=rw.PASHA(promotion="patient"), **MAX),
+    "async-hyperband, breadth first": lambda: rw.AsyncHyperband(ladder=rw.ASHA(breadth_first=True), **MAX),
     "one rung": lambda: rw.ASHA(max_resource=1),
 }
 

@@ -89,7 +89,7 @@ SchedulerName = Literal[
 ]  # fmt: skip
 """Our schedulers' names, for type checkers and editors."""
 
-__all__ = ["SCHEDULERS", "Scheduler", "SchedulerName", "as_scheduler", "ceilings"]
+__all__ = ["SCHEDULERS", "Scheduler", "SchedulerName", "as_scheduler", "ceilings", "check_total"]
 
 
 PARTS = ("ask", "tell", "may_promote", "settings", "up_to", "max_resource", "open_level")
@@ -98,6 +98,15 @@ PARTS = ("ask", "tell", "may_promote", "settings", "up_to", "max_resource", "ope
 def ceilings(scheduler: Scheduler) -> list[tuple[int, int]]:
     """One row per bracket whose ceiling can rise: its highest open level, and how many have completed it."""
     return list(getattr(scheduler, "ceilings", ()))
+
+
+def check_total(scheduler: Scheduler, trials: int | None) -> None:
+    """Raise `InputError` if `scheduler` would start trials for ever, since there is no total of `trials`."""
+    if trials is None and getattr(scheduler, "breadth_first", False):
+        raise InputError(
+            "breadth_first=True promotes nobody as long as more trials may be started, so say how many there are: "
+            "trials=64"
+        )
 
 
 def as_scheduler(scheduler: Scheduler | str | dict[str, Any], max_resource: int | None = None) -> Scheduler:

@@ -1,17 +1,18 @@
 """Which trial next? Asynchronous successive halving, promotion type (Li et al., MLSys 2020, Algorithm 2).
 
-May import `events`, `errors`, `space` and `core.rungs`.
+May import `events`, `errors`, `validation` and `core`.
 """
 
 from __future__ import annotations
 
-import math
 from typing import Any, final
 
 from rungwise.core.pareto import ParetoRung
+from rungwise.core.promotion import EAGER, EagerPromotion, Promotion, as_promotion
 from rungwise.core.rungs import Ladder, Rung
 from rungwise.errors import our_names
 from rungwise.events import Answer, Created, Event, Lengthened, Promote, Promoted, Result, Start, Started, Wait
+from rungwise.validation import flag
 
 
 @final
@@ -23,6 +24,15 @@ class ASHA:
     by non-dominated sorting (`core.pareto`). Without `max_resource` there is always a next rung. `ask` is a query:
     asking twice gives the same answer and changes nothing.
 
+    `promotion` says how many of a rung may go on: "eager", the papers' top 1/η, or "patient", fewer until there are
+    more results (`rw.PatientPromotion`). Under "patient" a study may end with nobody at the highest rungs. Where it is
+    too small for anybody to go on from the first rung, the eager rule takes over at its end: once no more trials may be
+    started and none is on the way to the first rung.
+
+    With `breadth_first` new trials come before promotions as long as more may be started, so that all of a study's
+    trials are compared at the first rung before any goes on; from then on nobody waits for stragglers. Such a study
+    needs a total of trials, or a searcher that comes to an end: otherwise nobody would ever be promoted.
+
     `ceiling` is the index of the highest open rung, None if all are open; PASHA moves it. `ladder` holds the levels,
     `rungs` the results, and `running` maps each running trial to its next rung. `several` says whether there are
     several metrics.
@@ -31,15 +41,26 @@ class ASHA:
     >>> asha.ask()
     Start(until=1)
 
-    Raises `InputError` for min_resource < 1 or > max_resource, and for reduction_factor ≤ 1.
+    Raises `InputError` for min_resource < 1 or > max_resource, for reduction_factor ≤ 1, and for a `promotion` that
+    does not exist.
     """
 
     name = "asha"
     several_metrics = True
 
     @our_names()
-    def __init__(self, *, min_resource: int = 1, reduction_factor: float = 3, max_resource: int | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        min_resource: int = 1,
+        reduction_factor: float = 3,
+        max_resource: int | None = None,
+        promotion: Promotion | str | dict[str, Any] = "eager",
+        breadth_first: bool = False,
+    ) -> None:
         self.ladder = Ladder(min_resource, reduction_factor, max_resource)
+        self.promotion = as_promotion(promotion)
+        self.breadth_first = flag(breadth_first, "breadth_first")
         self.ceiling: int | None = None
         self.rungs: list[Rung | ParetoRung] = []  # as many as have results
         self.running: dict[int, int] = {}  # trial -> the rung it is on the way to
@@ -69,6 +90,8 @@ class ASHA:
             "min_resource": ladder.min_resource,
             "reduction_factor": ladder.reduction_factor,
             "max_resource": ladder.max_resource,
+            "promotion": self.promotion.settings(),
+            "breadth_first": self.breadth_first,
         }
 
     @property
@@ -79,30 +102,43 @@ class ASHA:
     def may_promote(self, total: int) -> set[int]:
         """The paused trials that can still be promoted if at most `total` trials are ever started.
 
-        Ranks only get worse, so a trial ranked at or beyond ⌊n/η⌋, where n is the most results that its rung can ever
-        have, stays where it is.
+        Ranks only get worse, so a trial ranked beyond all that may go on from n results, where n is the most that its
+        rung can ever have, stays where it is.
         """
-        hopeful: set[int] = set()
+        eta, hopeful = self.ladder.reduction_factor, set[int]()
         most = total
+        small = self._small
         for place, rung in enumerate(self.rungs):
             if place == self.ladder.last:
                 break
-            here = rung.paused(math.floor(most / self.ladder.reduction_factor))
+            quota = self.promotion.quota(most, eta)
+            here = rung.paused(max(quota, EAGER.quota(most, eta)) if small else quota)
             hopeful.update(here)
             above = len(self.rungs[place + 1]) if place + 1 < len(self.rungs) else 0
             above += sum(target == place + 1 for target in self.running.values())
             most = above + len(here) + most - len(rung)  # all who may still come here may go on
         return hopeful
 
+    @property
+    def _small(self) -> bool:
+        """Whether `promotion` has never let anybody go on from the first rung, nor then from any other."""
+        return not self.rungs or not self.promotion.quota(len(self.rungs[0]), self.ladder.reduction_factor)
+
     def ask(self, *, more: bool = True) -> Answer:
         """The next job: a promotion, from the highest open rung down, or, if there may be `more`, a new trial."""
-        rungs, eta = self.rungs, self.ladder.reduction_factor
+        if self.breadth_first and more:
+            return Start(self.ladder.level(0))
+        ends = not more and self._small and 0 not in self.running.values()  # nobody comes for whom patience could wait
+        rungs, eta, rule = self.rungs, self.ladder.reduction_factor, EAGER if ends else self.promotion
         closed = self.ladder.last if self.ceiling is None else self.ceiling  # nobody goes on from here
         highest = len(rungs) if closed is None else min(len(rungs), closed)
         for rung in range(highest - 1, -1, -1):
-            if rungs[rung].hopeful and (found := rungs[rung].candidate(eta)) is not None:
+            if (rungs[rung].hopeful or ends) and (found := rungs[rung].candidate(rule, eta)) is not None:
                 trial, rank, size = found
-                return Promote(trial, self.ladder.level(rung + 1), rank + 1, size)
+                until = self.ladder.level(rung + 1)
+                if isinstance(self.promotion, EagerPromotion):
+                    return Promote(trial, until, rank + 1, size)
+                return Promote(trial, until, rank + 1, size, rule.quota(size, eta), rule.name)
         return Start(self.ladder.level(0)) if more else Wait()
 
     def tell(self, event: Event) -> None:

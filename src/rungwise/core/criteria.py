@@ -1,6 +1,6 @@
 """When else do two rungs agree? The criteria that the PASHA paper compares (Bohdal et al., ICLR 2023, appendix).
 
-May import `errors`, `validation` and `core.ranking`.
+May import `errors`, `validation`, `core.named` and `core.ranking`.
 """
 
 from __future__ import annotations
@@ -11,17 +11,17 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
+from rungwise.core.named import Named, made
 from rungwise.core.noise import LARGEST_FLOAT, Noise
 from rungwise.core.ranking import (
     DirectRanking,
-    Named,
     Ranking,
     SoftRanking,
     TwoRungs,
     out_of_order,
     soft,
 )
-from rungwise.errors import InputError, suggestion
+from rungwise.errors import InputError
 from rungwise.events import Disagreement
 from rungwise.validation import real
 
@@ -249,15 +249,8 @@ def ranking(name: str, **arguments: float | str) -> Ranking:
 
     Raises `InputError` for an unknown name or argument, and for invalid values.
     """
-    if not isinstance(name, str) or name not in RANKINGS:
-        raise InputError(f"there is no ranking {name!r}{suggestion(str(name), RANKINGS)}")
-    kind = RANKINGS[name]
-    for argument in arguments:
-        if argument not in kind.__struct_fields__:
-            meant = suggestion(argument, kind.__struct_fields__)
-            raise InputError(f"the ranking {name!r} has no argument {argument!r}{meant}")
-    made: Ranking = kind(**arguments)
-    return made
+    found: Ranking = made("ranking", RANKINGS, name, arguments)
+    return found
 
 
 def as_ranking(given: Ranking | Callable[..., object] | str | dict[str, Any]) -> Ranking:

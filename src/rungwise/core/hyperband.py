@@ -71,6 +71,11 @@ class AsyncHyperband:
         return self._like.max_resource
 
     @property
+    def breadth_first(self) -> bool:
+        """Whether new trials come before promotions as long as more may be started."""
+        return self._like.breadth_first
+
+    @property
     def open_level(self) -> int | None:
         """The resource to which a trial may be trained now; None if unlimited."""
         levels = [ladder.open_level for ladder in self.ladders]
@@ -105,7 +110,7 @@ class AsyncHyperband:
     def ask(self, *, more: bool = True) -> Answer:
         """The answer of the lowest ladder with a promotion or a rise; otherwise a new trial."""
         for place, ladder in enumerate(self.ladders):
-            answer = ladder.ask(more=False)
+            answer = ladder.ask(more=more)
             if isinstance(answer, Raise):
                 return msgspec.structs.replace(answer, bracket=place)
             if isinstance(answer, Promote):

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from rungwise.core.fronts import Fronts
 from rungwise.core.noise import Noise
+from rungwise.core.promotion import Promotion
 from rungwise.core.ranking import DirectRanking, Ranking, SoftRanking
 from rungwise.dominance import Losses
 from rungwise.errors import InputError
@@ -89,11 +90,12 @@ class ParetoRung:
             found += part[(no_worse & better).sum(axis=0) < first].tolist()
         return [self.trials[place] for place in found]
 
-    def candidate(self, reduction_factor: float) -> tuple[int, int, int] | None:
-        """The best paused trial, its rank from 0, and n, if among the first ⌊n/η⌋ (ASHA, Algorithm 2, l. 14)."""
-        if self._fronts is None or (found := self._fronts.first(math.floor(len(self) / reduction_factor))) is None:
+    def candidate(self, rule: Promotion, reduction_factor: float) -> tuple[int, int, int] | None:
+        """The best paused trial, its rank from 0, and n, if `rule` lets it go on (ASHA, Algorithm 2, l. 14)."""
+        size = len(self.losses)
+        if self._fronts is None or (found := self._fronts.first(rule.quota(size, reduction_factor))) is None:
             return None
-        return self.trials[found[0]], found[1], len(self)
+        return self.trials[found[0]], found[1], size
 
 
 BLOCK = 2_000_000

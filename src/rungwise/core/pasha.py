@@ -14,6 +14,7 @@ from rungwise.core.asha import ASHA
 from rungwise.core.criteria import as_ranking
 from rungwise.core.noise import Noise
 from rungwise.core.pareto import ParetoRung, TwoParetoRungs
+from rungwise.core.promotion import Promotion
 from rungwise.core.ranking import Ranking, TwoRungs
 from rungwise.core.rungs import Rung
 from rungwise.errors import our_names
@@ -27,9 +28,9 @@ MANY = 1024
 class PASHA:
     """ASHA under a ceiling that rises only while the ranking of the top two rungs is unsettled.
 
-    `min_resource`, `reduction_factor`, and `max_resource` are ASHA's; `max_resource` is optional. `ranking` decides
-    whether two rungs agree: "soft" (with the noise estimated from the curves), another name for `rw.ranking`, a ranking
-    with arguments such as `rw.ranking("rbo", p=0.9)`, or a function of your own.
+    `min_resource`, `reduction_factor`, `max_resource`, `promotion`, and `breadth_first` are ASHA's; `max_resource` is
+    optional. `ranking` decides whether two rungs agree: "soft" (with the noise estimated from the curves), another name
+    for `rw.ranking`, a ranking with arguments such as `rw.ranking("rbo", p=0.9)`, or a function of your own.
 
     Rungs are compared when a job at the top rung completes: `ask` answers with a `Raise` right after it, and this
     answer lapses with the next event, so ask after every event. `asha` is the ASHA whose ceiling it moves.
@@ -51,9 +52,14 @@ class PASHA:
         min_resource: int = 1,
         reduction_factor: float = 3,
         max_resource: int | None = None,
+        promotion: Promotion | str | dict[str, Any] = "eager",
+        breadth_first: bool = False,
         ranking: Ranking | Callable[..., object] | str | dict[str, Any] = "soft",
     ) -> None:
-        self.asha = ASHA(min_resource=min_resource, reduction_factor=reduction_factor, max_resource=max_resource)
+        self.asha = ASHA(
+            min_resource=min_resource, reduction_factor=reduction_factor, max_resource=max_resource,
+            promotion=promotion, breadth_first=breadth_first,
+        )  # fmt: skip
         self.ranking = as_ranking(ranking)
         top = 0 if self.asha.ladder.last == 0 else 1
         self.asha.ceiling = top
@@ -67,6 +73,11 @@ class PASHA:
     def max_resource(self) -> int | None:
         """R, the resource of the last rung; None if there is none."""
         return self.asha.max_resource
+
+    @property
+    def breadth_first(self) -> bool:
+        """Whether new trials come before promotions as long as more may be started."""
+        return self.asha.breadth_first
 
     @property
     def open_level(self) -> int | None:

@@ -9,12 +9,12 @@ trials by their losses p(·) one rung below. Ties go to the earlier completion o
 from __future__ import annotations
 
 from bisect import bisect_left
-from typing import Any, ClassVar, Protocol, final, runtime_checkable
+from typing import Any, Protocol, final, runtime_checkable
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from rungwise.core.named import Named
 from rungwise.core.noise import LARGEST_FLOAT, Noise
 from rungwise.core.rungs import Entry, Rung
 from rungwise.errors import InputError
@@ -136,16 +136,6 @@ class Ranking(Protocol):
     def settings(self) -> dict[str, Any]:
         """Its name and arguments as plain JSON."""
         ...
-
-
-class Named(msgspec.Struct, frozen=True):
-    """A criterion whose fields are its arguments."""
-
-    name: ClassVar[str]
-
-    def settings(self) -> dict[str, Any]:
-        """Its name and arguments as plain JSON."""
-        return {"name": self.name, **msgspec.structs.asdict(self)}
 
 
 def soft(rungs: TwoRungs, epsilon: float) -> Disagreement | None:

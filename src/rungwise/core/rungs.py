@@ -12,6 +12,7 @@ from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 
+from rungwise.core.promotion import Promotion
 from rungwise.errors import InputError
 from rungwise.validation import real, whole
 
@@ -214,10 +215,10 @@ class Rung:
         self._first, place = first, self._order[first]
         return self._losses[place], place, self._trials[place]
 
-    def candidate(self, reduction_factor: float) -> tuple[int, int, int] | None:
-        """The best paused trial, its rank from 0, and n, if among the first ⌊n/η⌋ (ASHA, Algorithm 2, l. 14)."""
+    def candidate(self, rule: Promotion, reduction_factor: float) -> tuple[int, int, int] | None:
+        """The best paused trial, its rank from 0, and n, if `rule` lets it go on (ASHA, Algorithm 2, l. 14)."""
         rank, size = self._gone.find(0, self._first), len(self._order)
-        if not 0 <= rank < math.floor(size / reduction_factor):
+        if not 0 <= rank < rule.quota(size, reduction_factor):
             self.hopeful = False
             return None
         self._first = rank

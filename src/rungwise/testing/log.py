@@ -35,7 +35,7 @@ FACTS: list[Fact] = [
     Reported(0, 1, 0.1 + 0.2, 1e-9),
     Completed(0),
     Raised(9, 3, 1, 0.25, None, 7, (Broken(2, 1, 0, (0.5, None), (None, -0.5)),), "ünï", 1),
-    Promoted(0, 3, 1, 3),
+    Promoted(0, 3, 2, 31, 7, "patient"),
     Reported(0, 2, None),
     Retried(0, "out of memory"),
     Excused(0, 2, given_up=True),

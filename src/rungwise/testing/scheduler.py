@@ -17,7 +17,6 @@ from rungwise.events import (
     Created,
     Event,
     Promote,
-    Promoted,
     Raise,
     Raised,
     Report,
@@ -111,9 +110,11 @@ class _History:
         """Play it to its end."""
         mode: Any = "min" if self.metrics == 1 else {"error": "min", "cost": "min"}
         self._tell(Created({}, {}, {}, mode, 0, "0", id="check"))
-        while self._give_out() or self._running:
+        self._give_out()
+        while self._running:
             assert len(self.events) < MANY, f"no end after {MANY} events: with {TRIALS} trials it goes on for ever"
             self._work()
+            self._give_out()
         scheduler = self.scheduler
         rises = bool(ceilings(scheduler)) or any(isinstance(event, Raised) for event in self.events)
         assert rises or scheduler.open_level == scheduler.max_resource, (
@@ -122,9 +123,8 @@ class _History:
         )
         return self
 
-    def _give_out(self) -> bool:
-        """Give free workers what there is; whether anything was given out."""
-        before = len(self.events)
+    def _give_out(self) -> None:
+        """Give free workers what there is."""
         while len(self._running) < self.workers:
             more = len(self.resource) < TRIALS
             answer = self.answers[-1][0 if more else 1]
@@ -133,7 +133,6 @@ class _History:
                 break
             self._follow(answer)
             assert len(self.events) < MANY, "it answers the same for ever"
-        return len(self.events) > before
 
     def _follow(self, answer: Answer) -> None:
         if isinstance(answer, Start):
@@ -151,7 +150,7 @@ class _History:
             assert trial not in self._lost, left_out
             self._check_reach(trial, self.resource[trial], answer.until)
             self._running[trial] = self.resource[trial], answer.until
-            self._tell(Promoted(trial, answer.until, answer.rank, answer.size))
+            self._tell(answer.fact)
         elif isinstance(answer, Raise):
             self._tell(answer.fact)
 
