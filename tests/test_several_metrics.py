@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rungwise.core.fronts import Fronts
 
 import reference
 import rungwise as rw
-from rungwise.core.fronts import Fronts
 from rungwise.dominance import ParetoFront
 
 MODE = {"accuracy": "max", "seconds": "min"}
@@ -219,6 +219,7 @@ def test_a_study_of_two_metrics_for_real_is_resumed_and_exported(tmp_path: Path)
     [
         "random",
         "grid",
+        "density",
         "evolution",
         pytest.param("sobol", marks=pytest.mark.needs("scipy")),
         pytest.param("tpe", marks=pytest.mark.needs("optuna")),

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rungwise.core.fronts import Fronts
 
 import rungwise as rw
 import rungwise.dominance
 import rungwise.ordered
-from rungwise.core.fronts import Fronts
 from rungwise.core.noise import Noise
 from rungwise.core.pareto import ParetoRung, TwoParetoRungs
 from rungwise.dominance import ParetoFront
