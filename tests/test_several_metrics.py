@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rungwise.core.fronts import Fronts
 
 import reference
 import rungwise as rw
 from rungwise.dominance import ParetoFront
+from rungwise.fronts import Fronts
 
 MODE = {"accuracy": "max", "seconds": "min"}
 SPACE = {"x": rw.Float(0, 1), "y": rw.Float(0, 1)}

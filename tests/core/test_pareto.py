@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rungwise.core.fronts import Fronts
 
 import rungwise as rw
 import rungwise.dominance
@@ -18,6 +17,7 @@ from rungwise.core.noise import Noise
 from rungwise.core.pareto import ParetoRung, TwoParetoRungs
 from rungwise.dominance import ParetoFront
 from rungwise.events import Created, Promote, Promoted, Result, Start, Started
+from rungwise.fronts import Fronts
 
 Losses = tuple[float, ...]
 
