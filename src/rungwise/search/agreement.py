@@ -45,7 +45,7 @@ def agreement(rungs: Mapping[int, dict[int, Losses]]) -> Agreement:
     """Of `rungs`, level -> trial -> losses in the order in which they came, the mean correlation of neighbors.
 
     Spearman's, over the newest 256 trials that both have; the mean over the metrics, and over pairs of rungs, where
-    n trials weigh n − 1. Ten trials with a correlation of 1/2 are thought to have been there before.
+    n trials weigh n − 1. Before them there is a correlation of 1/2, which weighs 10.
 
     >>> lower, upper = {n: (n / 9,) for n in range(9)}, {n: (n / 99,) for n in range(6)}
     >>> agreement({1: lower, 3: upper})

@@ -2,9 +2,11 @@
 
 The kernel densities of BOHB (Falkner, Klein and Hutter, "BOHB: Robust and Efficient Hyperparameter Optimization at
 Scale", ICML 2018, Algorithm 2), after TPE (Bergstra, Bardenet, Bengio and Kégl, "Algorithms for Hyper-Parameter
-Optimization", NeurIPS 2011). Unlike there the share of random configurations follows from how well early scores have
-predicted later ones in this very study. May import `events`, `errors`, `fronts`, `ordered`, `space`, `validation`,
-`search.results`, `search.kernels` and `search.agreement`.
+Optimization", NeurIPS 2011).
+
+Unlike there the share of random configurations follows from how well early scores have predicted later ones in this
+very study. May import `events`, `errors`, `fronts`, `ordered`, `space`, `validation`, `search.results`,
+`search.kernels` and `search.agreement`.
 """
 
 from __future__ import annotations

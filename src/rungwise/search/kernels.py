@@ -5,7 +5,7 @@ edge of a `Cell`. A kernel is a product over columns: a normal where there are n
 choices, one probability for the kernel's own and one for each other (Aitchison and Aitken, Biometrika 1976). Where the
 kernel's configuration lacks a parameter it says nothing of it, and is 1; so is it for parameters that a point lacks.
 Densities are relative to the uniform one, and normals are not cut at 0 and 1: only ratios are asked for, in which that
-makes little difference. May import `events`, `space`, `parameters` and numpy.
+makes little difference. May import `events`, `space` and numpy.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rungwise.events import Config
-from rungwise.parameters import Parameter
 from rungwise.space import Space
 
 Array = NDArray[np.float64]
@@ -49,7 +48,7 @@ class Columns:
             self.choices += counts
         self._priors = {name: found for name in space if (found := self._prior(name)) is not None}
         self._conditions = [  # parents first: name, parent, the values for which it exists
-            (name, parent, [self._cell(parent, space[parent].normal(value)) for value in values])
+            (name, parent, [self._part(parent, space[parent].normal(value)) for value in values])
             for name in space.parents_first
             for parent, values in space[name].condition.items()
         ]
@@ -76,14 +75,14 @@ class Columns:
 
     def config(self, point: Array) -> Config:
         """The configuration that these numbers, one for each column, stand for."""
-        numbers = point.tolist()
-        return self.space.decode([self._place(each, numbers[self._of[name]]) for name, each in self.space.items()])
-
-    def _place(self, parameter: Parameter, numbers: list[float]) -> float:
-        """Where in [0, 1] the value is that these `numbers` stand for."""
-        if len(numbers) > 1 or parameter.axes()[""].choices:
-            return parameter.encode(parameter.from_axes([int(number) for number in numbers]))
-        return numbers[0]
+        numbers, places = point.tolist(), []
+        for name, parameter in self.space.items():
+            at = self._of[name]
+            if self.choices[at.start]:
+                places.append(parameter.encode(parameter.from_axes([int(number) for number in numbers[at]])))
+            else:
+                places.append(numbers[at.start])
+        return self.space.decode(places)
 
     def existing(self, points: Array) -> Mask:
         """Which numbers count, shape (points, columns): those of parameters that exist.
@@ -91,15 +90,15 @@ class Columns:
         What depends on a cell that is not written in its canonical form counts as if it did not exist.
         """
         exist = np.ones(points.shape, dtype=bool)
-        for name, parent, cells in self._conditions:
+        for name, parent, parts in self._conditions:
             at = self._of[parent]
             holds = np.zeros(len(points), dtype=bool)
-            for left, right in cells:
+            for left, right in parts:
                 holds |= ((points[:, at] >= left) & (points[:, at] <= right)).all(axis=1)
             exist[:, self._of[name]] &= (holds & exist[:, at.start])[:, None]
         return exist
 
-    def _cell(self, name: str, value: Any) -> tuple[Array, Array]:
+    def _part(self, name: str, value: Any) -> tuple[Array, Array]:
         """The numbers from which to which a parameter has this value."""
         centers, halves = self.row({name: value})
         at = self._of[name]
@@ -121,6 +120,8 @@ class Columns:
         if choices[0]:
             places = np.arange(choices[0], dtype=float)
             values = [parameter.from_axes([place]) for place in range(choices[0])]
+        elif all(parameter.quantile(u) == u for u in (0.2, 0.5, 0.8)):
+            return None
         else:  # most of them where the prior is dense
             places = np.array([parameter.quantile(u) for u in np.linspace(0, 1, GRID).tolist()])
             values = [parameter.decode(u) for u in places.tolist()]
