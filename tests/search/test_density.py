@@ -202,6 +202,13 @@ def test_failures_are_bad_wherever_they_failed() -> None:
     assert np.mean(proposed(crashed) > 0.5) < 0.2
 
 
+def test_trials_that_were_left_behind_are_bad() -> None:
+    """Of those up to 0.5 the highest are the best; all above that were not promoted, or there are none."""
+    promoted = [({"x": x / 40}, [(1, x), (3, -x)]) for x in range(8, 21)]
+    left = [({"x": x / 40}, [(1, x)]) for x in range(21, 33)]
+    assert np.median(proposed(told(LINE, [*promoted, *left]))) < 0.5 < np.median(proposed(told(LINE, promoted)))
+
+
 def test_running_trials_are_kept_away_from() -> None:
     done = [({"x": x / 20}, [(1, (x / 20 - 0.5) ** 2)]) for x in range(21)]
     below, above = (

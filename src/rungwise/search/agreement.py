@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 Losses = tuple[float, ...]
 
 PRIOR, WEIGHT = 0.5, 10  # the correlation before anything is known, and for how many trials that counts
-NEWEST = 256  # trials looked at in each pair of rungs
+NEWEST = 128  # trials looked at in each pair of rungs
 
 
 class Agreement(NamedTuple):
@@ -44,7 +44,7 @@ class Agreement(NamedTuple):
 def agreement(rungs: Mapping[int, dict[int, Losses]]) -> Agreement:
     """Of `rungs`, level -> trial -> losses in the order in which they came, the mean correlation of neighbors.
 
-    Spearman's, over the newest 256 trials that both have; the mean over the metrics, and over pairs of rungs, where
+    Spearman's, over the newest 128 trials that both have; the mean over the metrics, and over pairs of rungs, where
     n trials weigh n − 1. Before them there is a correlation of 1/2, which weighs 10.
 
     >>> lower, upper = {n: (n / 9,) for n in range(9)}, {n: (n / 99,) for n in range(6)}

@@ -4,9 +4,10 @@ The kernel densities of BOHB (Falkner, Klein and Hutter, "BOHB: Robust and Effic
 Scale", ICML 2018, Algorithm 2), after TPE (Bergstra, Bardenet, Bengio and Kégl, "Algorithms for Hyper-Parameter
 Optimization", NeurIPS 2011).
 
-Unlike there the share of random configurations follows from how well early scores have predicted later ones in this
-very study. May import `events`, `errors`, `fronts`, `ordered`, `space`, `validation`, `search.results`,
-`search.kernels` and `search.agreement`.
+Unlike in BOHB, trials that were not promoted are bad at the higher rungs, too: what is unlike the rest of the few there
+may be like those that were left behind. And the share of random configurations follows from how well early scores have
+predicted later ones in this very study. May import `events`, `errors`, `fronts`, `ordered`, `space`, `validation`,
+`search.results`, `search.kernels` and `search.agreement`.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rungwise.errors import InputError
-from rungwise.events import Config, Event, Result, Started
+from rungwise.events import Config, Event, Promoted, Result, Started
 from rungwise.fronts import Fronts
 from rungwise.ordered import Sorted
 from rungwise.search.agreement import Agreement, agreement
@@ -39,12 +40,12 @@ class DensitySearch:
 
     *Data*: the highest rung at which d + 3 trials of this study have finite losses, where d counts the parameters and a
     cell's edges; before there is one, that of an earlier study; before that, proposals are random. *Good* are the best
-    `good_share` there, at least d + 1, of them at most the 64 best; *bad* are the others there and all trials that
-    failed, at most 256 of them, evenly from the best to the worst, and the newest 64 that run and have no result yet,
-    so that no two proposals are nearly the same. With several metrics the best stand in the first fronts and have most
-    room there. *Densities*: a kernel on each; see `kernels`. The user's prior is one more kernel of the good density,
-    so it counts for less as results come in. Candidates are drawn with `bandwidth_factor` times the standard deviation
-    of the kernels. Those that were started already are left out.
+    `good_share` there, at least 2 and at most 64. *Bad* are the others there, then all that were not promoted so far,
+    then all that failed: at most 256, evenly taken in this order. The newest 64 that run without a result are bad too,
+    so that proposals made at the same time differ. With several metrics the best stand in the first fronts and have
+    most room there. *Densities*: a kernel on each; see `kernels`. The user's prior is one more kernel of the good
+    density, so it counts for less as results come in. Candidates are drawn with `bandwidth_factor` times the standard
+    deviation of the kernels. Those that were started already are left out.
 
     `random_share` of the proposals are drawn at random. "auto" is 1/2 at first, and goes to 1/4 where the order of
     trials stays as it is from one rung to the next, to 3/4 where it does not; `agreement` says how it stands.
@@ -93,6 +94,7 @@ class DensitySearch:
         width = len(self._columns.choices)
         self._centers, self._halves = np.empty((64, width)), np.empty((64, width))  # a row a trial, and room for more
         self._failed = np.zeros(64, dtype=bool)
+        self._until = np.zeros(64, dtype=np.int64)  # to which level it was started or promoted
         self._rows: dict[int, int] = {}  # trial -> its row
         self._running: dict[int, int] = {}  # the same, of those without a result
         self._rungs: dict[int, _Rung] = {}
@@ -117,8 +119,10 @@ class DensitySearch:
         """Learns the rung results, and what runs."""
         self._told.tell(event)
         match event:
-            case Started(trial, config):
-                self._rows[trial] = self._running[trial] = self._add(config)
+            case Started(trial, config, until):
+                self._rows[trial] = self._running[trial] = self._add(config, until)
+            case Promoted(trial, until):
+                self._until[self._rows[trial]] = until
             case Result(trial, level, losses):
                 self._running.pop(trial, None)
                 self._agreement = None
@@ -147,14 +151,16 @@ class DensitySearch:
     def _share(self) -> float:
         return self.agreement.random_share if isinstance(self.random_share, str) else self.random_share
 
-    def _add(self, config: Config) -> int:
+    def _add(self, config: Config, until: int) -> int:
         """A new row, its number."""
         row = len(self._rows)
         if row == len(self._failed):
-            self._centers, self._halves, self._failed = (
-                np.concatenate([each, np.zeros_like(each)]) for each in (self._centers, self._halves, self._failed)
+            arrays = self._centers, self._halves, self._failed, self._until
+            self._centers, self._halves, self._failed, self._until = (
+                np.concatenate([each, np.zeros_like(each)]) for each in arrays
             )
         self._centers[row], self._halves[row] = self._columns.row(config)
+        self._until[row] = until
         return row
 
     def _densities(self) -> tuple[Kernels, Kernels] | None:
@@ -167,11 +173,14 @@ class DensitySearch:
                     continue
                 order = rung.order
                 order = order[~self._failed[order]]  # of those that failed later, too
-                good = max(dimensions + 1, math.ceil(self.good_share * len(order)))  # BOHB, eq. 3
-                bad = _thinned(np.concatenate([order[good:], np.flatnonzero(self._failed)]), BAD)
-                running = np.array(list(self._running.values())[-RUNNING:], dtype=np.int64)
+                good = max(2, math.ceil(self.good_share * len(order)))
+                running = np.array(list(self._running.values()), dtype=np.int64)
+                below = ~self._failed & (self._until < level)
+                below[running] = below[len(self._rows) :] = False
+                bad = np.concatenate([order[good:], np.flatnonzero(below), np.flatnonzero(self._failed)])
                 if good < len(order):
-                    return self._on(order[: min(good, GOOD)]), self._on(np.concatenate([bad, running]))
+                    bad = np.concatenate([_thinned(bad, BAD), running[-RUNNING:]])
+                    return self._on(order[: min(good, GOOD)]), self._on(bad)
         return None
 
     def _on(self, rows: Rows) -> Kernels:

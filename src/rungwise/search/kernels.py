@@ -133,10 +133,11 @@ class Columns:
 class Kernels:
     """A density: a kernel on each of the rows `centers`, and one that is the prior's (Bergstra et al., 2011).
 
-    Standard deviations follow the normal reference rule, column by column, from the spread of the n centers that have
-    a number there and one more that is uniform, so that a few equal ones are no proof; half of the width of a whole
-    number's part is the least, so that no kernel fits between two values. Of choices others get (1 − 1/c) times their
-    spread (1 where all are as frequent, 0 where one is alone) times the factor of the rule for variances.
+    Widths, standard deviations, follow the normal reference rule in each column: 1.06 σ n^(−1/(4 + d)), where d counts
+    the columns, n the centers that have a number there, and σ is theirs and that of one more, uniform, center, so that
+    a few equal ones are no proof. Half of the part of a whole number is the least, so that no kernel fits between two
+    values. Where there are choices, another than the kernel's own has the probability s n^(−2/(4 + d)), where s is that
+    of two centers, the uniform one among them, to differ.
     """
 
     def __init__(self, columns: Columns, centers: Array, halves: Array) -> None:
