@@ -57,6 +57,8 @@ class Space(Mapping[str, Parameter]):
     >>> space.allows({"depth": 8, "width": 9}), space.allows({"depth": 8, "width": 7})
     (False, True)
 
+    `parents_first` are the names, each after those on which it depends.
+
     With `tried=False` it is not checked, by drawing, whether anything is allowed: for spaces that are only looked at.
 
     Raises `InputError` for something that is not a parameter, an unusable name, a condition or a forbidden combination

@@ -299,7 +299,7 @@ def test_wrong_arguments_get_one_line(name: str) -> None:
 def test_settings_are_what_was_given() -> None:
     given = {"good_share": 0.2, "bandwidth_factor": 2.0, "candidates": 32, "random_share": 0.5}
     assert rw.DensitySearch(LINE, **given).settings() == given
-    assert rw.DensitySearch(LINE).settings()["random_share"] == "auto"
+    assert rw.DensitySearch(LINE).settings()["random_share"] == 0.5
 
 
 def test_duplicates_are_passed_over_and_the_space_may_run_out() -> None:

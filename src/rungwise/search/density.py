@@ -4,10 +4,10 @@ The kernel densities of BOHB (Falkner, Klein and Hutter, "BOHB: Robust and Effic
 Scale", ICML 2018, Algorithm 2), after TPE (Bergstra, Bardenet, Bengio and Kégl, "Algorithms for Hyper-Parameter
 Optimization", NeurIPS 2011).
 
-Unlike in BOHB, trials that were not promoted are bad at the higher rungs, too: what is unlike the rest of the few there
-may be like those that were left behind. And the share of random configurations follows from how well early scores have
-predicted later ones in this very study. May import `events`, `errors`, `fronts`, `ordered`, `space`, `validation`,
-`search.results`, `search.kernels` and `search.agreement`.
+Unlike in BOHB, trials that were not promoted are bad at the higher rungs, too: what is unlike the rest of the few
+there may be like those that were left behind. And the share of random configurations can follow from how well early
+scores have predicted later ones in this very study. May import `events`, `errors`, `fronts`, `ordered`, `space`,
+`validation`, `search.results`, `search.kernels` and `search.agreement`.
 """
 
 from __future__ import annotations
@@ -38,17 +38,18 @@ GOOD, BAD, RUNNING = 64, 256, 64  # kernels at most, so that a proposal takes as
 class DensitySearch:
     """Draws `candidates` from a density of the good results and takes that with the best ratio to one of the others.
 
-    *Data*: the highest rung at which d + 3 trials of this study have finite losses, where d counts the parameters and a
-    cell's edges; before there is one, that of an earlier study; before that, proposals are random. *Good* are the best
-    `good_share` there, at least 2 and at most 64. *Bad* are the others there, then all that were not promoted so far,
-    then all that failed: at most 256, evenly taken in this order. The newest 64 that run without a result are bad too,
-    so that proposals made at the same time differ. With several metrics the best stand in the first fronts and have
-    most room there. *Densities*: a kernel on each; see `kernels`. The user's prior is one more kernel of the good
-    density, so it counts for less as results come in. Candidates are drawn with `bandwidth_factor` times the standard
-    deviation of the kernels. Those that were started already are left out.
+    `space` is the search space. *Data*: the highest rung at which d + 3 trials of this study have finite losses, where
+    d counts the parameters and a cell's edges; before there is one, that of an earlier study; before that, proposals
+    are random. *Good* are the best `good_share` there, at least 2 and at most 64. *Bad* are the others there, then all
+    that were not promoted so far, then all that failed: at most 256, evenly taken in this order. The newest 64 that run
+    without a result are bad too, so that proposals made at the same time differ. With several metrics the best stand in
+    the first fronts and have most room there. *Densities*: a kernel on each; see `kernels`. The user's prior is one
+    more kernel of the good density, so it counts for less as results come in. Candidates are drawn with
+    `bandwidth_factor` times the standard deviation of the kernels. Those that were started already are left out.
 
-    `random_share` of the proposals are drawn at random. "auto" is 1/2 at first, and goes to 1/4 where the order of
-    trials stays as it is from one rung to the next, to 3/4 where it does not; `agreement` says how it stands.
+    `random_share` of the proposals are drawn at random. "auto" begins with 1/2; it goes down to 1/4 the more the order
+    of trials stays as it is from one rung to the next, and up to 3/4 the less it does. `agreement` says how that
+    stands.
 
     >>> from rungwise.parameters import Float
     >>> search = DensitySearch(Space({"x": Float(0, 1)}), random_share=0)
@@ -72,7 +73,7 @@ class DensitySearch:
         good_share: float = 0.15,
         bandwidth_factor: float = 3.0,
         candidates: int = 64,
-        random_share: float | str = "auto",
+        random_share: float | str = 0.5,
     ) -> None:
         self.space = space
         self.good_share = real(good_share, "good_share")
