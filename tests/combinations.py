@@ -32,6 +32,7 @@ SEARCHERS: dict[str, dict[str, Any]] = {  # such that all have learnt something 
     "random": {"name": "random"},
     "sobol": {"name": "sobol"},
     "grid": {"name": "grid", "points": 3},
+    "density": {"name": "density", "random_share": 0},
     "evolution": {"name": "evolution", "population": 4, "sample": 2},
     "tpe": {"name": "tpe", "n_startup_trials": 4},
     "gp": {"name": "gp", "initial": 6},

@@ -15,7 +15,7 @@ SOURCE = Path(__file__).parent.parent / "src" / "rungwise"
 # The house, from the ground up: a module may import those of its own floor and of the floors below.
 FLOORS = [
     ["deletions", "ordered", "pieces"],
-    ["dominance"],
+    ["dominance", "fronts"],
     ["version", "kinds", "tail", "errors", "words", "reports"],
     ["validation", "parts"],
     ["events", "store", "local_store", "cloud_store", "cluster"],
@@ -49,7 +49,7 @@ FLOORS = [
     ["__main__"],
 ]
 STRANGERS = [("core", "search"), ("search", "core")]
-PURE = {"core", "search", "events", "parameters", "space", "conversion", "explain", "ordered", "dominance"}
+PURE = {"core", "search", "events", "parameters", "space", "conversion", "explain", "ordered", "dominance", "fronts"}
 FORBIDDEN_IN_PURE = {
     "time",
     "datetime",

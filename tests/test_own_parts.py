@@ -109,7 +109,7 @@ def test_an_installed_package_registers_parts_as_entry_points(monkeypatch: pytes
     assert isinstance(rw.Study(SPACE, searcher="counting").searcher, Counting)
 
 
-@pytest.mark.parametrize("searcher", ["random", "sobol", "grid", "evolution", "tpe", "gp"])
+@pytest.mark.parametrize("searcher", ["random", "sobol", "grid", "density", "evolution", "tpe", "gp"])
 @pytest.mark.needs("gp", "optuna", "sobol")
 def test_every_searcher_searches_a_kind_of_ones_own(searcher: str) -> None:
     study = rw.Study(SPACE, "asha", searcher)

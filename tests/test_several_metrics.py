@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 import reference
 import rungwise as rw
-from rungwise.core.fronts import Fronts
 from rungwise.dominance import ParetoFront
+from rungwise.fronts import Fronts
 
 MODE = {"accuracy": "max", "seconds": "min"}
 SPACE = {"x": rw.Float(0, 1), "y": rw.Float(0, 1)}
@@ -219,6 +219,7 @@ def test_a_study_of_two_metrics_for_real_is_resumed_and_exported(tmp_path: Path)
     [
         "random",
         "grid",
+        "density",
         "evolution",
         pytest.param("sobol", marks=pytest.mark.needs("scipy")),
         pytest.param("tpe", marks=pytest.mark.needs("optuna")),

@@ -28,6 +28,7 @@ SEARCHERS = {
     "random": {"name": "random"},
     "sobol": {"name": "sobol"},
     "grid": {"name": "grid", "points": 6},
+    "density": {"name": "density", "random_share": 0},
     "evolution": {"name": "evolution", "population": 5, "sample": 2},
     "tpe": {"name": "tpe", "n_startup_trials": 4},
     "first": {"name": "first", "searcher": "evolution", "points": [{"x": 0.3, "y": 2}]},

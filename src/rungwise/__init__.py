@@ -8,8 +8,8 @@ Parameters    Float, Integer, Categorical, Ordinal, Cell (of a network); a Space
 Schedulers    PASHA (the default), ASHA, StoppingASHA, SuccessiveHalving, Hyperband, AsyncHyperband, MedianStoppingRule,
               FullTraining
 Rankings      ranking("soft"), ranking("rbo", p=0.9), …: when PASHA takes two rungs to agree
-Searchers     RandomSearch, SobolSearch, GridSearch, EvolutionSearch, OptunaSearch, GPSearch, InitialSearch,
-              ScreenedSearch
+Searchers     RandomSearch, SobolSearch, GridSearch, DensitySearch, EvolutionSearch, OptunaSearch, GPSearch,
+              InitialSearch, ScreenedSearch
 Your side     Trial, what your function is handed; Command, any program in its place
 Errors        InputError, what you gave; StudyError, a file that cannot be used
 """
@@ -37,6 +37,7 @@ from rungwise.parameters import Categorical, Float, Integer, Ordinal, Parameter
 from rungwise.records import BestTrial, ParetoTrial, TrialRecord
 from rungwise.run import tune
 from rungwise.search import SEARCHERS, RandomSearch, Searcher
+from rungwise.search.density import DensitySearch
 from rungwise.search.evolution import EvolutionSearch
 from rungwise.search.grid import GridSearch
 from rungwise.search.initial import InitialSearch
@@ -66,6 +67,7 @@ __all__ = [
     "ClusterUse",
     "Command",
     "CurveTable",
+    "DensitySearch",
     "DirectRanking",
     "EvolutionSearch",
     "Float",

@@ -57,6 +57,8 @@ class Space(Mapping[str, Parameter]):
     >>> space.allows({"depth": 8, "width": 9}), space.allows({"depth": 8, "width": 7})
     (False, True)
 
+    `parents_first` are the names, each after those on which it depends.
+
     With `tried=False` it is not checked, by drawing, whether anything is allowed: for spaces that are only looked at.
 
     Raises `InputError` for something that is not a parameter, an unusable name, a condition or a forbidden combination
@@ -87,7 +89,7 @@ class Space(Mapping[str, Parameter]):
             self._check(name, parameter)
         try:
             parents = {name: list(p.condition) for name, p in self._parameters.items()}
-            self._order = list(graphlib.TopologicalSorter(parents).static_order())
+            self.parents_first: list[str] = list(graphlib.TopologicalSorter(parents).static_order())
         except graphlib.CycleError as error:
             raise InputError(f"the conditions are circular: {' -> '.join(error.args[1])}") from None
         self.forbidden: list[dict[str, list[Any]]] = [self._clause(clause) for clause in forbidden or []]
@@ -181,7 +183,7 @@ class Space(Mapping[str, Parameter]):
         """
         coordinates = dict(zip(self, np.asarray(point, dtype=float).tolist(), strict=True))
         config: Values = {}
-        for name in self._order:
+        for name in self.parents_first:
             if self.exists(name, config):
                 config[name] = self._parameters[name].decode(coordinates[name])
         return {name: config[name] for name in self if name in config}
@@ -224,7 +226,7 @@ class Space(Mapping[str, Parameter]):
         for name in values:
             if name not in self:
                 raise InputError(f"the configuration has {name!r}, but the space does not{suggestion(name, self)}")
-        for name in self._order:
+        for name in self.parents_first:
             if not self.exists(name, values):
                 if name in values:
                     raise InputError(f"{name!r} is inactive here; it needs {self[name].condition}")

@@ -11,7 +11,7 @@ from rungwise.bench.experiment import experiment
 from rungwise.bench.options import ExperimentOptions
 from rungwise.bench.statistics import Line, hindsight, summarize
 from rungwise.bench.suites import load_suite
-from rungwise.search.screened import rank_correlation
+from rungwise.search.agreement import rank_correlation
 
 PAGE = Path(__file__).parents[2] / "docs" / "nas.md"
 

@@ -71,7 +71,7 @@ def test_every_row_of_cells_is_tried_once(searcher) -> None:
 
 
 @pytest.mark.needs("botorch", "optuna", "scipy")
-@pytest.mark.parametrize("searcher", ["random", "sobol", "tpe", "evolution", {"name": "gp", "initial": 4}])
+@pytest.mark.parametrize("searcher", ["random", "sobol", "tpe", "density", "evolution", {"name": "gp", "initial": 4}])
 def test_every_row_is_tried_once(searcher) -> None:
     search = RowSearch(CONFIGS[:12], searcher)
     rows = []

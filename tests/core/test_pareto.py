@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 import rungwise as rw
 import rungwise.dominance
 import rungwise.ordered
-from rungwise.core.fronts import Fronts
 from rungwise.core.noise import Noise
 from rungwise.core.pareto import ParetoRung, TwoParetoRungs
 from rungwise.core.promotion import EAGER, PatientPromotion
 from rungwise.dominance import ParetoFront
 from rungwise.events import Created, Promote, Promoted, Result, Start, Started
+from rungwise.fronts import Fronts
 
 Losses = tuple[float, ...]
 

@@ -386,7 +386,7 @@ def convolutions(config: dict) -> float:
 
 @pytest.mark.parametrize(
     "name",
-    ["random", "evolution"]
+    ["random", "density", "evolution"]
     + [
         pytest.param(name, marks=pytest.mark.needs(*needs))
         for name, needs in [("sobol", ["scipy"]), ("tpe", ["optuna"]), ("gp", ["botorch"])]

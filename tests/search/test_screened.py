@@ -12,7 +12,7 @@ import pytest
 import rungwise as rw
 from rungwise.errors import InputError
 from rungwise.events import Started
-from rungwise.search.screened import rank_correlation
+from rungwise.search.agreement import rank_correlation
 
 SPACE = {"x": rw.Float(0, 1)}
 

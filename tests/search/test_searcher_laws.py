@@ -22,6 +22,7 @@ SEARCHERS: dict[str, dict[str, Any]] = {
     "random": {"name": "random"},
     "sobol": {"name": "sobol"},
     "grid": {"name": "grid", "points": 12},
+    "density": {"name": "density", "random_share": 0.2},
     "evolution": {"name": "evolution", "population": 6, "sample": 3},
     "tpe": {"name": "tpe", "n_startup_trials": 5},
     "first": {"name": "first", "searcher": "evolution"},

@@ -1,8 +1,8 @@
 """Who stands where when there are several metrics? Rungs ordered by non-dominated sorting, and whether two agree.
 
 For promotion in rungs: Schmucker et al., 2021, "Multi-objective asynchronous successive halving". Front by front
-(`core.fronts`); in a front those stand first that have most room around them (crowding distance), among equals the
-earlier completion; those that failed are last. May import `events` and `core`.
+(`fronts`); in a front those stand first that have most room around them (crowding distance), among equals the
+earlier completion; those that failed are last. May import `events`, `fronts` and `core`.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from typing import final
 import numpy as np
 from numpy.typing import NDArray
 
-from rungwise.core.fronts import Fronts
 from rungwise.core.noise import Noise
 from rungwise.core.promotion import Promotion
 from rungwise.core.ranking import DirectRanking, Ranking, SoftRanking
 from rungwise.dominance import Losses
 from rungwise.errors import InputError
 from rungwise.events import Disagreement
+from rungwise.fronts import Fronts
 
 
 @final

@@ -43,6 +43,7 @@ SEARCHERS = Parts(
     "searcher",
     "rungwise.searchers",
     {
+        "density": "rungwise.search.density:DensitySearch",
         "evolution": "rungwise.search.evolution:EvolutionSearch",
         "first": "rungwise.search.initial:InitialSearch",
         "gp": "rungwise.search.gp:GPSearch",
@@ -57,7 +58,7 @@ SEARCHERS = Parts(
 )
 """A module is imported when its searcher is wanted, since some need extras."""
 
-SearcherName = Literal["evolution", "gp", "grid", "optuna", "random", "sobol", "tpe"]
+SearcherName = Literal["density", "evolution", "gp", "grid", "optuna", "random", "sobol", "tpe"]
 """Our searchers' names that need no settings, for type checkers and editors."""
 
 __all__ = ["SEARCHERS", "RandomSearch", "Searcher", "SearcherName", "as_searcher"]

@@ -16,14 +16,13 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import graphlib
 import importlib
 import importlib.util
 import inspect
 import math
 import warnings
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any, final
 
@@ -307,7 +306,7 @@ class _Board:
         study = optuna.load_study(study_name="rungwise", storage=self._storage, sampler=sampler)
         trial = Trial(study, self._blank)
         config: Config = {}
-        for name in _parents_first(self._space):
+        for name in self._space.parents_first:
             if self._space.exists(name, config):
                 given = [_suggest(trial, each, of) for each, of in self._distributions[name].items()]
                 config[name] = self._space[name].from_axes(given)
@@ -324,10 +323,6 @@ class _Board:
         if clean:
             blank.params, blank.distributions, blank.system_attrs = {}, {}, {}
         return blank
-
-
-def _parents_first(space: Space) -> Iterable[str]:
-    return graphlib.TopologicalSorter({name: list(p.condition) for name, p in space.items()}).static_order()
 
 
 def _distributions(name: str, parameter: Parameter) -> dict[str, BaseDistribution]:

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any, final
 
 import msgspec
 import numpy as np
-from numpy.typing import ArrayLike
 
 from rungwise.errors import InputError
 from rungwise.events import Config, Event, Started
 from rungwise.parts import takes_several_metrics
 from rungwise.search import Searcher, as_searcher, settings_of
+from rungwise.search.agreement import rank_correlation
 from rungwise.search.results import as_key
 from rungwise.space import Rng, Space
 from rungwise.validation import copied, whole
@@ -193,18 +193,3 @@ def _imported(name: str) -> Proxy:
 
 def _mean(scores: list[float]) -> float:
     return sum(scores) / len(scores) if scores else math.nan
-
-
-def rank_correlation(one: ArrayLike, other: ArrayLike) -> float:
-    """Spearman's rank correlation of two sequences; equal values share the mean of their ranks. nan if all are equal.
-
-    >>> rank_correlation([1, 2, 3, 4], [10, 30, 20, 40])
-    0.8
-    """
-    ranks = []
-    for values in (one, other):
-        _, place, count = np.unique(np.asarray(values, dtype=float), return_inverse=True, return_counts=True)
-        mean = np.cumsum(count) - (count + 1) / 2
-        ranks.append(mean[place] - mean[place].mean())
-    length = math.sqrt(float((ranks[0] ** 2).sum() * (ranks[1] ** 2).sum()))
-    return float(ranks[0] @ ranks[1]) / length if length else math.nan
