@@ -344,7 +344,7 @@ def test_what_a_snapshot_says_is_held_against_what_facts_can_say(path: Path, cap
         stand = json.loads(connection.execute("SELECT content FROM snapshot WHERE piece = 0").fetchone()[0])
     last, trials = stand["last"], len(stand["last"])
     lies: list[tuple[dict[str, Any], str]] = [
-        ({"format": 2}, "another version"),
+        ({"format": 3}, "another version"),
         ({"fact": "created"}, "unknown field"),
         ({"pieces": []}, "lacks pieces"),
         ({"pieces": [[0, 10**12, 0]] * len(stand["pieces"])}, "not what was written"),

@@ -8,13 +8,15 @@ door for everybody else. Has no clock, no lock and starts no work. May import ev
 from __future__ import annotations
 
 import copy
+import inspect
 import math
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any, final
 
 import msgspec
 
-from rungwise import replay
+from rungwise import afford, replay
 from rungwise.answer_check import checked_answer, shown_scheduler
 from rungwise.core import SCHEDULERS, Scheduler
 from rungwise.events import (
@@ -52,8 +54,9 @@ from rungwise.version import __version__
 class Decider:
     """Decides in the study that `log` holds; `state` is how it stands, `scheduler` and `searcher` are told nothing yet.
 
-    Facts are durable after `flush`. `restarted` holds, by trial, the jobs that were seen to train again what had been
-    trained before them.
+    Facts are durable after `flush`. `elapsed` says for how many seconds the study has run, which a run knows better
+    than the log: a budget of hours needs it. `restarted` holds, by trial, the jobs that were seen to train again what
+    had been trained before them.
     """
 
     def __init__(self, state: StudyState, log: Log, scheduler: Scheduler, searcher: Searcher) -> None:
@@ -63,6 +66,7 @@ class Decider:
         self.observers = Observers()
         self._one_metric = not state.metrics.names
         self.stopping = False  # whether no more is to be given out in this session
+        self.elapsed: Callable[[], float] = lambda: state.time.seconds
         self._untold = searcher  # as it was before anything was told, to begin anew from
         self._most = scheduler.max_resource  # when the study began
         self._begin(scheduler)
@@ -70,6 +74,7 @@ class Decider:
     def _begin(self, scheduler: Scheduler) -> None:
         self.scheduler, self.searcher, self._ours = scheduler, own(self._untold), is_ours(self._untold)
         self._scheduler_ours = SCHEDULERS.is_ours(scheduler)  # the laws hold ours to their answers
+        self._looks_further = "fits" in inspect.signature(scheduler.ask).parameters
         self._answer: Answer | None = None  # what the scheduler says until it is told something
         self.tell(self.state.created)
 
@@ -227,7 +232,7 @@ class Decider:
         if spent:
             return None
         while True:
-            answer, config = self._next(), None
+            answer, config = self._paid(), None
             if isinstance(answer, Start):
                 answer, config = self._new(answer)
             if isinstance(answer, Promote):
@@ -264,14 +269,49 @@ class Decider:
             return False
         if state.spent:
             return True
-        answer = self._next()
+        answer = self._paid()
         return isinstance(self._new(answer)[0] if isinstance(answer, Start) else answer, Wait)
+
+    @property
+    def refused(self) -> Answer | None:
+        """With what the scheduler would go on, where nothing runs and the budget pays for nothing that it wants."""
+        state = self.state
+        if not state.budget.keeps or state.running or state.spent or not isinstance(self._paid(), Wait):
+            return None
+        answer = self._next()
+        full = state.budget.trials is not None and len(state.trials) >= state.budget.trials
+        return self._ask(more=False) if full and isinstance(answer, Start) else answer
 
     def _next(self) -> Answer:
         if self._answer is None:
-            answer = self.scheduler.ask()
-            self._answer = answer if self._scheduler_ours else checked_answer(answer, self.scheduler, self.state.trials)
+            self._answer = self._ask()
         return self._answer
+
+    def _ask(self, **how: Any) -> Answer:
+        answer = self.scheduler.ask(**how)
+        return answer if self._scheduler_ours else checked_answer(answer, self.scheduler, self.state.trials)
+
+    def _paid(self, *, more: bool = True) -> Answer:
+        """What is next of what the budget pays for; without `more`, never a new trial.
+
+        First what the scheduler wants most, where it fits; else, if it looks further, its next choice that does: a
+        cheaper promotion, or a new trial that could still be promoted.
+        """
+        state = self.state
+        if not state.budget.keeps:
+            return self._next() if more else self._ask(more=False)
+        if type(answer := self._next()) is Raise:
+            return answer
+        ran = self.elapsed()
+        fits = partial(afford.fits, state, ran=ran)
+        look: dict[str, Any] = {"fits": fits} if self._looks_further else {}
+        if more and type(answer := self._ask(more=True, **look)) is Start:
+            more = afford.worth_starting(state, answer.until, ran)
+        if not more:
+            answer = self._ask(more=False, **look)
+        if isinstance(answer, Promote):
+            return answer if fits(state.trials[answer.trial].paused_at, answer.until) else Wait()
+        return answer
 
     def _new(self, start: Start) -> tuple[Answer, Config | None]:
         """`start` with the configuration of a new trial; where there is none, what is next without."""
@@ -286,8 +326,7 @@ class Decider:
             config = self.searcher.propose([state.created.seed, number])
         if config is not None:
             return start, config
-        answer = self.scheduler.ask(more=False)
-        return answer if self._scheduler_ours else checked_answer(answer, self.scheduler, self.state.trials), None
+        return self._paid(more=False), None
 
 
 def handed(job: Job) -> Job:

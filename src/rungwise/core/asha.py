@@ -9,7 +9,7 @@ import math
 from typing import Any, final
 
 from rungwise.core.pareto import ParetoRung
-from rungwise.core.rungs import Ladder, Rung
+from rungwise.core.rungs import Fits, Ladder, Rung, any_job
 from rungwise.errors import our_names
 from rungwise.events import Answer, Created, Event, Lengthened, Promote, Promoted, Result, Start, Started, Wait
 
@@ -94,16 +94,22 @@ class ASHA:
             most = above + len(here) + most - len(rung)  # all who may still come here may go on
         return hopeful
 
-    def ask(self, *, more: bool = True) -> Answer:
-        """The next job: a promotion, from the highest open rung down, or, if there may be `more`, a new trial."""
+    def ask(self, *, more: bool = True, fits: Fits = any_job) -> Answer:
+        """The next job: a promotion, from the highest open rung down, or, if there may be `more`, a new trial.
+
+        Rungs are passed over from which a promotion does not fit.
+        """
         rungs, eta = self.rungs, self.ladder.reduction_factor
         closed = self.ladder.last if self.ceiling is None else self.ceiling  # nobody goes on from here
         highest = len(rungs) if closed is None else min(len(rungs), closed)
         for rung in range(highest - 1, -1, -1):
-            if rungs[rung].hopeful and (found := rungs[rung].candidate(eta)) is not None:
+            if not rungs[rung].hopeful or (found := rungs[rung].candidate(eta)) is None:
+                continue
+            if fits(self.ladder.level(rung), until := self.ladder.level(rung + 1)):
                 trial, rank, size = found
-                return Promote(trial, self.ladder.level(rung + 1), rank + 1, size)
-        return Start(self.ladder.level(0)) if more else Wait()
+                return Promote(trial, until, rank + 1, size)
+        first = self.ladder.level(0)
+        return Start(first) if more and fits(0, first) else Wait()
 
     def tell(self, event: Event) -> None:
         """Take one event; those that do not concern a rung are ignored."""

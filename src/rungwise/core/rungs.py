@@ -10,13 +10,21 @@ from __future__ import annotations
 import math
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from rungwise.errors import InputError
 from rungwise.validation import real, whole
 
 Entry = tuple[float, int, int]
 """(loss, place, trial): entries compare as results do, better first, the earlier completion among equals."""
+
+Fits = Callable[[int, int], bool]
+"""Whether the budget pays for a job from one resource to another."""
+
+
+def any_job(start: int, until: int) -> bool:
+    """There is no such budget: every job fits."""
+    return True
 
 
 class Ladder:
