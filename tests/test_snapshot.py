@@ -233,7 +233,7 @@ def test_a_small_study_has_no_snapshot(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_a_snapshot_that_is_not_what_was_written_is_left_aside(path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    change(path, "UPDATE snapshot SET content = CAST(replace(content, '\"format\":1', '\"format\":7') AS BLOB)")
+    change(path, "UPDATE snapshot SET content = CAST(replace(content, '\"format\":2', '\"format\":7') AS BLOB)")
     is_left_aside(path, caplog, "facts that it names, or not what was written")
 
 

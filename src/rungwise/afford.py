@@ -7,12 +7,14 @@ May import what stands below `decider`.
 
 from __future__ import annotations
 
-import math
+from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import msgspec
 
 from rungwise.errors import InputError
-from rungwise.events import Answer, Promote, Start
+from rungwise.events import Answer, Promote, Start, Wait
 from rungwise.records import Budget, TrialRecord
 from rungwise.state import StudyState
 from rungwise.words import counted, duration
@@ -26,9 +28,7 @@ def recommended(state: StudyState) -> TrialRecord | None:
 
 
 class Account(msgspec.Struct, frozen=True):
-    """Units of resource of a budget of full trainings: all, those spent, those that running jobs will still spend, and
-    those kept for the winner.
-    """
+    """The units of a budget: all, those spent, those that running jobs will still spend, those kept for the winner."""
 
     total: int
     spent: int
@@ -76,6 +76,22 @@ def worth_starting(state: StudyState, until: int, ran: float) -> bool:
     a result, it could be.
     """
     return fits(state, 0, min((level for level in state.completed if level > until), default=until), ran)
+
+
+def paid(state: StudyState, ask: Callable[..., Answer], ran: float, *, more: bool, looks_further: bool) -> Answer:
+    """What the scheduler that is asked with `ask` wants next of what the budget pays for; `Wait` if nothing.
+
+    First what it wants most, where that fits; else, if it `looks_further` (takes `fits`), its next choice that does: a
+    cheaper promotion, or a new trial, if there may be `more` and it could still be promoted.
+    """
+    within = partial(fits, state, ran=ran)
+    look: dict[str, Any] = {"fits": within} if looks_further else {}
+    answer = ask(more=more, **look)
+    if isinstance(answer, Start) and not worth_starting(state, answer.until, ran):
+        answer = ask(more=False, **look)
+    if isinstance(answer, Promote) and not within(state.trials[answer.trial].paused_at, answer.until):
+        return Wait()
+    return answer
 
 
 def kept_seconds(state: StudyState) -> float:

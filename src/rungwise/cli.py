@@ -525,7 +525,8 @@ def extend(study: Path, trust: bool, max_resource: str | None, **totals: Any) ->
             tell("max_resource was removed" if max_resource == "none" else f"max_resource is {max_resource} now")
     elif all(total is None for total in totals.values()):
         raise InputError(
-            "say which total to set: --trials, --budget, --hours, --total-resource, --seconds, --target, or --max-resource"
+            "say which total to set: --trials, --budget, --hours, --total-resource, --seconds, --target, or "
+            "--max-resource"
         )
     if all(total is None for total in totals.values()):
         return

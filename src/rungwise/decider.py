@@ -11,7 +11,6 @@ import copy
 import inspect
 import math
 from collections.abc import Callable, Iterable, Iterator
-from functools import partial
 from typing import Any, final
 
 import msgspec
@@ -275,12 +274,10 @@ class Decider:
     @property
     def refused(self) -> Answer | None:
         """With what the scheduler would go on, where nothing runs and the budget pays for nothing that it wants."""
-        state = self.state
-        if not state.budget.keeps or state.running or state.spent or not isinstance(self._paid(), Wait):
+        state, total = self.state, self.state.budget.trials
+        if not state.budget.keeps or state.running or not isinstance(self._paid(), Wait):
             return None
-        answer = self._next()
-        full = state.budget.trials is not None and len(state.trials) >= state.budget.trials
-        return self._ask(more=False) if full and isinstance(answer, Start) else answer
+        return self._ask(more=total is None or len(state.trials) < total)
 
     def _next(self) -> Answer:
         if self._answer is None:
@@ -292,26 +289,12 @@ class Decider:
         return answer if self._scheduler_ours else checked_answer(answer, self.scheduler, self.state.trials)
 
     def _paid(self, *, more: bool = True) -> Answer:
-        """What is next of what the budget pays for; without `more`, never a new trial.
-
-        First what the scheduler wants most, where it fits; else, if it looks further, its next choice that does: a
-        cheaper promotion, or a new trial that could still be promoted.
-        """
-        state = self.state
-        if not state.budget.keeps:
+        """What is next of what the budget pays for; without `more`, never a new trial."""
+        if not self.state.budget.keeps:
             return self._next() if more else self._ask(more=False)
         if type(answer := self._next()) is Raise:
             return answer
-        ran = self.elapsed()
-        fits = partial(afford.fits, state, ran=ran)
-        look: dict[str, Any] = {"fits": fits} if self._looks_further else {}
-        if more and type(answer := self._ask(more=True, **look)) is Start:
-            more = afford.worth_starting(state, answer.until, ran)
-        if not more:
-            answer = self._ask(more=False, **look)
-        if isinstance(answer, Promote):
-            return answer if fits(state.trials[answer.trial].paused_at, answer.until) else Wait()
-        return answer
+        return afford.paid(self.state, self._ask, self.elapsed(), more=more, looks_further=self._looks_further)
 
     def _new(self, start: Start) -> tuple[Answer, Config | None]:
         """`start` with the configuration of a new trial; where there is none, what is next without."""

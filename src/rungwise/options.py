@@ -43,7 +43,8 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
         Meta(description="GPUs per worker: auto (default), none, one each like 0,1, or several each like 0+1,2+3."),
     ] = "auto"
     refit: Annotated[
-        Any, Meta(description="At the end, train the best trial to the maximum resource; --budget and --hours imply it.")
+        Any,
+        Meta(description="At the end, train the best trial to the maximum resource (--budget and --hours imply it)."),
     ] = None
     horizon: Annotated[
         int | None, Meta(description="The most that any trial may ever be trained, for learning-rate schedules.")

@@ -127,9 +127,9 @@ def tune(
     A job that saves no checkpoints, or a refit that is slower than the trial was, can exceed it.
 
     `refit=True` trains the best trial to the scheduler's `max_resource` at the end; a number trains it to that
-    resource. With `budget` or `hours` True is the default, and `refit=False` spends all on the search. `horizon` says how far any trial may ever be trained, if the scheduler has no `max_resource` or you may
-    refit further later. It limits nothing: the function reads it as `trial.horizon` and runs its learning-rate schedule
-    over it.
+    resource. With `budget` or `hours` True is the default, and `refit=False` spends all on the search. `horizon` says
+    how far any trial may ever be trained, if the scheduler has no `max_resource` or you may refit further later. It
+    limits nothing: the function reads it as `trial.horizon` and runs its learning-rate schedule over it.
 
     A job is ended if it takes longer than `job_seconds`, longer than `epoch_seconds` for each unit of resource that it
     trains (counted once the function is loaded), or reports nothing for `silence_seconds` (starting a process counts).
@@ -339,12 +339,12 @@ def run(
         if tune:
             session.drive()
             session.warn_of_peaks(at_the_end=True)
-        if tune:
             until = study.state.refit_wanted
         else:
             until = study.state.max_resource if options.refit is True else options.refit
-        if until is not None and not session.interrupted and study.has_best:
-            if not session.refit(until, limited=tune) and not tune:
+        if until is not None and study.has_best and not session.interrupted:
+            began = session.refit(until, limited=tune)
+            if not tune and not began:
                 display.say(f"trial {study.best.number} has already been trained that far")
         session.end(only_refits=not tune)
         study.interrupted = bool(session.interrupted)

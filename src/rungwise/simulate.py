@@ -28,11 +28,11 @@ from rungwise.validation import whole
 class Simulation(msgspec.Struct, frozen=True):
     """How a simulated study went.
 
-    `seconds` is the simulated time at its end. `resource_used` is the resource reported by then, with that of a refit, `max_resource` the
-    highest resource of any report. `best_trial` is None if no trial completed a rung with a finite score. `jobs` holds
-    (time, trial, start, until) in the order given out, also those given out again; `ceilings` (time, level), the first
-    at time 0. `study` is the study itself, in memory. `cluster` says what became of the machines, if it ran on a
-    `Cluster`.
+    `seconds` is the simulated time at its end. `resource_used` is the resource reported by then, that of a refit too;
+    `max_resource` the highest resource of any report, refits aside. `best_trial` is None if no trial completed a rung
+    with a finite score. `jobs` holds (time, trial, start, until) in the order given out, also those given out again;
+    `ceilings` (time, level), the first at time 0. `study` is the study itself, in memory. `cluster` says what became of
+    the machines, if it ran on a `Cluster`.
     """
 
     seconds: float
@@ -64,9 +64,10 @@ def simulate(
     {"row": Integer(0, len(table) - 1)} works too. `scheduler` is a name or an object, which is not changed. If it has
     no `max_resource`, it gets the table's last resource. Reports arrive one at a time in simulated time, and at equal
     times in the order in which their jobs were given out. Free workers get work after each job that ends. A job ends
-    with its last report. The simulation ends when `trials` (default: 256, or as many as the `budget` pays for) have been
-    started and no more work can be given out or, with
-    `drain=False`, as soon as the last trial is started (the paper's rule). `score` is as for `Study`.
+    with its last report. The simulation ends when `trials` (default 256) have been started and no more work can be
+    given out or, with `drain=False`, as soon as the last trial is started (the paper's rule). With a `budget`, in full
+    trainings as for `tune`, it ends when that pays for no more work and the winner is refitted; `trials` is then
+    optional. `score` is as for `Study`.
 
     Workers are always there, unless they are a `Cluster`: its machines start, straggle, fail, and cost money, and the
     result says what became of them.

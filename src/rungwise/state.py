@@ -161,7 +161,6 @@ class StudyState:
             self.time.told(fact.seconds)
         elif isinstance(fact, Extended):
             self.budget = Budget(*msgspec.structs.astuple(fact))
-            self.horizon = self._horizon()
             self.check_spent()
         elif isinstance(fact, Opened):
             self.sessions += 1
