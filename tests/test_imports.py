@@ -31,7 +31,7 @@ FLOORS = [
     ["history", "peaks", "same_study", "answer_check"],
     ["summary"],
     ["state"],
-    ["observers", "mirror"],
+    ["observers", "mirror", "afford"],
     ["replay"],
     ["snapshot"],
     ["decider"],

@@ -233,7 +233,7 @@ def test_a_small_study_has_no_snapshot(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_a_snapshot_that_is_not_what_was_written_is_left_aside(path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    change(path, "UPDATE snapshot SET content = CAST(replace(content, '\"format\":1', '\"format\":7') AS BLOB)")
+    change(path, "UPDATE snapshot SET content = CAST(replace(content, '\"format\":2', '\"format\":7') AS BLOB)")
     is_left_aside(path, caplog, "facts that it names, or not what was written")
 
 
@@ -344,7 +344,7 @@ def test_what_a_snapshot_says_is_held_against_what_facts_can_say(path: Path, cap
         stand = json.loads(connection.execute("SELECT content FROM snapshot WHERE piece = 0").fetchone()[0])
     last, trials = stand["last"], len(stand["last"])
     lies: list[tuple[dict[str, Any], str]] = [
-        ({"format": 2}, "another version"),
+        ({"format": 3}, "another version"),
         ({"fact": "created"}, "unknown field"),
         ({"pieces": []}, "lacks pieces"),
         ({"pieces": [[0, 10**12, 0]] * len(stand["pieces"])}, "not what was written"),

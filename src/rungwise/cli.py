@@ -17,7 +17,7 @@ from typing import Any, TypeVar, get_args
 import click
 import msgspec
 
-from rungwise import mirror
+from rungwise import afford, mirror
 from rungwise.bench.board_command import budget
 from rungwise.bench.command import bench
 from rungwise.control import Request, ask, is_paused
@@ -56,9 +56,10 @@ F = TypeVar("F", bound=Callable[..., object])
 SETTINGS = "rungwise.toml"
 IN_SETTINGS = (
     "function", "command", "space", "scheduler", "searcher", "mode", "score", "trials", "total_resource",
-    "seconds", "target", "path", "seed", "initial", "warm_start", *RunOptions.__struct_fields__,
+    "seconds", "target", "budget", "hours", "path", "seed", "initial", "warm_start", *RunOptions.__struct_fields__,
 )  # fmt: skip
 CALLED_BEFORE = ("resource", "study")
+TOTALS = ("trials", "resource", "seconds", "target", "budget", "hours")
 
 
 def main() -> None:
@@ -132,23 +133,34 @@ class _StudyName(click.ParamType[str | Path]):
         return value if isinstance(value, Path) or mirror.is_address(value) else Path(value)
 
 
-def budget_options(command: F) -> F:
-    """The options that `tune` and `resume` share: the totals, and those of a run."""
+def total_options(command: F) -> F:
+    """The options that `tune`, `resume` and `extend` share."""
     totals = [
         click.option("--trials", type=int, help="Total number of configurations to try."),
+        click.option(
+            "--budget", type=float, help="Total training, in full trainings to the max_resource, the winner's included."
+        ),
+        click.option("--hours", type=float, help="Total running time in hours, the winner's training included."),
         click.option("--total-resource", "--resource", "resource", type=int, help="Total resource (epochs, …) to use."),
         click.option("--seconds", type=float, help="Total running time."),
         click.option("--target", type=float, help="Stop at a score as good as this."),
     ]
+    for option in reversed(totals):
+        command = option(command)
+    return command
+
+
+def run_options(command: F) -> F:
+    """The options that `tune` and `resume` share: the totals, and those of a run."""
     of_run = [_option(field) for field in msgspec.structs.fields(RunOptions)]
     to = click.option("--refit-to", type=int, help="At the end, train the best trial to this resource.")
     setting = click.option(
         "--executor-option", "executor_option", multiple=True, metavar="NAME=VALUE",
         help="A setting of the executor, such as partition=gpu; may be given several times.",
     )  # fmt: skip
-    for option in reversed([*totals, *of_run, setting, to]):
+    for option in reversed([*of_run, setting, to]):
         command = option(command)
-    return command
+    return total_options(command)
 
 
 def _option(field: msgspec.structs.FieldInfo) -> Callable[[F], F]:
@@ -162,7 +174,9 @@ def _option(field: msgspec.structs.FieldInfo) -> Callable[[F], F]:
         return click.option(flag, type=click.Choice(NAMES), help=text)
     if field.name == "checkpoints":
         return click.option(flag, type=click.Path(), help=text)
-    if kind is bool or field.name == "refit":
+    if field.name == "refit":
+        return click.option("--refit/--no-refit", default=None, help=text)
+    if kind is bool:
         return click.option(flag, is_flag=True, default=None, help=text)
     return click.option(flag, type=int if int in (kind, *get_args(kind)) else float, help=text)
 
@@ -197,7 +211,7 @@ def _option(field: msgspec.structs.FieldInfo) -> Callable[[F], F]:
     "--breadth-first", is_flag=True, default=None, help="PASHA and ASHA: start all trials before promoting any."
 )
 @click.option("--seed", type=int, help="Seed of the search (default 0).")
-@budget_options
+@run_options
 def tune_command(
     function: str | None,
     config: Path | None,
@@ -251,7 +265,7 @@ def tune_command(
         settings.setdefault("study", "rungwise.db")
     with result_elsewhere():
         study = tune(objective, **settings)
-    _show_end(study, refit=bool(settings.get("refit")))
+    _show_end(study)
 
 
 def _executor(given: dict[str, Any], before: object = None) -> None:
@@ -338,16 +352,17 @@ def load_space(text: str) -> Space:
     return as_space(value)
 
 
-def _show_end(study: Study, *, refit: bool) -> None:
-    """How a run ended, and the exit code that says so; `refit`: whether the best was to be trained on."""
-    tell("\n".join([summary(study), *result(study)]))
+def _show_end(study: Study) -> None:
+    """How a run ended, and the exit code that says so."""
+    tell("\n".join([summary(study), *afford.in_words(study.state), *result(study)]))
     if study.interrupted or not study.state.how.get("quiet"):
         complain(": ".join(filter(None, next_step(study))))
     if study.interrupted:
         raise click.exceptions.Exit(130)
     if not study.has_best:
         raise StudyError(no_result(study))
-    if refit and not study.metrics.names and (failed := refit_failure(study.trials[study.best.number])) is not None:
+    refits = study.state.refit_to is not None and not study.metrics.names
+    if refits and (failed := refit_failure(study.trials[study.best.number])) is not None:
         raise StudyError(failed)
 
 
@@ -360,7 +375,7 @@ trust_option = click.option("--trust", is_flag=True, help="Run what the file nam
 @study_argument
 @click.option("--function", help="The function, if the study was begun from Python or the file has moved.")
 @trust_option
-@budget_options
+@run_options
 def resume(study: str | Path, function: str | None, trust: bool, refit_to: int | None, **options: Any) -> None:
     """Resume STUDY after an end, a crash, or a pause.
 
@@ -368,7 +383,7 @@ def resume(study: str | Path, function: str | None, trust: bool, refit_to: int |
     """
     if _driven(here := mirror.local(study)):
         given = {name: value for name, value in options.items() if value is not None and value != ()}
-        totals = {name: given.pop(name) for name in ("trials", "resource", "seconds", "target") if name in given}
+        totals = {name: given.pop(name) for name in TOTALS if name in given}
         with contextlib.suppress(StudyError):  # it has not been asked to pause: who holds it is said next
             if not (given or function or refit_to is not None):
                 tell(ask(real_path(here), Request("resume")))
@@ -381,13 +396,15 @@ def resume(study: str | Path, function: str | None, trust: bool, refit_to: int |
         how = opened.state.how | given
         if refit_to is not None:
             how["refit"] = refit_to
-        run_options = RunOptions.of(how)
-        run_options.check_against(opened.scheduler)
+        told = RunOptions.of(how)
+        told.check_against(opened.scheduler)
         objective = _objective_of(opened, function)
-        opened.extend(**{name: how.get(name) for name in ("trials", "resource", "seconds", "target")})
+        if how.get("refit") != opened.state.how.get("refit"):  # what a budget keeps for it is to be known to the log
+            opened.decider.opened(opened.state.how | {"refit": how["refit"]})
+        opened.extend(**{name: how.get(name) for name in TOTALS})
         with result_elsewhere():
-            run(opened, objective, run_options)
-        _show_end(opened, refit=bool(run_options.refit))
+            run(opened, objective, told)
+        _show_end(opened)
 
 
 @commands.command()
@@ -405,7 +422,7 @@ def refit(study: str | Path, until: int | None, function: str | None, trust: boo
         objective = _objective_of(opened, function)
         with result_elsewhere():
             run(opened, objective, options, tune=False)
-        _show_end(opened, refit=True)
+        _show_end(opened)
 
 
 @contextlib.contextmanager
@@ -508,10 +525,7 @@ def stop(study: Path) -> None:
 
 @commands.command()
 @study_argument
-@click.option("--trials", type=int, help="Total number of configurations to try.")
-@click.option("--total-resource", "--resource", "resource", type=int, help="Total resource (epochs, …) to use.")
-@click.option("--seconds", type=float, help="Total running time.")
-@click.option("--target", type=float, help="Stop at a score as good as this.")
+@total_options
 @click.option("--max-resource", help="Raise the most that a trial may get (asha, pasha); 'none': no limit.")
 @trust_option
 def extend(study: Path, trust: bool, max_resource: str | None, **totals: Any) -> None:
@@ -525,7 +539,10 @@ def extend(study: Path, trust: bool, max_resource: str | None, **totals: Any) ->
             opened.raise_max_resource(None if max_resource == "none" else _whole(max_resource))
             tell("max_resource was removed" if max_resource == "none" else f"max_resource is {max_resource} now")
     elif all(total is None for total in totals.values()):
-        raise InputError("say which total to set: --trials, --total-resource, --seconds, --target, or --max-resource")
+        raise InputError(
+            "say which total to set: --trials, --budget, --hours, --total-resource, --seconds, --target, or "
+            "--max-resource"
+        )
     if all(total is None for total in totals.values()):
         return
     if driven:
@@ -582,7 +599,7 @@ def status(study: str | Path) -> None:
     tell(drawn(rungs_table(opened, held=driven), 80))
     paused = ["paused: continue with rungwise resume"] if driven and is_paused(real) else []
     line = summary(opened, held=driven, ran=opened.running_seconds)
-    tell("\n".join([*paused, line, *enqueued(opened), *broken_off(opened.state)]))
+    tell("\n".join([*paused, line, *afford.in_words(opened.state), *enqueued(opened), *broken_off(opened.state)]))
 
 
 @commands.command()

@@ -30,8 +30,8 @@ PATIENCE = 15.0  # seconds in which a driver answers; it looks several times a s
 class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """What a driver is asked to do.
 
-    For "extend" `trials`, `resource`, `seconds` and `target` are totals; for "enqueue" `config` is to be tried next;
-    for "retry" the failures of the trials `failed` are to be taken back (None: all).
+    For "extend" `trials`, `resource`, `seconds`, `target`, `budget` and `hours` are totals; for "enqueue" `config` is
+    to be tried next; for "retry" the failures of the trials `failed` are to be taken back (None: all).
     """
 
     ask: Literal["pause", "resume", "stop", "extend", "enqueue", "retry"]
@@ -39,6 +39,8 @@ class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
     resource: int | None = None
     seconds: float | None = None
     target: float | None = None
+    budget: float | None = None
+    hours: float | None = None
     config: dict[str, Any] | None = None
     failed: list[int] | None = None
 

@@ -8,13 +8,14 @@ door for everybody else. Has no clock, no lock and starts no work. May import ev
 from __future__ import annotations
 
 import copy
+import inspect
 import math
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, final
 
 import msgspec
 
-from rungwise import replay
+from rungwise import afford, replay
 from rungwise.answer_check import checked_answer, shown_scheduler
 from rungwise.core import SCHEDULERS, Scheduler
 from rungwise.events import (
@@ -51,8 +52,9 @@ from rungwise.version import __version__
 class Decider:
     """Decides in the study that `log` holds; `state` is how it stands, `scheduler` and `searcher` are told nothing yet.
 
-    Facts are durable after `flush`. `restarted` holds, by trial, the jobs that were seen to train again what had been
-    trained before them.
+    Facts are durable after `flush`. `elapsed` says for how many seconds the study has run, which a run knows better
+    than the log: a budget of hours needs it. `restarted` holds, by trial, the jobs that were seen to train again what
+    had been trained before them.
     """
 
     def __init__(self, state: StudyState, log: Log, scheduler: Scheduler, searcher: Searcher) -> None:
@@ -62,6 +64,7 @@ class Decider:
         self.observers = Observers()
         self._one_metric = not state.metrics.names
         self.stopping = False  # whether no more is to be given out in this session
+        self.elapsed: Callable[[], float] = lambda: state.time.seconds
         self._untold = searcher  # as it was before anything was told, to begin anew from
         self._most = scheduler.max_resource  # when the study began
         self._begin(scheduler)
@@ -69,6 +72,7 @@ class Decider:
     def _begin(self, scheduler: Scheduler) -> None:
         self.scheduler, self.searcher, self._ours = scheduler, own(self._untold), is_ours(self._untold)
         self._scheduler_ours = SCHEDULERS.is_ours(scheduler)  # the laws hold ours to their answers
+        self._looks_further = "fits" in inspect.signature(scheduler.ask).parameters
         self._answer: Answer | None = None  # what the scheduler says until it is told something
         self.tell(self.state.created)
 
@@ -226,7 +230,7 @@ class Decider:
         if spent:
             return None
         while True:
-            answer, config = self._next(), None
+            answer, config = self._paid(), None
             if isinstance(answer, Start):
                 answer, config = self._new(answer)
             if isinstance(answer, Promote):
@@ -263,14 +267,33 @@ class Decider:
             return False
         if state.spent:
             return True
-        answer = self._next()
+        answer = self._paid()
         return isinstance(self._new(answer)[0] if isinstance(answer, Start) else answer, Wait)
+
+    @property
+    def refused(self) -> Answer | None:
+        """With what the scheduler would go on, where nothing runs and the budget pays for nothing that it wants."""
+        state, total = self.state, self.state.budget.trials
+        if not state.budget.keeps or state.running or not isinstance(self._paid(), Wait):
+            return None
+        return self._ask(more=total is None or len(state.trials) < total)
 
     def _next(self) -> Answer:
         if self._answer is None:
-            answer = self.scheduler.ask()
-            self._answer = answer if self._scheduler_ours else checked_answer(answer, self.scheduler, self.state.trials)
+            self._answer = self._ask()
         return self._answer
+
+    def _ask(self, **how: Any) -> Answer:
+        answer = self.scheduler.ask(**how)
+        return answer if self._scheduler_ours else checked_answer(answer, self.scheduler, self.state.trials)
+
+    def _paid(self, *, more: bool = True) -> Answer:
+        """What is next of what the budget pays for; without `more`, never a new trial."""
+        if not self.state.budget.keeps:
+            return self._next() if more else self._ask(more=False)
+        if type(answer := self._next()) is Raise:
+            return answer
+        return afford.paid(self.state, self._ask, self.elapsed(), more=more, looks_further=self._looks_further)
 
     def _new(self, start: Start) -> tuple[Answer, Config | None]:
         """`start` with the configuration of a new trial; where there is none, what is next without."""
@@ -285,8 +308,7 @@ class Decider:
             config = self.searcher.propose([state.created.seed, number])
         if config is not None:
             return start, config
-        answer = self.scheduler.ask(more=False)
-        return answer if self._scheduler_ours else checked_answer(answer, self.scheduler, self.state.trials), None
+        return self._paid(more=False), None
 
 
 def handed(job: Job) -> Job:

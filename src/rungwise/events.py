@@ -211,13 +211,18 @@ class Opened(Fact, frozen=True):
     run: dict[str, Any] = {}
 
 
-class Extended(Fact, frozen=True):
-    """The total budget is now this; None is no limit. `seconds` are of running time, all sessions."""
+class Extended(Fact, frozen=True, omit_defaults=True):
+    """The total budget is now this; None is no limit. `seconds` and `hours` are of running time, all sessions.
+
+    `trainings` are full ones, to the most that any trial may get. Of these and of `hours` the winner's refit is part.
+    """
 
     trials: int | None = None
     resource: int | None = None
     seconds: float | None = None
     target: float | None = None
+    trainings: float | None = None
+    hours: float | None = None
 
 
 class Lengthened(Fact, frozen=True):

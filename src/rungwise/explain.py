@@ -135,7 +135,10 @@ def in_words(fact: Fact) -> tuple[int, str]:
         case Lengthened(max_resource=most):
             return INFO, "max_resource was removed" if most is None else f"max_resource was raised to {most}"
         case Extended():
-            totals = {"trials": fact.trials, "resource": fact.resource, "seconds": fact.seconds, "target": fact.target}
+            totals = {
+                "trials": fact.trials, "resource": fact.resource, "seconds": fact.seconds, "target": fact.target,
+                "budget": fact.trainings, "hours": fact.hours,
+            }  # fmt: skip
             given = ", ".join(f"{name} {value}" for name, value in totals.items() if value is not None)
             return INFO, f"the totals are now: {given or 'none'}"
         case Enqueued():

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from rungwise import frames, replay, summary, turns
+from rungwise import afford, frames, replay, summary, turns
 from rungwise.core import SCHEDULERS, Scheduler, ceilings
 from rungwise.decider import Decider, handed
 from rungwise.errors import InputError
@@ -250,8 +250,13 @@ class Known(turns.InTurn):
             return summary.as_html(self._state, self._log.path)
 
     def explain(self) -> str:
-        """Why the study is where it is: each rise of the ceiling, failures, and the best trial."""
+        """Why the study is where it is: each rise of the ceiling, failures, the best trial, where a budget has gone."""
         state = self._state
         several = len(state.ceilings or ()) > 1 and not SCHEDULERS.is_foreign(state.created.scheduler.get("name"))
         # only the scheduler knows which trial is in which bracket
-        return summary.story(state, ceilings(self._decided.scheduler) if several else None)
+        told = summary.story(state, ceilings(self._decided.scheduler) if several else None)
+        if not state.budget.keeps:
+            return told
+        elsewhere = self._decides is None and SCHEDULERS.is_elsewhere(state.created.scheduler.get("name"))
+        refused = None if elsewhere else self._decided.refused  # looking does not import it, so it cannot be asked
+        return "\n".join([told, *afford.in_words(state), *afford.why_not(state, refused)]).lstrip("\n")

@@ -42,7 +42,10 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
         Any,
         Meta(description="GPUs per worker: auto (default), none, one each like 0,1, or several each like 0+1,2+3."),
     ] = "auto"
-    refit: Annotated[Any, Meta(description="At the end, train the best trial to the maximum resource.")] = False
+    refit: Annotated[
+        Any,
+        Meta(description="At the end, train the best trial to the maximum resource (--budget and --hours imply it)."),
+    ] = None
     horizon: Annotated[
         int | None, Meta(description="The most that any trial may ever be trained, for learning-rate schedules.")
     ] = None
@@ -74,7 +77,7 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
         named(self.executor)
         if self.horizon is not None and whole(self.horizon, "horizon") < 1:
             raise InputError(f"horizon must be a resource of 1 or more, not {self.horizon!r}")
-        if not isinstance(self.refit, bool) and whole(self.refit, "refit") < 1:
+        if self.refit is not None and not isinstance(self.refit, bool) and whole(self.refit, "refit") < 1:
             raise InputError(f"refit must be True, False, or a resource of 1 or more, not {self.refit!r}")
 
     @staticmethod

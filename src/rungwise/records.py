@@ -104,6 +104,11 @@ class TrialRecord(msgspec.Struct, gc=False, eq=False):
         return self.refit_reports or {}
 
     @property
+    def trained_to(self) -> int:
+        """From where a refit goes on: how far it has been trained, at the end of a job or by a refit."""
+        return max(self.refit, default=self.paused_at)
+
+    @property
     def state(self) -> str:
         """One of "running", "failed" and "paused" (at a rung, from where it may be promoted)."""
         return "running" if self.job is not None else "failed" if self.failure is not None else "paused"
@@ -255,12 +260,22 @@ def _kept(of: BestTrial | ParetoTrial) -> Checkpoints | None:
 
 
 class Budget(msgspec.Struct, frozen=True):
-    """Totals over the whole life of a study; None is no limit. `seconds` is running time."""
+    """Totals over the whole life of a study; None is no limit. `seconds` and `hours` are running time.
+
+    Of `trainings`, full ones, and of `hours` a part is kept for the winner's refit (`afford`).
+    """
 
     trials: int | None = None
     resource: int | None = None
     seconds: float | None = None
     target: float | None = None
+    trainings: float | None = None
+    hours: float | None = None
+
+    @property
+    def keeps(self) -> bool:
+        """Whether a part is kept for the winner's refit."""
+        return self.trainings is not None or self.hours is not None
 
     def changed(
         self,
@@ -268,6 +283,8 @@ class Budget(msgspec.Struct, frozen=True):
         resource: int | None = None,
         seconds: float | None = None,
         target: float | None = None,
+        trainings: float | None = None,
+        hours: float | None = None,
     ) -> Budget:
         """The same budget with the totals that are given."""
         for name, value in (("trials", trials), ("total_resource", resource)):
@@ -275,11 +292,19 @@ class Budget(msgspec.Struct, frozen=True):
                 raise InputError(f"{name} must be 1 or more, not {value!r}; it is a total")
         if seconds is not None and real(seconds, "seconds") <= 0:
             raise InputError(f"seconds must be above 0, not {seconds!r}; it is a total")
+        if trainings is not None and real(trainings, "budget") < 1:
+            raise InputError(
+                f"budget must be 1 or more, not {trainings!r}; it counts full trainings, and one is for the winner"
+            )
+        if hours is not None and real(hours, "hours") <= 0:
+            raise InputError(f"hours must be above 0, not {hours!r}; it is a total")
         return Budget(
             self.trials if trials is None else whole(trials, "trials"),
             self.resource if resource is None else whole(resource, "total_resource"),
             self.seconds if seconds is None else real(seconds, "seconds"),
             self.target if target is None else real(target, "target"),
+            self.trainings if trainings is None else real(trainings, "budget"),
+            self.hours if hours is None else real(hours, "hours"),
         )
 
 

@@ -1,10 +1,11 @@
-"""Is the best trial to be trained on, and from where? Outside rungs, ceiling and selection.
+"""Is the best trial to be trained on, from where, and how far? Outside rungs, ceiling and selection.
 
 May import what `study` may.
 """
 
 from __future__ import annotations
 
+from rungwise import afford
 from rungwise.decider import Decider
 from rungwise.errors import InputError
 from rungwise.events import Refitted
@@ -23,10 +24,19 @@ def begin(decider: Decider, until: int | None) -> bool:
         if record.job.refit:
             return True
         raise InputError(f"trial {best.number} is running; let its job end before the refit")
-    state.refit_to = until
-    start = max(record.refit, default=record.paused_at)
+    state.refit_asked, start = until, record.trained_to
     if until <= start or state.past_its_best(record):
         return False
     decider.note(Refitted(best.number, start, until))
     state.give_again_last(best.number)
     return True
+
+
+def within(decider: Decider) -> bool:
+    """`begin` as far as the study's budget pays for it, with the part that it kept; False if nothing is to be done."""
+    state = decider.state
+    winner, wanted = afford.recommended(state), state.refit_wanted
+    if winner is None or wanted is None:
+        return False
+    paid = afford.refit_until(state, wanted)
+    return paid > winner.trained_to and begin(decider, paid)

@@ -10,6 +10,8 @@ import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import msgspec
+
 from rungwise.core import SCHEDULERS, Scheduler, as_scheduler
 from rungwise.core.stopping import StoppingASHA
 from rungwise.errors import InputError
@@ -93,7 +95,7 @@ def misfit(state: StudyState, fact: Fact) -> str | None:
         fits = higher and state.created.scheduler.get("name") in LENGTHENED
         return None if fits else "a maximum that its scheduler cannot have"
     if isinstance(fact, Extended):
-        state.budget.changed(fact.trials, fact.resource, fact.seconds, fact.target)
+        state.budget.changed(*msgspec.structs.astuple(fact))
         if fact.target is not None and state.metrics.names:
             return "a target is for one metric"
     return "a study begins once" if isinstance(fact, Created) else None

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from rungwise import explain, kept, mirror, peaks, source, summary, trust
+from rungwise import afford, explain, kept, mirror, peaks, source, summary, trust
 from rungwise.blame import InARow
 from rungwise.control import Control, Request
 from rungwise.conversion import as_space
@@ -80,6 +80,8 @@ def tune(
     total_resource: int | None = None,
     seconds: float | None = None,
     target: float | None = None,
+    budget: float | None = None,
+    hours: float | None = None,
     workers: int | None = None,
     devices: Devices = "auto",
     executor: Engine | ExecutorName | Mapping[str, Any] | None = None,
@@ -87,7 +89,7 @@ def tune(
     seed: int = 0,
     initial: Sequence[Mapping[str, Any]] = (),
     warm_start: Study | str | Path | None = None,
-    refit: bool | int = False,
+    refit: bool | int | None = None,
     horizon: int | None = None,
     job_seconds: float | None = None,
     epoch_seconds: float | None = None,
@@ -108,17 +110,26 @@ def tune(
     again.
 
     The study ends when it reaches one of its totals: `trials` started, `total_resource` used, `seconds` of running
-    time, or a score as good as `target`. Give at least one. Running jobs then pause at their next checkpoint. The study
+    time, a score as good as `target`, or `budget` or `hours`, which include training the winner. Give at least one.
+    Running jobs then pause at their next checkpoint. The study
     ends sooner if the searcher has no configuration left (a grid). `path` names the study's file; if the file exists,
     its study resumes under the new totals. With an address, as in `path="s3://bucket/prefix/study.db"`, the file is
     `study.db` in the current folder, and its log is copied to the bucket, from which any machine can resume the study
     (`docs/cloud.md`). Without `path` the study is kept in memory. `initial` (configurations to try
     first), `warm_start` (an earlier study to learn from), and `seed` work as in `Study`.
 
+    `budget=10` is what 10 full trainings cost, each of the scheduler's `max_resource`: as many configurations are tried
+    as that pays for, and the winner is trained to `max_resource` from it. A job is given out if what was spent, what
+    the running jobs will still spend, the job, and what the winner will then lack fit into the budget; where the
+    scheduler's first choice does not fit, a cheaper promotion or a new trial may. Reported training counts, so what a
+    lost process had not reported does not. `hours=2.5` is the same in hours of running: what the winner's training will
+    take is estimated from its own pace so far, and when only that is left, running jobs pause at their next checkpoint.
+    A job that saves no checkpoints, or a refit that is slower than the trial was, can exceed it.
+
     `refit=True` trains the best trial to the scheduler's `max_resource` at the end; a number trains it to that
-    resource. `horizon` says how far any trial may ever be trained, if the scheduler has no `max_resource` or you may
-    refit further later. It limits nothing: the function reads it as `trial.horizon` and runs its learning-rate schedule
-    over it.
+    resource. With `budget` or `hours` True is the default, and `refit=False` spends all on the search. `horizon` says
+    how far any trial may ever be trained, if the scheduler has no `max_resource` or you may refit further later. It
+    limits nothing: the function reads it as `trial.horizon` and runs its learning-rate schedule over it.
 
     A job is ended if it takes longer than `job_seconds`, longer than `epoch_seconds` for each unit of resource that it
     trains (counted once the function is loaded), or reports nothing for `silence_seconds` (starting a process counts).
@@ -198,15 +209,16 @@ def tune(
     )  # fmt: skip
     how = options.noted() | {"source": source.digest(function)}
     del how["checkpoints"]  # it is noted when it is known that there are none elsewhere
-    budget = Budget().changed(trials, total_resource, seconds, target)
-    if budget == Budget():
-        raise InputError("say when to stop: trials=64 (or total_resource=, seconds=, target=)")
+    totals = Budget().changed(trials, total_resource, seconds, target, budget, hours)
+    if totals == Budget():
+        raise InputError("say when to stop: trials=64 or budget=10 (or hours=, total_resource=, seconds=, target=)")
     space = as_space(space)
     scheduler = as_scheduler(scheduler)
     check_total(scheduler, budget.trials)
     there = isinstance(path, (str, Path)) and (mirror.is_address(path) or os.path.exists(path))
     if not there:  # else the study in it says what its max_resource is by now
         options.check_against(scheduler)
+        afford.check(totals, scheduler.max_resource, False if isinstance(mode, Mapping) else refit)
     if refit and isinstance(mode, Mapping):
         raise InputError(f"refit={refit!r} needs one best trial; with several metrics there is study.front instead")
     if isinstance(function, Command):
@@ -222,13 +234,14 @@ def tune(
     )  # fmt: skip
     try:
         options.check_against(opened.scheduler)
+        afford.check(totals, opened.scheduler.max_resource, False if opened.metrics.names else refit)
         kept.refuse_unknown(opened, options)
         options = kept.beside(opened, options)
     except InputError:
         opened.close()
         raise
     note_begun(opened)  # what was refused is asked for next time too
-    opened.set_budget(budget)
+    opened.set_budget(totals)
     run(opened, function, options, executor=passed, observers=observers)
     return opened
 
@@ -327,9 +340,13 @@ def run(
         if tune:
             session.drive()
             session.warn_of_peaks(at_the_end=True)
-        refits = options.refit and not session.interrupted and study.has_best
-        if refits and not session.refit(None if options.refit is True else options.refit) and not tune:
-            display.say(f"trial {study.best.number} has already been trained that far")
+            until = study.state.refit_wanted
+        else:
+            until = study.state.max_resource if options.refit is True else options.refit
+        if until is not None and study.has_best and not session.interrupted:
+            began = session.refit(until, limited=tune)
+            if not tune and not began:
+                display.say(f"trial {study.best.number} has already been trained that far")
         session.end(only_refits=not tune)
         study.interrupted = bool(session.interrupted)
         display.end()
@@ -404,6 +421,7 @@ class _Session:
         self._restarted: dict[int, Job] = {}  # of the study's jobs that train again, those that were looked at
         self._nobody_since: float | None = None  # when it was seen first that there is no worker
         self._look_again = 8  # trials: curves are looked at whenever there are twice as many
+        study.decider.elapsed = self.elapsed
 
     def _leases(self) -> Iterator[int]:
         for lease in leases(self._storage, self.study.id, self.study.state.sessions):
@@ -444,14 +462,22 @@ class _Session:
             self.display.update()
         self._since = time.monotonic()
 
-    def refit(self, until: int | None) -> bool:
-        """Train the best trial on to `until`; False if there is nothing to train. What it was at comes first."""
+    def elapsed(self) -> float:
+        """For how many seconds the study has run, in all sessions."""
+        return self.study.running_seconds + time.monotonic() - self._since
+
+    def refit(self, until: int, *, limited: bool) -> bool:
+        """Train the best trial on to `until`; False if there is nothing to train. What it was at comes first.
+
+        Where it is `limited`, only as far as the budget pays.
+        """
         study, self._refits = self.study, True
         trained = len(study.trials[study.best.number].refit)
         self.drive(lambda job: job.refit)  # one that broke off
         while not self.interrupted and (job := study.trials[study.best.number].job) is not None and not job.refit:
             self.drive(lambda job: job.trial == study.best.number)
-        if not self.interrupted and (began := study.refit(until)):
+        to = self._paid_until(until) if limited and not self.interrupted else until
+        if not self.interrupted and (began := to is not None and study.refit(to)):
             self.display.say(f"refit: training trial {study.best.number} further")
             self.drive(lambda job: job.refit)
         winner = study.trials[study.best.number]
@@ -464,6 +490,22 @@ class _Session:
         if said is not None:
             self.display.say(said)
         return began or said is not None
+
+    def _paid_until(self, wanted: int) -> int | None:
+        """How far at most to `wanted` the budget pays for training the winner; None if no further. Less is said."""
+        state, winner = self.study.state, afford.recommended(self.study.state)
+        if winner is None or winner.job is not None or winner.trained_to >= wanted or state.past_its_best(winner):
+            return wanted
+        hours = state.budget.hours
+        paid = afford.refit_until(state, wanted)
+        if hours is not None and self.elapsed() >= hours * afford.HOUR:
+            self.display.say(f"time is up: trial {winner.number} is not refitted from {winner.trained_to} to {wanted}")
+            return None
+        if paid < wanted:
+            far = f"only to {paid}" if paid > winner.trained_to else "no further"
+            where = f"trial {winner.number}, which is at {winner.trained_to},"
+            self.display.say(f"refit: the budget pays for training {where} {far}, not to {wanted}")
+        return paid if paid > winner.trained_to else None
 
     def end(self, *, only_refits: bool) -> None:
         """What is left to be done and said when all has ended well."""
@@ -494,11 +536,15 @@ class _Session:
 
     def _over(self) -> str | None:
         """Which total is reached."""
-        study, limit = self.study, self.study.budget.seconds
-        if study.state.spent:
-            return "target reached" if study.state.target_reached else "total_resource used up"
-        if limit is not None and study.running_seconds + time.monotonic() - self._since >= limit:
+        state, limit, hours = self.study.state, self.study.budget.seconds, self.study.budget.hours
+        if state.spent:
+            total = state.budget.resource
+            used_up = "budget" if total is None or state.resource_used < total else "total_resource"
+            return "target reached" if state.target_reached else f"{used_up} used up"
+        if limit is not None and self.elapsed() >= limit:
             return "time is up"
+        if hours is not None and self.elapsed() + (kept := afford.kept_seconds(state)) >= hours * afford.HOUR:
+            return "the rest of the time is for training the winner" if kept else "time is up"
         return None
 
     def _asked(self) -> None:
@@ -534,7 +580,8 @@ class _Session:
             return f"stopping: {counted(study.state.under_way, 'running job')} may reach a checkpoint first"
         if request.ask == "extend":
             before = study.budget
-            study.set_budget(before.changed(request.trials, request.resource, request.seconds, request.target))
+            asked = (request.trials, request.resource, request.seconds, request.target, request.budget, request.hours)
+            study.set_budget(before.changed(*asked))
             totals = explain.in_words(Extended(*msgspec.structs.astuple(study.budget)))[1]
             return "; ".join([totals, *summary.reached(study.state, before)])
         if request.ask == "enqueue":

@@ -9,6 +9,7 @@ from typing import Any, final
 import msgspec
 import numpy as np
 
+from rungwise import refit
 from rungwise.clock import Clock, ClusterClock, Notes
 from rungwise.cluster import Cluster, ClusterUse
 from rungwise.core import Scheduler, SchedulerName, as_scheduler
@@ -27,11 +28,11 @@ from rungwise.validation import whole
 class Simulation(msgspec.Struct, frozen=True):
     """How a simulated study went.
 
-    `seconds` is the simulated time at its end. `resource_used` is the resource reported by then, `max_resource` the
-    highest resource of any report. `best_trial` is None if no trial completed a rung with a finite score. `jobs` holds
-    (time, trial, start, until) in the order given out, also those given out again; `ceilings` (time, level), the first
-    at time 0. `study` is the study itself, in memory. `cluster` says what became of the machines, if it ran on a
-    `Cluster`.
+    `seconds` is the simulated time at its end. `resource_used` is the resource reported by then, that of a refit too;
+    `max_resource` the highest resource of any report, refits aside. `best_trial` is None if no trial completed a rung
+    with a finite score. `jobs` holds (time, trial, start, until) in the order given out, also those given out again;
+    `ceilings` (time, level), the first at time 0. `study` is the study itself, in memory. `cluster` says what became of
+    the machines, if it ran on a `Cluster`.
     """
 
     seconds: float
@@ -50,7 +51,8 @@ def simulate(
     table: CurveTable,
     *,
     workers: int | Cluster = 4,
-    trials: int = 256,
+    trials: int | None = None,
+    budget: float | None = None,
     rows: Sequence[int] | Searcher | None = None,
     score: Counted = "last",
     seed: int = 0,
@@ -62,8 +64,10 @@ def simulate(
     {"row": Integer(0, len(table) - 1)} works too. `scheduler` is a name or an object, which is not changed. If it has
     no `max_resource`, it gets the table's last resource. Reports arrive one at a time in simulated time, and at equal
     times in the order in which their jobs were given out. Free workers get work after each job that ends. A job ends
-    with its last report. The simulation ends when `trials` have been started and no more work can be given out or, with
-    `drain=False`, as soon as the last trial is started (the paper's rule). `score` is as for `Study`.
+    with its last report. The simulation ends when `trials` (default 256) have been started and no more work can be
+    given out or, with `drain=False`, as soon as the last trial is started (the paper's rule). With a `budget`, in full
+    trainings as for `tune`, it ends when that pays for no more work and the winner is refitted; `trials` is then
+    optional. `score` is as for `Study`.
 
     Workers are always there, unless they are a `Cluster`: its machines start, straggle, fail, and cost money, and the
     result says what became of them.
@@ -75,9 +79,10 @@ def simulate(
     Raises `InputError` for more trials than rows, for rows that are not in the table, for a `max_resource` beyond the
     table, and for fewer than one worker or trial.
     """
-    counts = [("trials", trials)] if isinstance(workers, Cluster) else [("workers", workers), ("trials", trials)]
-    for name, value in counts:
-        if whole(value, name) < 1:
+    if trials is None and budget is None:
+        trials = 256
+    for name, value in (("workers", workers), ("trials", trials)):
+        if not (value is None or isinstance(value, Cluster)) and whole(value, name) < 1:
             raise InputError(f"{name} must be 1 or more, not {value!r}")
     if not isinstance(table, CurveTable):
         raise InputError(f"table must be a CurveTable, not {type(table).__name__}; rw.CurveTable(scores, mode=…)")
@@ -90,13 +95,15 @@ def simulate(
         raise InputError(f"max_resource={scheduler.max_resource} is beyond the table, which ends at {last}")
     space = Space({"row": Integer(0, len(table) - 1)})
     study = Study(space, scheduler, searcher, mode=table.mode, score=score, seed=seed)
-    study.extend(trials=trials)
+    study.extend(trials=trials, budget=budget)
     clock = ClusterClock(table, workers) if isinstance(workers, Cluster) else Clock(table, workers)
     notes = Notes(study, clock)
     drive(study, clock, retries=clock.retries, drain=drain, watch=notes.look)
+    if budget is not None and refit.within(study.decider):
+        drive(study, clock, retries=clock.retries, watch=notes.look, only=lambda job: job.refit)
     return Simulation(
         clock.now,
-        study.resource_used,
+        study.state.trained,
         max(record.resource for record in study.trials),
         study.best.number if study.has_best else None,
         clock.jobs,
@@ -106,10 +113,10 @@ def simulate(
     )
 
 
-def in_order(rows: Sequence[int], trials: int, size: int) -> Searcher:
+def in_order(rows: Sequence[int], trials: int | None, size: int) -> Searcher:
     """A searcher that hands out `rows` of a table of `size` rows in this order, enough for `trials`."""
     rows = [whole(row, "a row") for row in rows]
-    if len(rows) < trials:
+    if trials is not None and len(rows) < trials:
         raise InputError(f"there are {len(rows)} rows for {trials} trials; give fewer trials or more rows")
     if rows and not (min(rows) >= 0 and max(rows) < size):
         raise InputError(f"rows must be from 0 to {size - 1}, not {min(rows)} to {max(rows)}")

@@ -45,7 +45,7 @@ from rungwise.reports import Reports
 from rungwise.space import Space
 from rungwise.state import StudyState
 
-FORMAT = 1
+FORMAT = 2
 PIECE = 2**24  # bytes of reports in a piece, or a little more
 
 
@@ -113,8 +113,11 @@ class _Stand(msgspec.Struct, forbid_unknown_fields=True):
     how: dict[str, Any]
     how_before: dict[str, Any]
     refit_to: Count | None
+    """Where it was asked for in the last session."""
     horizon: Count | None
     max_resource: Count | None
+    refit_used: Count = 0  # of the first format there are none
+    training_seconds: float = 0.0
 
 
 # -- writing ---------------------------------------------------------------------------------------
@@ -132,7 +135,7 @@ class Snapshots:
     def __init__(self, state: StudyState) -> None:
         self._state = state
         self._running, self._again = dict.fromkeys(state.running), dict.fromkeys(state.again)
-        self._time, self._refit_to = copy.copy(state.time), state.refit_to
+        self._time, self._refit_asked = copy.copy(state.time), state.refit_asked
         self._times = array("d", [] if state._noted is None else [state._noted])  # not added up yet
         self._pieces: list[_Piece] = []
 
@@ -155,9 +158,9 @@ class Snapshots:
         elif isinstance(fact, Started | Promoted | Refitted | TakenBack):
             self._running[fact.trial] = None
             if isinstance(fact, Refitted):
-                self._refit_to = fact.until
+                self._refit_asked = fact.until
         elif isinstance(fact, Opened):
-            self._again, self._refit_to = dict(self._running), None
+            self._again, self._refit_asked = dict(self._running), None
             self._time.opened()
         elif isinstance(fact, Ran):
             self._add_up()
@@ -221,6 +224,8 @@ class Snapshots:
             queue=list(state.queue),
             budget=state.budget,
             resource_used=state.resource_used,
+            refit_used=state.refit_used,
+            training_seconds=state.training_seconds,
             ended_well=state.ended_well,
             lowest=state._lowest if math.isfinite(state._lowest) else None,
             time=(time.seconds, time._told, time._tells),
@@ -228,7 +233,7 @@ class Snapshots:
             sessions=state.sessions,
             how=state.how,
             how_before=state.how_before,
-            refit_to=state._refit_wanted() if self._refit_to is None else self._refit_to,
+            refit_to=self._refit_asked,
             horizon=state.horizon,
             max_resource=state.max_resource,
         )
@@ -383,25 +388,27 @@ def _restore_rest(state: StudyState, stand: _Stand) -> None:
     for fact in (*stand.rises, *map(Enqueued, stand.queue)):
         _require(misfit(state, fact) is None, "it has a rise, or a configuration, that cannot be")
     budget = stand.budget
-    state.budget = Budget().changed(budget.trials, budget.resource, budget.seconds, budget.target)
+    state.budget = Budget().changed(*msgspec.structs.astuple(budget))
     _require(not several or budget.target is None, "a target is for one metric")
     state.failures, state.completed, state.rises, state.queue = (
         stand.failures, stand.completed, stand.rises, deque(stand.queue),
     )  # fmt: skip
     state.resource_used, state.ended_well, state.sessions = stand.resource_used, stand.ended_well, stand.sessions
+    state.refit_used, state.training_seconds = stand.refit_used, stand.training_seconds
     state.time.seconds, state.time._told, state.time._tells = stand.time
     state._noted = stand.noted
     state._best = {level: Result(trial, level, (loss,)) for level, (loss, trial) in stand.best.items()}
     state._lowest = math.inf if stand.lowest is None else stand.lowest
-    state.check_spent()
     state.how, state.how_before = stand.how, stand.how_before
-    state.refit_to, state.horizon, state.max_resource = stand.refit_to, stand.horizon, stand.max_resource
+    state.refit_asked, state.horizon, state.max_resource = stand.refit_to, stand.horizon, stand.max_resource
+    state.check_spent()
     for level, members in stand.fronts.items():
         front = state._fronts[level] = ParetoFront()
         for trial, losses in members:
             _require(len(losses) == len(state.metrics.names), "a front has other metrics")
             front.add(trial, losses)
         _require(front.trials == [trial for trial, _ in members], "a front is none")
-    numbers = [loss for loss, _ in stand.best.values()] + [*stand.time[:2], stand.noted or 0.0, state._lowest]
+    numbers = [loss for loss, _ in stand.best.values()]
+    numbers += [*stand.time[:2], stand.training_seconds, stand.noted or 0.0, state._lowest]
     numbers += [loss for front in stand.fronts.values() for _, losses in front for loss in losses]
     _require(not any(map(math.isnan, numbers)) and min(stand.time[:2]) >= 0, "a number is none that can be")

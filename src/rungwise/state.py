@@ -12,6 +12,8 @@ from collections import deque
 from pathlib import Path
 from typing import Any, final
 
+import msgspec
+
 from rungwise import peaks, summary
 from rungwise.blame import TOLD
 from rungwise.core import SCHEDULERS, as_scheduler, ceilings
@@ -57,7 +59,8 @@ class StudyState:
     not taken back, in their order. `running` holds the jobs that are under way by trial, in the order given out;
     `again` those of them that nobody does now. `max_resource` is the most that the scheduler gives any trial, None
     without limit; `horizon` how far any may ever be trained, None if nobody has said. `folder` is where the trials'
-    folders are. `spent` says whether the total of resource is used up, or the target reached.
+    folders are. `spent` says whether the total of resource, or all of the full trainings, is used up, or the target
+    reached.
 
     >>> state = StudyState(Created({"x": {"type": "float", "low": 0, "high": 1}}, {"name": "asha"}, {}, "max", 0, "1"))
     >>> for fact in (Started(0, {"x": 0.5}, 1), Reported(0, 1, 0.9), Completed(0)):
@@ -78,7 +81,8 @@ class StudyState:
         self.budget = Budget()
         self.rises: list[Raised] = []
         self.failures: list[tuple[int, str]] = []
-        self.resource_used = 0
+        self.resource_used = self.refit_used = 0
+        self.training_seconds = 0.0  # which that took, refits aside
         self.ended_well = 0  # jobs that came to their end
         self.running: dict[int, Job] = {}
         self.again: dict[int, Job] = {}
@@ -89,7 +93,7 @@ class StudyState:
         most = created.scheduler.get("max_resource")
         self.max_resource = most if isinstance(most, int) else None
         self.how = self.how_before = created.run  # how it was run last, and before this session
-        self.refit_to = self._refit_wanted()
+        self.refit_asked: int | None = None  # how far to refit, where it was asked for in this session
         self.horizon = self._horizon()
         self.whole = True  # whether it is what its facts say: not where an error, or Ctrl-C, came between
         self._noted: float | None = None  # when the last fact was noted
@@ -131,7 +135,7 @@ class StudyState:
             self._give_out(record, as_config(record.json), record.paused_at, fact.until)
             return fact
         if isinstance(fact, Refitted):
-            self.refit_to = fact.until
+            self.refit_asked = fact.until
             record = self.trials[fact.trial]
             self._give_out(record, as_config(record.json), fact.start, fact.until, refit=True)
         elif isinstance(fact, Raised):
@@ -140,6 +144,7 @@ class StudyState:
         elif isinstance(fact, Lengthened):
             self.max_resource = fact.max_resource
             self.horizon = self._horizon()
+            self.check_spent()
             return fact
         elif isinstance(fact, Retried):
             record = self.trials[fact.trial]
@@ -155,14 +160,14 @@ class StudyState:
         elif isinstance(fact, Ran):
             self.time.told(fact.seconds)
         elif isinstance(fact, Extended):
-            self.budget = Budget(fact.trials, fact.resource, fact.seconds, fact.target)
+            self.budget = Budget(*msgspec.structs.astuple(fact))
             self.check_spent()
         elif isinstance(fact, Opened):
             self.sessions += 1
             self.again = dict(self.running)  # their driver is gone
             where = {"checkpoints": self.how["checkpoints"]} if "checkpoints" in self.how else {}  # they do not move
             self.how_before, self.how = self.how, (where | fact.run) if fact.run else self.how
-            self.refit_to = self._refit_wanted()
+            self.refit_asked = None
             self.horizon = self._horizon()
             self.time.opened()
         return None
@@ -186,6 +191,7 @@ class StudyState:
         now: Any
         if record.job is not None and record.job.refit:
             assert not isinstance(score, dict)
+            self.refit_used += resource - record.noted(record.job)
             record.add_refit(resource, math.nan if score is None else score)
             return None
         if metrics.names:
@@ -198,6 +204,7 @@ class StudyState:
             losses = (metrics.sign * now if math.isfinite(now) else math.inf,)
             row = (resource, fact.seconds, now)
         self.resource_used += resource - record.resource
+        self.training_seconds += fact.seconds
         record.resource = resource
         if (rows := recent.get(trial)) is None:
             recent[trial] = [row]
@@ -270,10 +277,22 @@ class StudyState:
         """Whether the last job of `trial` failed, and that was not taken back."""
         return bool(self._failed.get(trial)) and self.trials[trial].job is None and self.trials[trial].has_failed
 
-    def _refit_wanted(self) -> int | None:
+    @property
+    def refit_wanted(self) -> int | None:
+        """How far the winner is to be trained at the end: as was said, else to `max_resource` if a budget pays for it.
+
+        None: not at all, or there is no single winner.
+        """
         wanted = self.how.get("refit")
+        if wanted is None and self.budget.keeps and not self.metrics.names:
+            wanted = True
         to = self.max_resource if wanted is True else wanted
         return to if isinstance(to, int) and to > 0 else None
+
+    @property
+    def refit_to(self) -> int | None:
+        """How far the winner is to be trained, or was."""
+        return self.refit_wanted if self.refit_asked is None else self.refit_asked
 
     def _horizon(self) -> int | None:
         """How far any trial may be trained, of what was said: the furthest; None if nothing was."""
@@ -310,9 +329,21 @@ class StudyState:
 
     def check_spent(self) -> None:
         """Set `spent`."""
-        total = self.budget.resource
-        self._may_be_spent = total is not None or self.budget.target is not None
-        self.spent = self.target_reached or (total is not None and self.resource_used >= total)
+        total, units = self.budget.resource, self.total_units
+        self._may_be_spent = not (total is None and units is None and self.budget.target is None)
+        used_up = (total is not None and self.resource_used >= total) or (units is not None and self.trained >= units)
+        self.spent = used_up or self.target_reached
+
+    @property
+    def trained(self) -> int:
+        """The resource trained so far, as reported, refits included."""
+        return self.resource_used + self.refit_used
+
+    @property
+    def total_units(self) -> int | None:
+        """The total of full trainings in units of resource, rounded down; None if there is none."""
+        trainings, full = self.budget.trainings, self.max_resource
+        return None if trainings is None or full is None else math.floor(trainings * full + 1e-6)
 
     @property
     def under_way(self) -> int:
@@ -328,15 +359,20 @@ class StudyState:
     def winners(self) -> list[int]:
         """The numbers of the trials that the answer holds: the best one, or the Pareto front."""
         if not self._fronts:
-            return [self._best[max(self._best)].trial] if self._best else []
-        return self._fronts[max(self._fronts)].trials
+            return [self._best[self.answer_level].trial] if self._best else []
+        return self._fronts[self.answer_level].trials
+
+    @property
+    def answer_level(self) -> int:
+        """The highest rung that has a finite result, of which the answer is; 0 where none has."""
+        return max(self._fronts or self._best, default=0)
 
     @property
     def front(self) -> list[ParetoTrial]:
         """The Pareto front at the highest rung, in the order of completion; `StudyError` where there is one metric."""
         if not self.metrics.names:
             raise StudyError("this study has one metric: study.best is its answer")
-        level = max(self._fronts, default=0)
+        level = self.answer_level
         scores = {number: self.metrics.score(self._fronts[level].losses[number]) for number in self.winners}
         return [
             ParetoTrial(
@@ -352,7 +388,7 @@ class StudyState:
             raise StudyError(f"this study has the metrics {', '.join(self.metrics.names)}: its answer is study.front")
         if not self._best:
             raise StudyError("no trial has completed a rung with a finite score yet")
-        found = self._best[max(self._best)]
+        found = self._best[self.answer_level]
         number, level, record = found.trial, found.level, self.trials[found.trial]
         score = self.metrics.score(found.losses)
         refit, refit_score, peak = record.refitted(self.metrics)

@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from rungwise import refit, turns
+import msgspec
+
+from rungwise import afford, refit, turns
 from rungwise.core import Scheduler, check_total
 from rungwise.core.asha import ASHA
 from rungwise.core.pasha import PASHA
@@ -38,8 +40,9 @@ class Steered(Known):
         names = self._state.metrics.names
         if budget.target is not None and names:
             raise InputError(f"target={budget.target!r} is for one metric; this study has {', '.join(names)}")
+        afford.check(budget, self._state.max_resource, False if names else self._state.how.get("refit"))
         if budget != self._state.budget:
-            self._deciding.note(Extended(budget.trials, budget.resource, budget.seconds, budget.target))
+            self._deciding.note(Extended(*msgspec.structs.astuple(budget)))
             self._deciding.flush()
 
     def raise_max_resource(self, max_resource: int | None) -> None:
@@ -53,6 +56,7 @@ class Steered(Known):
         """
         most = None if max_resource is None else whole(max_resource, "max_resource")
         check_longer(self._deciding.scheduler, most)
+        afford.check(self._state.budget, most, self._state.how.get("refit"))
         self._deciding.note(Lengthened(most))
         self._deciding.flush()
 

@@ -281,14 +281,18 @@ class Study(Steered):
         total_resource: int | None = None,
         seconds: float | None = None,
         target: float | None = None,
+        budget: float | None = None,
+        hours: float | None = None,
     ) -> None:
         """Set the totals at which no more work is given out; omitted ones stay as they are.
 
-        A study has no clock: `tune` and `rungwise resume` enforce `seconds`, `ask` does not. If a total has already
-        been reached, the logger "rungwise" says so.
+        `budget` is in full trainings, `hours` in hours of running; a part of both is kept for `refit`, which you call
+        when `ask` has nothing more. A study has no clock: `tune` and `rungwise resume` enforce `seconds`, `ask` does
+        not, and it knows of `hours` what the log does. If a total has already been reached, the logger "rungwise" says
+        so. Raises `InputError` for a `budget` without `max_resource`.
         """
         before = self._state.budget
-        self.set_budget(before.changed(trials, total_resource, seconds, target))
+        self.set_budget(before.changed(trials, total_resource, seconds, target, budget, hours))
         for text in summary.reached(self._state, before):
             LOGGER.warning("%s", text)
 

@@ -149,9 +149,12 @@ def reached(state: StudyState, before: Budget) -> list[str]:
         "resource": f"{used} used" if used >= (now.resource or inf) else "",
         "seconds": f"it has run for {duration(ran)}" if ran >= (now.seconds or inf) else "",
         "target": "a score as good as this was reported" if state.target_reached else "",
+        "trainings": f"{state.trained} units spent" if state.trained >= (state.total_units or inf) else "",
+        "hours": f"it has run for {duration(ran)}" if ran >= (now.hours or inf) * 3600 else "",
     }
+    names = {"trainings": "budget"}
     changed = [name for name in said if said[name] and getattr(now, name) != getattr(before, name)]
-    return [f"{name}={getattr(now, name)} has already been reached: {said[name]}" for name in changed]
+    return [f"{names.get(name, name)}={getattr(now, name)} has already been reached: {said[name]}" for name in changed]
 
 
 def story(state: StudyState, brackets: Sequence[tuple[int, int]] | None = None) -> str:

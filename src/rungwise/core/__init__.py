@@ -22,7 +22,10 @@ from rungwise.parts import Parts
 class Scheduler(Protocol):
     """How far? Who trains next, and to which resource.
 
-    `ask` is a query: asking twice changes nothing. Only `tell` changes it.
+    `ask` is a query: asking twice changes nothing. Only `tell` changes it. It may take another keyword,
+    `fits: Callable[[int, int], bool]`, which says of a job from one resource to another whether the budget pays for it:
+    where the first choice does not fit, `ask` then answers with the next one that does. Without the keyword, the study
+    gives out no work while the only answer does not fit.
 
     Two attributes are optional. `several_metrics` is True if its losses may be tuples, one number per metric.
     `ceilings` lists, for each bracket whose ceiling can rise, its highest open level and how many trials have completed

@@ -9,7 +9,7 @@ from typing import Any, final
 
 from rungwise.core.pareto import ParetoRung
 from rungwise.core.promotion import EAGER, EagerPromotion, Promotion, as_promotion
-from rungwise.core.rungs import Ladder, Rung
+from rungwise.core.rungs import Fits, Ladder, Rung, any_job
 from rungwise.errors import our_names
 from rungwise.events import Answer, Created, Event, Lengthened, Promote, Promoted, Result, Start, Started, Wait
 from rungwise.validation import flag
@@ -124,22 +124,27 @@ class ASHA:
         """Whether `promotion` has never let anybody go on from the first rung, nor then from any other."""
         return not self.rungs or not self.promotion.quota(len(self.rungs[0]), self.ladder.reduction_factor)
 
-    def ask(self, *, more: bool = True) -> Answer:
-        """The next job: a promotion, from the highest open rung down, or, if there may be `more`, a new trial."""
-        if self.breadth_first and more:
-            return Start(self.ladder.level(0))
+    def ask(self, *, more: bool = True, fits: Fits = any_job) -> Answer:
+        """The next job: a promotion, from the highest open rung down, or, if there may be `more`, a new trial.
+
+        Rungs are passed over from which a promotion does not fit.
+        """
+        first = self.ladder.level(0)
+        if self.breadth_first and more and fits(0, first):
+            return Start(first)
         ends = not more and self._small and 0 not in self.running.values()  # nobody comes for whom patience could wait
         rungs, eta, rule = self.rungs, self.ladder.reduction_factor, EAGER if ends else self.promotion
         closed = self.ladder.last if self.ceiling is None else self.ceiling  # nobody goes on from here
         highest = len(rungs) if closed is None else min(len(rungs), closed)
         for rung in range(highest - 1, -1, -1):
-            if (rungs[rung].hopeful or ends) and (found := rungs[rung].candidate(rule, eta)) is not None:
+            if not (rungs[rung].hopeful or ends) or (found := rungs[rung].candidate(rule, eta)) is None:
+                continue
+            if fits(self.ladder.level(rung), until := self.ladder.level(rung + 1)):
                 trial, rank, size = found
-                until = self.ladder.level(rung + 1)
                 if isinstance(self.promotion, EagerPromotion):
                     return Promote(trial, until, rank + 1, size)
                 return Promote(trial, until, rank + 1, size, rule.quota(size, eta), rule.name)
-        return Start(self.ladder.level(0)) if more else Wait()
+        return Start(first) if more and fits(0, first) else Wait()
 
     def tell(self, event: Event) -> None:
         """Take one event; those that do not concern a rung are ignored."""

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, final
 
-from rungwise.core.rungs import Ladder, Levels, Rung
+from rungwise.core.rungs import Fits, Ladder, Levels, Rung, any_job
 from rungwise.errors import InputError, our_names
 from rungwise.events import Answer, Event, Promote, Promoted, Result, Start, Started, Wait
 from rungwise.validation import whole
@@ -39,8 +39,8 @@ class Bracket:
         """Whether it takes no more trials; never again once the halving has begun."""
         return self.started == self.size or len(self._promoted) > 1
 
-    def ask(self, *, more: bool) -> Promote | None:
-        """The next promotion, if there is one now; with `more` only once it is full."""
+    def ask(self, *, more: bool, fits: Fits) -> Promote | None:
+        """The next promotion, if there is one now and it fits; with `more` only once it is full."""
         if more and not self.full:
             return None
         expected = self.started
@@ -49,7 +49,9 @@ class Bracket:
                 return None
             expected = min(self._quota(len(rung)), rung.finite())
             if self._gone(place) < expected and (best := rung.best()) is not None:
-                return Promote(best[2], self.levels.level(place + 1), rung.rank(best[2]) + 1, len(rung))
+                if not fits(self.levels.level(place), until := self.levels.level(place + 1)):
+                    return None
+                return Promote(best[2], until, rung.rank(best[2]) + 1, len(rung))
         return None
 
     def _quota(self, size: int) -> int:
@@ -95,16 +97,21 @@ class _Row:
         self._of: dict[int, int] = {}  # trial -> the place of its bracket
         self._running: dict[int, int] = {}  # trial -> the rung it is on the way to
 
-    def ask(self, *, more: bool) -> Answer:
-        while self._ready:
-            if (promotion := self._brackets[self._ready[0]].ask(more=True)) is not None:
+    def ask(self, *, more: bool, fits: Fits) -> Answer:
+        for place in sorted(set(self._ready)) if fits is not any_job else self._first_ready():
+            if (promotion := self._brackets[place].ask(more=True, fits=fits)) is not None:
                 return promotion
-            heapq.heappop(self._ready)
-        if more:
-            return Start(self._newest().levels.level(0))
+        if more and fits(0, first := self._newest().levels.level(0)):
+            return Start(first)
         # only the last bracket may have room; now that it gets no more trials, it is halved too
-        promotion = self._brackets[-1].ask(more=False) if self._brackets else None
+        promotion = self._brackets[-1].ask(more=False, fits=fits) if self._brackets else None
         return Wait() if promotion is None else promotion
+
+    def _first_ready(self) -> Iterator[int]:
+        """The place of the first bracket that has a promotion, if any does; those before it are forgotten."""
+        while self._ready:
+            yield self._ready[0]
+            heapq.heappop(self._ready)
 
     def _newest(self) -> Bracket:
         """The bracket that a new trial joins; not yet among ours if it is a new one."""
@@ -114,7 +121,7 @@ class _Row:
 
     def _look(self, place: int) -> None:
         """The bracket at `place` has changed: whether there is a promotion in it now."""
-        if self._brackets[place].ask(more=True) is not None:
+        if self._brackets[place].ask(more=True, fits=any_job) is not None:
             heapq.heappush(self._ready, place)
 
     def tell(self, event: Event) -> None:
@@ -206,9 +213,9 @@ class SuccessiveHalving:
         """The paused trials that may yet be promoted, however many are started."""
         return self._row.to_come()
 
-    def ask(self, *, more: bool = True) -> Answer:
+    def ask(self, *, more: bool = True, fits: Fits = any_job) -> Answer:
         """The next promotion, in the oldest bracket that has one, or a new trial."""
-        return self._row.ask(more=more)
+        return self._row.ask(more=more, fits=fits)
 
     def tell(self, event: Event) -> None:
         """Take one event."""
@@ -267,9 +274,9 @@ class Hyperband:
         """The paused trials that may yet be promoted, however many are started."""
         return self._row.to_come()
 
-    def ask(self, *, more: bool = True) -> Answer:
+    def ask(self, *, more: bool = True, fits: Fits = any_job) -> Answer:
         """The next promotion, in the oldest bracket that has one, or a new trial."""
-        return self._row.ask(more=more)
+        return self._row.ask(more=more, fits=fits)
 
     def tell(self, event: Event) -> None:
         """Take one event."""

@@ -15,6 +15,7 @@ from rungwise.core.asha import ASHA
 from rungwise.core.halving import MOST_BRACKETS
 from rungwise.core.halving import brackets as sizes_and_levels
 from rungwise.core.pasha import PASHA
+from rungwise.core.rungs import Fits, any_job
 from rungwise.errors import InputError, our_names, suggestion
 from rungwise.events import Answer, Event, Promote, Promoted, Raise, Raised, Report, Result, Started, Wait
 from rungwise.validation import LARGEST_INTEGER, whole
@@ -107,15 +108,15 @@ class AsyncHyperband:
             for trial in ladder.may_promote(started + left)
         }
 
-    def ask(self, *, more: bool = True) -> Answer:
+    def ask(self, *, more: bool = True, fits: Fits = any_job) -> Answer:
         """The answer of the lowest ladder with a promotion or a rise; otherwise a new trial."""
         for place, ladder in enumerate(self.ladders):
-            answer = ladder.ask(more=more)
+            answer = ladder.ask(more=more, fits=fits)
             if isinstance(answer, Raise):
                 return msgspec.structs.replace(answer, bracket=place)
             if isinstance(answer, Promote):
                 return answer
-        return self.ladders[self._next()].ask(more=True) if more else Wait()
+        return self.ladders[self._next()].ask(more=True, fits=fits) if more else Wait()
 
     def _next(self) -> int:
         """The ladder that lacks most of its share: the one for which (started + 1) / share is least."""

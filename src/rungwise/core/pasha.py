@@ -16,7 +16,7 @@ from rungwise.core.noise import Noise
 from rungwise.core.pareto import ParetoRung, TwoParetoRungs
 from rungwise.core.promotion import Promotion
 from rungwise.core.ranking import Ranking, TwoRungs
-from rungwise.core.rungs import Rung
+from rungwise.core.rungs import Fits, Rung, any_job
 from rungwise.errors import our_names
 from rungwise.events import Answer, Created, Event, Lengthened, Raise, Raised, Report, Result
 
@@ -117,11 +117,11 @@ class PASHA:
         """The paused trials that can still be promoted if at most `total` trials are ever started."""
         return self.asha.may_promote(total)
 
-    def ask(self, *, more: bool = True) -> Answer:
+    def ask(self, *, more: bool = True, fits: Fits = any_job) -> Answer:
         """A rise of the ceiling if the last event requires one, otherwise ASHA's answer."""
         if self._unchecked and (found := self._check()) is not None:
             return found
-        return self._owed or self.asha.ask(more=more)
+        return self._owed or self.asha.ask(more=more, fits=fits)
 
     def tell(self, event: Event) -> None:
         """Take one event."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from rungwise.core.promotion import Promotion
 from rungwise.errors import InputError
@@ -18,6 +18,14 @@ from rungwise.validation import real, whole
 
 Entry = tuple[float, int, int]
 """(loss, place, trial): entries compare as results do, better first, the earlier completion among equals."""
+
+Fits = Callable[[int, int], bool]
+"""Whether the budget pays for a job from one resource to another."""
+
+
+def any_job(start: int, until: int) -> bool:
+    """There is no such budget: every job fits."""
+    return True
 
 
 class Ladder:

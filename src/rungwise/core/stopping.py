@@ -12,7 +12,7 @@ from bisect import insort
 from collections import deque
 from typing import Any, final
 
-from rungwise.core.rungs import Ladder, Levels, Rung
+from rungwise.core.rungs import Fits, Ladder, Levels, Rung, any_job
 from rungwise.errors import InputError, our_names
 from rungwise.events import Answer, Event, Promote, Promoted, Report, Result, Start, Started, Wait
 from rungwise.validation import whole
@@ -22,17 +22,19 @@ MOST_RUNGS = 100_000  # at even steps
 
 @final
 class _Queue:
-    """Who is on the way where, and who goes on: first come, first served."""
+    """Who is on the way where, and who goes on: first come, first served, of those whose job fits."""
 
     def __init__(self, levels: Ladder | Levels) -> None:
         self._levels = levels
         self.running: dict[int, int] = {}  # trial -> the rung it is on the way to
         self.going_on: deque[Promote] = deque()
 
-    def ask(self, *, more: bool) -> Answer:
-        if self.going_on:
-            return self.going_on[0]
-        return Start(self._levels.level(0)) if more else Wait()
+    def ask(self, *, more: bool, fits: Fits) -> Answer:
+        for promotion in self.going_on:
+            if fits(self._levels.level(self._levels.rung_at(promotion.until) - 1), promotion.until):
+                return promotion
+        first = self._levels.level(0)
+        return Start(first) if more and fits(0, first) else Wait()
 
     def tell(self, event: Event) -> tuple[int, int, float] | None:
         """Take one event; the trial, the rung and the loss if it has completed one."""
@@ -103,9 +105,9 @@ class StoppingASHA:
         """The paused trials that continue: they passed their rung and wait for a worker."""
         return {answer.trial for answer in self._queue.going_on}
 
-    def ask(self, *, more: bool = True) -> Answer:
+    def ask(self, *, more: bool = True, fits: Fits = any_job) -> Answer:
         """The trial to continue, the longest waiting first, or a new one."""
-        return self._queue.ask(more=more)
+        return self._queue.ask(more=more, fits=fits)
 
     def tell(self, event: Event) -> None:
         """Take one event."""
@@ -187,9 +189,9 @@ class MedianStoppingRule:
         """The paused trials that continue: they passed their rung and wait for a worker."""
         return {answer.trial for answer in self._queue.going_on}
 
-    def ask(self, *, more: bool = True) -> Answer:
+    def ask(self, *, more: bool = True, fits: Fits = any_job) -> Answer:
         """The trial to continue, the longest waiting first, or a new one."""
-        return self._queue.ask(more=more)
+        return self._queue.ask(more=more, fits=fits)
 
     def tell(self, event: Event) -> None:
         """Take one event."""
@@ -257,9 +259,9 @@ class FullTraining:
         """None: there is nowhere to go."""
         return set()
 
-    def ask(self, *, more: bool = True) -> Answer:
+    def ask(self, *, more: bool = True, fits: Fits = any_job) -> Answer:
         """A new trial."""
-        return Start(self._most) if more else Wait()
+        return Start(self._most) if more and fits(0, self._most) else Wait()
 
     def tell(self, event: Event) -> None:
         """Learns nothing."""

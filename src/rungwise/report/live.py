@@ -21,7 +21,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from rungwise import explain
+from rungwise import afford, explain
 from rungwise.events import Fact, Raised
 from rungwise.report.notebook import Output, in_notebook
 from rungwise.report.progress import Estimate
@@ -148,7 +148,7 @@ class Display:
         if not _elsewhere.get():
             took = f"{summary(self._study)}, in {duration(self._estimate.elapsed(now))}"
             lines = result(self._study) or [no_result(self._study)]
-            self.say("\n".join([took, *lines]))
+            self.say("\n".join([took, *afford.in_words(self._study.state), *lines]))
             self._say_next()
         if self._output is not None:
             self._output.show(drawn(rungs_table(self._study), NOTEBOOK_WIDTH))

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 from typing import NamedTuple, final
 
+from rungwise.afford import HOUR
 from rungwise.study import Study
 from rungwise.words import counted, duration
 
@@ -68,6 +69,12 @@ class Estimate:
         if budget.resource is not None:
             used = study.resource_used
             yield "resource", used, budget.resource, f"resource {used} of {budget.resource}"
+        if (units := study.state.total_units) is not None:
+            spent = study.state.trained
+            yield "budget", spent, units, f"budget {spent} of {units}"
+        if budget.hours is not None:
+            elapsed = self.elapsed(now)
+            yield "seconds", elapsed, budget.hours * HOUR, f"{duration(elapsed)} of {duration(budget.hours * HOUR)}"
         if budget.seconds is not None and math.isfinite(budget.seconds):
             elapsed = self.elapsed(now)
             yield "seconds", elapsed, budget.seconds, f"{duration(elapsed)} of {duration(budget.seconds)}"

@@ -8,6 +8,7 @@ import itertools
 from rich.console import Console, RenderableType
 from rich.table import Table
 
+from rungwise import afford
 from rungwise.explain import number
 from rungwise.report.progress import of_total
 from rungwise.study import Study
@@ -44,6 +45,9 @@ def summary(study: Study, *, held: bool = True, ran: float | None = None) -> str
         of_total(len(study.trials), budget.trials),
         f"resource used {study.resource_used}" + ("" if budget.resource is None else f" of {budget.resource}"),
     ]
+    if (account := afford.account(study.state)) is not None:
+        kept = f" ({account.kept} kept for the winner)" if account.kept else ""
+        parts.append(f"budget {account.spent} of {account.total}{kept}")
     if ran is not None:
         parts.append(f"ran {duration(ran)}" + ("" if budget.seconds is None else f" of {duration(budget.seconds)}"))
     parts.append(f"ceiling {'none' if ceiling is None else ceiling}")

@@ -1,0 +1,189 @@
+"""What can the budget still pay for? A job, if enough is left after it to train the winner to the end.
+
+A budget of full trainings, or of hours, includes the refit of the winner, so its part is kept from the beginning. All
+of this is a function of a study's facts, and for hours of how long it has run; nothing here decides what is trained.
+May import what stands below `decider`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import msgspec
+
+from rungwise.errors import InputError
+from rungwise.events import Answer, Promote, Start, Wait
+from rungwise.records import Budget, TrialRecord
+from rungwise.state import StudyState
+from rungwise.words import counted, duration
+
+HOUR = 3600.0
+
+
+def recommended(state: StudyState) -> TrialRecord | None:
+    """The trial that the study would name as its best now, and would refit: it has a result at `answer_level`."""
+    return state.trials[state.winners[0]] if state.has_best and not state.metrics.names else None
+
+
+class Account(msgspec.Struct, frozen=True):
+    """The units of a budget: all, those spent, those that running jobs will still spend, those kept for the winner."""
+
+    total: int
+    spent: int
+    under_way: int
+    kept: int
+
+    @property
+    def left(self) -> int:
+        """What is free to be spent; below 0 where the budget was lowered since."""
+        return self.total - self.spent - self.under_way - self.kept
+
+
+def account(state: StudyState) -> Account | None:
+    """Where the budget of full trainings has gone so far; None if there is none."""
+    if (total := state.total_units) is None:
+        return None
+    best = recommended(state)
+    trained_to = _least_running(state, 0) if best is None else best.trained_to
+    return Account(total, state.trained, _outstanding(state), _lacks(state, trained_to))
+
+
+def fits(state: StudyState, start: int, until: int, ran: float) -> bool:
+    """Whether the budget pays for another job from `start` to `until` in a study that `ran` for so many seconds.
+
+    It does if what was spent, what the running jobs will still spend, the job, and what the winner will then lack fit
+    into it. The winner is taken to be of the highest rung with a result, as it is now or as the job makes it. That one
+    of the other running jobs makes it higher is not counted on, nor that the winner has been refitted before: it may
+    be another one.
+    """
+    total, hours = state.total_units, state.budget.hours
+    best = recommended(state)
+    lacks = _lacks(state, _least_running(state, until) if best is None else max(state.answer_level, until))
+    if total is not None and state.trained + _outstanding(state) + until - start + lacks > total:
+        return False
+    if hours is None:
+        return True
+    job = (until - start) * (pace(state) or 0.0)
+    return ran + job + _seconds(lacks, pace(state, best)) <= hours * HOUR
+
+
+def worth_starting(state: StudyState, until: int, ran: float) -> bool:
+    """Whether a new trial with a first job to `until` could still be promoted: to the next rung that has results.
+
+    One that could not would never be compared with those higher up, and cannot be the answer. Where no rung above has
+    a result, it could be.
+    """
+    return fits(state, 0, min((level for level in state.completed if level > until), default=until), ran)
+
+
+def paid(state: StudyState, ask: Callable[..., Answer], ran: float, *, more: bool, looks_further: bool) -> Answer:
+    """What the scheduler that is asked with `ask` wants next of what the budget pays for; `Wait` if nothing.
+
+    First what it wants most, where that fits; else, if it `looks_further` (takes `fits`), its next choice that does: a
+    cheaper promotion, or a new trial, if there may be `more` and it could still be promoted.
+    """
+    within = partial(fits, state, ran=ran)
+    look: dict[str, Any] = {"fits": within} if looks_further else {}
+    answer = ask(more=more, **look)
+    if isinstance(answer, Start) and not worth_starting(state, answer.until, ran):
+        answer = ask(more=False, **look)
+    if isinstance(answer, Promote) and not within(state.trials[answer.trial].paused_at, answer.until):
+        return Wait()
+    return answer
+
+
+def kept_seconds(state: StudyState) -> float:
+    """How much of the hours is kept for training the winner, as far as can be said."""
+    best = recommended(state)
+    return 0.0 if best is None else _seconds(_lacks(state, best.trained_to), pace(state, best))
+
+
+def pace(state: StudyState, record: TrialRecord | None = None) -> float | None:
+    """The seconds that a unit of resource took so far, in the jobs of one trial or of all; None: nothing is known."""
+    seconds, units = state.training_seconds, state.resource_used
+    if record is not None and record.resource:
+        seconds, units = record.seconds_used, record.resource
+    return seconds / units if units else None
+
+
+def refit_until(state: StudyState, wanted: int) -> int:
+    """How far the budget of full trainings pays for training the winner, at most to `wanted`.
+
+    Enough was kept for all of the way, unless jobs failed that were to make another one the winner, or the budget was
+    lowered.
+    """
+    best = recommended(state)
+    if best is None or (total := state.total_units) is None:
+        return wanted
+    return min(wanted, best.trained_to + max(0, total - state.trained - _outstanding(state)))
+
+
+def check(budget: Budget, max_resource: int | None, refit: object = None) -> None:
+    """Raise `InputError` if it is not known what `budget` pays for; `refit` is what was said of the refit."""
+    if max_resource is not None:
+        return
+    how = "max_resource=81, as in rw.PASHA(max_resource=81)"
+    if budget.trainings is not None:
+        raise InputError(f"budget= counts full trainings, so say how long one is: {how}")
+    if budget.hours is not None and refit in (None, True):
+        raise InputError(f"hours= includes a full training of the winner, so say how long it is: {how}; or refit=False")
+
+
+def in_words(state: StudyState) -> list[str]:
+    """Where the budget has gone, a line for each that has a part for the winner."""
+    lines = []
+    if (found := account(state)) is not None:
+        trainings = state.budget.trainings
+        assert trainings is not None
+        full = f"{trainings:g} full training{'' if trainings == 1 else 's'}"
+        parts = [f"{found.spent} spent"]
+        if found.under_way:
+            parts.append(f"{found.under_way} under way")
+        if found.kept:
+            parts.append(f"{found.kept} kept for the winner")
+        parts.append(f"{found.left} left" if found.left >= 0 else f"{-found.left} too many")
+        lines.append(f"budget {full} ({counted(found.total, 'unit')}): {', '.join(parts)}")
+    if (hours := state.budget.hours) is not None:
+        kept = kept_seconds(state)
+        also = f", about {duration(kept)} kept for the winner" if kept else ""
+        lines.append(f"hours {hours:g}: ran {duration(state.time.seconds)}{also}")
+    return lines
+
+
+def why_not(state: StudyState, refused: Answer | None) -> list[str]:
+    """Why nothing more was given out, where the scheduler would have gone on with the job `refused`."""
+    budget = " and ".join(name for name, there in _given(state.budget) if there)
+    if isinstance(refused, Promote):
+        start = state.trials[refused.trial].paused_at
+        what = f"trial {refused.trial} was not promoted from {start} to {refused.until}"
+        return [f"{what}: {budget} did not pay for it beside the winner's training"]
+    if isinstance(refused, Start):
+        return [f"no other trial was started: {budget} did not pay for one and its way to a rung that has results"]
+    return []
+
+
+def _given(budget: Budget) -> list[tuple[str, bool]]:
+    return [("the budget", budget.trainings is not None), ("hours", budget.hours is not None)]
+
+
+def _outstanding(state: StudyState) -> int:
+    """What the jobs that are out will still spend."""
+    return sum(max(0, job.until - state.trials[job.trial].noted(job)) for job in state.running.values())
+
+
+def _least_running(state: StudyState, until: int) -> int:
+    """Before there is a winner: where it will stand at least, if a job to `until` (0: none) is given out too."""
+    levels = [job.until for job in state.running.values() if not job.refit] + ([until] if until else [])
+    return min(levels, default=0)
+
+
+def _lacks(state: StudyState, trained_to: int) -> int:
+    """What a winner that was trained so far lacks to the end of its refit."""
+    return max(0, (state.refit_wanted or 0) - trained_to)
+
+
+def _seconds(lacks: int, pace: float | None) -> float:
+    """What a refit takes, and a unit more: the running jobs have to come to a checkpoint before it."""
+    return (lacks + 1) * pace if lacks and pace else 0.0

@@ -1,0 +1,181 @@
+"""A budget of full trainings is never exceeded, and used as far as it goes, whatever the scheduler and the curves."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import rungwise as rw
+from instances import Instance, instances
+from rungwise.core import SCHEDULERS
+from rungwise.decider import Decider
+from rungwise.events import Created, Event, Promote, Promoted, Raise, Start, Started, Wait
+from rungwise.log import MemoryLog
+from rungwise.state import StudyState
+
+every_scheduler = pytest.mark.parametrize("algorithm", sorted(SCHEDULERS))
+budgets = st.sampled_from([1, 1.3, 2, 3.5, 5, 10])
+
+
+def run(instance: Instance, algorithm: str, budget: float) -> rw.Simulation:
+    return rw.simulate(
+        instance.scheduler(algorithm), instance.table, workers=instance.workers, budget=budget, score=instance.score
+    )
+
+
+def total(simulation: rw.Simulation, budget: float) -> int:
+    return math.floor(budget * simulation.study.scheduler.max_resource + 1e-6)
+
+
+@every_scheduler
+@given(instance=instances(), budget=budgets)
+def test_no_budget_is_exceeded_and_nothing_that_it_pays_for_is_left(
+    algorithm: str, instance: Instance, budget: float
+) -> None:
+    simulation = run(instance, algorithm, budget)
+    study, units = simulation.study, total(simulation, budget)
+    assert simulation.resource_used <= units
+    assert sum(max(record.refit, default=record.resource) for record in study.trials) <= units
+    assert not study.running
+    most = study.scheduler.max_resource
+    level = study.best.resource if study.has_best else None
+
+    def pays(start: int, until: int) -> bool:
+        lacks = most - max(level or 0, until)
+        return study.resource_used + until - start + lacks <= units
+
+    answer = study.scheduler.ask(fits=pays)
+    if isinstance(answer, Start) and len(study.trials) < len(instance.table):
+        above = [rung for rung, *_ in study.rungs() if rung > answer.until]
+        assert above, "a new trial fits, and could be promoted"
+        assert not pays(0, min(above))
+        answer = study.scheduler.ask(more=False, fits=pays)
+    elif isinstance(answer, Start):
+        answer = study.scheduler.ask(more=False, fits=pays)
+    assert isinstance(answer, Wait), "what the budget pays for was given out"
+    assert study.finished
+
+
+@every_scheduler
+@given(instance=instances(), budget=budgets)
+def test_the_winner_is_trained_to_the_end(algorithm: str, instance: Instance, budget: float) -> None:
+    study = run(instance, algorithm, budget).study
+    if study.failures or not np.isfinite(instance.scores).all() or instance.score == "best":
+        return  # a job that was to make another trial the winner may have gone wrong, or a curve gets worse again
+    winner = study.trials[study.best.number]
+    reported = [resource for resource in instance.resources if resource <= study.scheduler.max_resource]
+    assert max(winner.resource, *winner.refit, 0) == reported[-1]
+
+
+@every_scheduler
+def test_a_budget_decides_from_the_log_alone(algorithm: str) -> None:
+    """Whoever opens the log at any moment gives out next what was given out."""
+    study = rw.simulate(algorithm, curves(300, 27), budget=3, workers=3).study
+    created, *facts = [fact for _, fact in study.facts()]
+    assert isinstance(created, Created)
+    for number, fact in enumerate(facts):
+        if isinstance(fact, Started | Promoted):
+            log = MemoryLog()
+            state = StudyState(created)
+            searcher = InOrder([fact.config for fact in facts if isinstance(fact, Started)])
+            decider = Decider(state, log, study.scheduler.up_to(27), searcher)
+            decider.follow((0.0, fact) for fact in facts[:number])
+            assert decider.hand_out(again=False) is not None
+            assert [fact for _, fact in log.read()][-1] == fact
+
+
+class InOrder:
+    """Proposes these configurations."""
+
+    name = "tests.laws:InOrder"
+
+    def __init__(self, configs: list[dict[str, Any]]) -> None:
+        self.configs, self.started = configs, 0
+
+    def propose(self, rng: np.random.Generator) -> dict[str, Any] | None:
+        return self.configs[self.started]
+
+    def tell(self, event: Event) -> None:
+        self.started += isinstance(event, Started)
+
+    def settings(self) -> dict[str, Any]:
+        return {}
+
+
+def curves(rows: int = 2000, most: int = 81) -> rw.CurveTable:
+    rng = np.random.default_rng(0)
+    loss = rng.uniform(0, 1, (rows, 1)) + 1 / np.arange(1, most + 1) + rng.normal(0, 0.01, (rows, most))
+    return rw.CurveTable(loss, mode="min")
+
+
+@every_scheduler
+@pytest.mark.parametrize("budget", [1, 2, 5, 10])
+def test_most_of_a_budget_is_spent(algorithm: str, budget: float) -> None:
+    simulation = rw.simulate(algorithm, curves(), budget=budget)
+    best = simulation.study.best
+    assert max(best.resource, best.refit_resource or 0) == 81
+    assert 81 * budget * 0.8 < simulation.resource_used <= 81 * budget
+
+
+class Plain:
+    """A scheduler that does not know of `fits`."""
+
+    name = "tests.laws:Plain"
+
+    def __init__(self, max_resource: int = 9) -> None:
+        self.asha = rw.ASHA(max_resource=max_resource)
+        self.tell, self.may_promote, self.settings = self.asha.tell, self.asha.may_promote, self.asha.settings
+        self.max_resource, self.open_level = max_resource, max_resource
+
+    def settings(self) -> dict[str, int]:
+        return {"max_resource": self.max_resource}
+
+    def up_to(self, max_resource: int | None) -> Plain:
+        return Plain(max_resource or 9)
+
+    def ask(self, *, more: bool = True) -> Start | Promote | Wait | Raise:
+        return self.asha.ask(more=more)
+
+
+@pytest.mark.parametrize("budget", [1, 2, 3, 7.5])
+def test_a_scheduler_that_looks_no_further_keeps_within_the_budget_too(budget: float) -> None:
+    simulation = rw.simulate(Plain(9), curves(500, 9), budget=budget)
+    best = simulation.study.best
+    assert max(best.resource, best.refit_resource or 0) == 9
+    assert simulation.resource_used <= 9 * budget
+
+
+def test_where_the_first_choice_does_not_fit_a_cheaper_one_is_taken() -> None:
+    asha = rw.ASHA(max_resource=9)
+    study = rw.Study({"x": rw.Float(0, 1)}, asha, mode="min")
+    for score in (0.1, 0.2, 0.3, 0.15, 0.25, 0.35, 0.4, 0.45, 0.5):
+        job = study.ask()
+        study.report(job.trial, job.until, score)
+        while isinstance(study.scheduler.ask(), Promote) and study.scheduler.ask().until == 3:
+            job = study.ask()
+            study.report(job.trial, 3, score)
+    top = study.scheduler.ask()
+    assert isinstance(top, Promote)
+    assert top.until == 9
+    assert study.scheduler.ask(fits=lambda start, until: until - start < 6) == Start(1)
+    assert study.scheduler.ask(more=False, fits=lambda start, until: until - start < 6) == Wait()
+
+
+def test_with_trials_too_the_first_total_counts() -> None:
+    few = rw.simulate("asha", curves(), budget=10, trials=9)
+    assert len(few.study.trials) == 9
+    assert few.resource_used < 300
+    assert few.study.best.refit_resource in (None, 81)
+    assert len(rw.simulate("asha", curves(), budget=2, trials=900).study.trials) < 60
+
+
+def test_machines_that_fail_exceed_no_budget() -> None:
+    cluster = rw.Cluster(4, failures=60.0, spot=40.0, retries=0, seed=3)
+    simulation = rw.simulate("pasha", curves(), workers=cluster, budget=5)
+    assert simulation.study.failures
+    assert simulation.resource_used <= 405
