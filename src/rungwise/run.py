@@ -214,7 +214,7 @@ def tune(
         raise InputError("say when to stop: trials=64 or budget=10 (or hours=, total_resource=, seconds=, target=)")
     space = as_space(space)
     scheduler = as_scheduler(scheduler)
-    check_total(scheduler, budget.trials)
+    check_total(scheduler, totals.trials)
     there = isinstance(path, (str, Path)) and (mirror.is_address(path) or os.path.exists(path))
     if not there:  # else the study in it says what its max_resource is by now
         options.check_against(scheduler)
