@@ -21,7 +21,7 @@ FLOORS = [
     ["events", "store", "local_store", "cloud_store", "cluster"],
     ["metrics", "blame"],
     ["parameters", "nas/__init__", "nas/cells", "nas/counts"],
-    ["space"],
+    ["space", "recommendation"],
     ["conversion"],
     ["core", "search", "explain", "heads", "checkpoints", "log", "hold"],
     ["turns", "paths", "database", "folders"],

@@ -34,6 +34,7 @@ from rungwise.executors.named import EXECUTORS
 from rungwise.log import StudyError
 from rungwise.nas.cells import Cell
 from rungwise.parameters import Categorical, Float, Integer, Ordinal, Parameter
+from rungwise.recommendation import Certainty
 from rungwise.records import BestTrial, ParetoTrial, TrialRecord
 from rungwise.run import tune
 from rungwise.search import SEARCHERS, RandomSearch, Searcher
@@ -63,6 +64,7 @@ __all__ = [
     "BestTrial",
     "Categorical",
     "Cell",
+    "Certainty",
     "Cluster",
     "ClusterUse",
     "Command",

@@ -15,6 +15,7 @@ import msgspec
 
 from rungwise.errors import InputError
 from rungwise.events import Answer, Promote, Start, Wait
+from rungwise.recommendation import ENOUGH
 from rungwise.records import Budget, TrialRecord
 from rungwise.state import StudyState
 from rungwise.words import counted, duration
@@ -54,13 +55,13 @@ def fits(state: StudyState, start: int, until: int, ran: float) -> bool:
     """Whether the budget pays for another job from `start` to `until` in a study that `ran` for so many seconds.
 
     It does if what was spent, what the running jobs will still spend, the job, and what the winner will then lack fit
-    into it. The winner is taken to be of the highest rung with a result, as it is now or as the job makes it. That one
-    of the other running jobs makes it higher is not counted on, nor that the winner has been refitted before: it may
-    be another one.
+    into it. The winner is taken to be of the lowest rung that it can be of (`recommendation`), as it is now or as the
+    job makes it. That one of the other running jobs makes it higher is not counted on, nor that the winner has been
+    refitted before: it may be another one.
     """
     total, hours = state.total_units, state.budget.hours
     best = recommended(state)
-    lacks = _lacks(state, _least_running(state, until) if best is None else max(state.answer_level, until))
+    lacks = _lacks(state, _least_answer(state, until))
     if total is not None and state.trained + _outstanding(state) + until - start + lacks > total:
         return False
     if hours is None:
@@ -171,6 +172,17 @@ def _given(budget: Budget) -> list[tuple[str, bool]]:
 def _outstanding(state: StudyState) -> int:
     """What the jobs that are out will still spend."""
     return sum(max(0, job.until - state.trials[job.trial].noted(job)) for job in state.running.values())
+
+
+def _least_answer(state: StudyState, until: int) -> int:
+    """The lowest rung that the winner can be of when a job to `until` is done too."""
+    if not state.has_best:
+        return _least_running(state, until)
+    if state.answer_is_tested:
+        return max(state.answer_level, until)
+    if state.completed.get(state.answer_level, 0) >= ENOUGH:
+        return state.answer_level
+    return min(state.answer_level, _least_running(state, until))
 
 
 def _least_running(state: StudyState, until: int) -> int:

@@ -22,6 +22,7 @@ from rungwise.events import (
     Started,
     TakenBack,
 )
+from rungwise.recommendation import Certainty
 from rungwise.words import counted, shown, shown_json
 
 DEBUG, INFO = 10, 20  # of Python's logging
@@ -46,6 +47,31 @@ def standing(score: float, resource: int, peak: int | None) -> str:
     '0.3146 at 27, reported at 12'
     """
     return f"{number(score)} at {resource}" + ("" if peak is None or peak >= resource else f", reported at {peak}")
+
+
+def why_there(level: int, above: Mapping[int, int]) -> str:
+    """Why the answer is of the rung `level`; `above` has those above that have a result, and how many completed each.
+
+    >>> why_there(9, {27: 1})
+    'better than the best at 27, which only 1 trial has completed'
+    """
+    if not above:
+        return "the highest rung with a result"
+    who = ", ".join(f"{other}, which only {counted(there, 'trial')} has completed" for other, there in above.items())
+    return f"better than the best at {who.replace('trials has', 'trials have')}"
+
+
+def how_sure(found: Certainty) -> str:
+    """How many may be as good as the answer.
+
+    >>> how_sure(Certainty(27, 9, 8, 0.0123, 2))
+    'of 8 others at 27, 2 may be as good: within 0.0123 of it, the median change of such gaps since 9'
+    """
+    rivals = found.rivals or "none"
+    return (
+        f"of {counted(found.others, 'other')} at {found.level}, {rivals} may be as good: within "
+        f"{number(found.swing)} of it, the median change of such gaps since {found.below}"
+    )
 
 
 def rise(fact: Raised) -> str:

@@ -17,6 +17,7 @@ from rungwise.errors import InputError
 from rungwise.events import Created, Fact, Job, Raised, Started
 from rungwise.log import Log, StudyError
 from rungwise.metrics import Metrics
+from rungwise.recommendation import Certainty
 from rungwise.records import BestTrial, Budget, ParetoTrial, TrialRecord, rung_results
 from rungwise.search import Searcher
 from rungwise.search.looked_at import LookedAt
@@ -164,6 +165,8 @@ class Known(turns.InTurn):
     def front(self) -> list[ParetoTrial]:
         """The answer of a study with several metrics: the Pareto front at the highest rung, in order of completion.
 
+        Under other schedulers than ASHA and PASHA, at the highest that 5 trials have completed, if there is one.
+
         Raises `StudyError` if the study has one metric; then use `best`.
         """
         return self._state.front
@@ -173,12 +176,20 @@ class Known(turns.InTurn):
         """The best trial. Raises `StudyError` until a trial has completed a rung with a finite score."""
         return self._state.best
 
+    @property
+    def certainty(self) -> Certainty | None:
+        """How sure `best` is: how many trials at its rung may be as good, by how much gaps change from rung to rung.
+
+        None where nothing stands beside it: no other trial at its rung, or no rung below; and with several metrics.
+        """
+        return self._state.certainty
+
     def top(self, k: int = 10) -> list[TrialRecord]:
-        """The `k` best trials: from the highest rung down, and within a rung by score.
+        """The `k` best trials: `best`, then from the highest rung down, and within a rung by score.
 
         A score at 1 epoch does not compete with one at 81. Each trial counts at the highest rung that it completed
-        (`paused_at`), with its score there. Among equals the trial of `best` comes first, then the lower number. Trials
-        that failed, or whose score there is not finite, are omitted.
+        (`paused_at`), with its score there. Among equals the lower number comes first. Trials that failed, or whose
+        score there is not finite, are omitted.
 
         Raises `StudyError` if the study has several metrics; then use `front`.
         """

@@ -136,6 +136,15 @@ class TrialRecord(msgspec.Struct, gc=False, eq=False):
         """A report of a job that trains it on as the winner."""
         self.refit_reports = {**self.refit, resource: score}
 
+    def losses_at(self, levels: tuple[int, int], metrics: Metrics) -> tuple[float, float]:
+        """The losses that count at two resources: each of the last report by then, or of the best; `inf` before any."""
+        reports = self.reports
+        reported, counted = list(reports), list(accumulate(reports.values(), metrics.counted))
+        below, here = (
+            metrics.loss(counted[at - 1]) if (at := bisect_right(reported, level)) else math.inf for level in levels
+        )
+        return below, here
+
     def refitted(self, metrics: Metrics) -> tuple[int | None, float | None, int | None]:
         """How far a refit has come, what counts there, and, where the best counts, the resource of the best so far."""
         counted, peak = self.score, self.peak
@@ -184,15 +193,18 @@ def rung_results(records: Iterable[TrialRecord], levels: Iterable[int], metrics:
 
 
 class BestTrial(msgspec.Struct, frozen=True, repr_omit_defaults=True):
-    """The answer of a study: the trial with the best finite score at the highest rung that has one.
+    """The answer of a study: the trial with the best finite score at the highest rung that has one, as in ASHA and PASHA.
+
+    Under other schedulers trials come to a high rung untested, so until 5 trials have completed it, its best must also
+    have the best score of all rungs down to the first that 5 have completed; among equals the higher rung wins.
 
     It is trial `number` with configuration `config` and its `score` at `resource`. `folder` is the trial's folder, or
     None if unknown; `study` is the study's id. `checkpoints` is the store of its checkpoints; None if they are in
     `folder`. With `score="best"`, `peak` is the resource at which the trial's best score was reported; otherwise it is
     None.
 
-    Only results at that rung count; among equals the earlier completion wins. `refit_score` is the last score of the
-    refit, at `refit_resource`. Without a refit it is None; if there was nothing to refit, because the trial had been
+    Only results at a rung count; in a rung the earlier completion wins among equals. `refit_score` is the last score of
+    the refit, at `refit_resource`. Without a refit it is None; if there was nothing to refit, because the trial had been
     trained that far, it is `score`. With `score="best"` it is the trial's best so far, never worse than `score`, and a
     trial whose curve got worse again is not refitted.
     """

@@ -14,7 +14,7 @@ from typing import Any, final
 
 import msgspec
 
-from rungwise import peaks, summary
+from rungwise import peaks, recommendation, summary
 from rungwise.blame import TOLD
 from rungwise.core import SCHEDULERS, as_scheduler, ceilings
 from rungwise.dominance import ParetoFront
@@ -46,6 +46,7 @@ from rungwise.events import (
 from rungwise.folders import trial_folder
 from rungwise.log import StudyError
 from rungwise.metrics import Metrics
+from rungwise.recommendation import Certainty
 from rungwise.records import BestTrial, Budget, ParetoTrial, RunningTime, TrialRecord, as_config, as_json
 from rungwise.reports import RECENT, Reports
 from rungwise.space import Space
@@ -359,17 +360,33 @@ class StudyState:
     def winners(self) -> list[int]:
         """The numbers of the trials that the answer holds: the best one, or the Pareto front."""
         if not self._fronts:
-            return [self._best[self.answer_level].trial] if self._best else []
+            return [] if (found := self._recommended) is None else [found.trial]
         return self._fronts[self.answer_level].trials
 
     @property
     def answer_level(self) -> int:
-        """The highest rung that has a finite result, of which the answer is; 0 where none has."""
-        return max(self._fronts or self._best, default=0)
+        """The least rung that the answer, now or later, can be of; of a Pareto front the rung; 0 where there is none."""
+        levels = recommendation.answering(
+            list(self._fronts or self._best), self.completed, tested=self.answer_is_tested
+        )
+        return levels[-1] if levels else 0
+
+    def above(self, level: int) -> dict[int, int]:
+        """How many trials have completed each rung above `level` that has a finite result, from the lowest."""
+        return {other: self.completed[other] for other in sorted(self._fronts or self._best) if other > level}
+
+    @property
+    def answer_is_tested(self) -> bool:
+        """Whether nobody comes to a rung but by being among the best below: the best at the highest is the answer."""
+        return self.created.scheduler.get("name") in recommendation.TESTED
+
+    @property
+    def _recommended(self) -> Result | None:
+        return recommendation.recommended(self._best, self.completed, tested=self.answer_is_tested)
 
     @property
     def front(self) -> list[ParetoTrial]:
-        """The Pareto front at the highest rung, in the order of completion; `StudyError` where there is one metric."""
+        """The Pareto front at one rung, in the order of completion; `StudyError` where there is one metric."""
         if not self.metrics.names:
             raise StudyError("this study has one metric: study.best is its answer")
         level = self.answer_level
@@ -386,9 +403,8 @@ class StudyState:
         """The chosen trial. Raises `StudyError` while no trial has completed a rung with a finite score."""
         if self.metrics.names:
             raise StudyError(f"this study has the metrics {', '.join(self.metrics.names)}: its answer is study.front")
-        if not self._best:
+        if (found := self._recommended) is None:
             raise StudyError("no trial has completed a rung with a finite score yet")
-        found = self._best[self.answer_level]
         number, level, record = found.trial, found.level, self.trials[found.trial]
         score = self.metrics.score(found.losses)
         refit, refit_score, peak = record.refitted(self.metrics)
@@ -397,6 +413,18 @@ class StudyState:
             refit, refit_score = level, score  # there was nothing to train
         folder, study = self.folder_of(number), self.created.id
         return BestTrial(number, record.config, score, level, refit_score, refit, folder, study, peak, self.kept_in)
+
+    @property
+    def certainty(self) -> Certainty | None:
+        """How sure `best` is; None without another trial at its rung and at one below, or with several metrics."""
+        if (found := self._recommended) is None:
+            return None
+        below = max((level for level in self.completed if level < found.level), default=None)
+        if below is None:
+            return None
+        there = [record for record in self.trials if record.failure is None and record.paused_at >= found.level]
+        losses = {record.number: record.losses_at((below, found.level), self.metrics) for record in there}
+        return recommendation.certainty(found.trial, found.level, below, losses)
 
     def past_its_best(self, record: TrialRecord) -> bool:
         """Whether, where the best report counts, the curve of a trial has got worse again."""

@@ -87,10 +87,10 @@ def _scores(metrics: Metrics, score: Any) -> dict[str, Any]:
 
 
 def top(state: StudyState, k: int) -> list[TrialRecord]:
-    """The `k` best trials: first those that completed the highest rung, in a rung the best scores first.
+    """The `k` best trials: the answer, then those that completed the highest rung, in a rung the best scores first.
 
-    Each stands at the highest rung that it completed, with its score there. Among equals the answer of the study comes
-    first, then the lower number. Trials that failed, or whose score there is not finite, are left out.
+    Each stands at the highest rung that it completed, with its score there. Among equals the lower number comes first.
+    Trials that failed, or whose score there is not finite, are left out.
     """
     ranked = []
     answer = state.winners[:1]
@@ -100,8 +100,8 @@ def top(state: StudyState, k: int) -> list[TrialRecord]:
         reports = record.reports
         known = [score for resource, score in reports.items() if resource <= record.paused_at]
         if known and math.isfinite(loss := state.metrics.loss(reduce(state.metrics.counted, known))):
-            ranked.append((-record.paused_at, loss, [record.number] != answer, record))
-    return [record for *_, record in heapq.nsmallest(k, ranked, key=lambda row: row[:3])]
+            ranked.append(([record.number] != answer, -record.paused_at, loss, record.number, record))
+    return [record for *_, record in heapq.nsmallest(k, ranked, key=lambda row: row[:4])]
 
 
 def headline(state: StudyState, path: Path | None) -> str:
@@ -165,16 +165,20 @@ def story(state: StudyState, brackets: Sequence[tuple[int, int]] | None = None) 
     lines += explain.ceilings(state.created.scheduler.get("name"), state.max_resource, brackets, state.rises)
     lines += [*_failures(state), *broken_off(state)]
     if state.metrics.names:
-        front = state.front
-        lines.append(f"{counted(len(front), 'trial')} on the Pareto front at the highest rung with a result")
+        front, level = state.front, state.answer_level
+        lines.append(
+            f"{counted(len(front), 'trial')} on the Pareto front, {explain.why_there(level, state.above(level))}"
+        )
         lines += [f"  trial {one.number} at {one.resource}: {explain.numbers(one.scores)}" for one in front]
     elif state.has_best:
         best = state.best
         record = state.trials[best.number]
         lines.append(
             f"trial {best.number} is the best: {explain.standing(best.score, best.resource, best.peak)}, "
-            "the highest rung with a result"
+            f"{explain.why_there(best.resource, state.above(best.resource))}"
         )
+        if (sure := state.certainty) is not None:
+            lines.append(explain.how_sure(sure))
         if record.refit_failure is not None:
             lines.append(f"its refit failed: {shown(record.refit_failure)}")
         lines += peaks.remarks(record, state.trials, state.metrics)

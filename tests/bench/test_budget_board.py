@@ -41,9 +41,8 @@ def as_defined(trace: Trace, table: rw.CurveTable, budget: float) -> tuple[int |
         reached: dict[int, int] = {}
         spent = 0
         for each, resource in zip(trace.rows[:moment], trace.resources[:moment], strict=True):
-            before = reached.get(each, 0)
-            spent += resource - before if resource > before else resource
-            reached[each] = resource
+            spent += 1
+            reached[each] = max(resource, reached.get(each, 0))
         whole = spent + (0 if row is None else last - reached[row])
         if whole > budget * last:
             break
@@ -65,8 +64,10 @@ def test_an_outcome_is_what_the_definition_says(name: str, seed: int) -> None:
 def test_whoever_trains_again_from_the_beginning_pays_again() -> None:
     table = rw.CurveTable(np.array([[3.0, 2.0], [2.0, 1.0]]), mode="min")
     again = Trace("mine", "one", 0, "restarts", [0, 1, 1, 1], [1, 1, 1, 2], [1.0, 2.0, 3.0, 4.0], [(1, 0), (2, 1)])
-    (one,) = outcomes(again, table, [2])
-    assert (one.row, one.resource, one.seconds) == (1, 4, 3 + 1)
+    assert [(one.row, one.resource, one.seconds) for one in outcomes(again, table, [1.5, 2])] == [
+        (1, 3, 2 + 1),
+        (1, 4, 4),
+    ]
 
 
 def test_the_seconds_are_those_of_the_run_and_of_the_rows_way_to_the_end() -> None:

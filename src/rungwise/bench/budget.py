@@ -35,8 +35,8 @@ from rungwise.study import Study
 class Trace(msgspec.Struct, frozen=True):
     """A run of a method, report by report: which row of the table, up to which resource, at which simulated second.
 
-    `answers` holds (number of reports before, row): from when on which row was recommended. Whoever trains a row again
-    from the beginning reports its first resource again, and pays for it again.
+    `answers` holds (number of reports before, row): from when on which row was recommended. A report is paid with
+    the step from the table's resource before: whoever trains a row again from the beginning pays for it again.
     """
 
     suite: str
@@ -190,15 +190,15 @@ class _Recorder:
 def outcomes(trace: Trace, table: CurveTable, budgets: Sequence[float]) -> list[Outcome]:
     """What the method of `trace` gives for each of `budgets`, in full trainings."""
     last = int(table.resources[-1])
+    costs = dict(zip(table.resources.tolist(), np.diff(table.resources, prepend=0).tolist(), strict=True))
     reached: dict[int, int] = {}
     changes = dict(trace.answers)
     answer = changes.get(0)
     now = _State(answer, 0, 0, 0.0, 0)
     open_budgets, found = sorted(budgets), {}
     for place, (row, resource, second) in enumerate(zip(trace.rows, trace.resources, trace.seconds, strict=True), 1):
-        before = reached.get(row, 0)
-        spent = now.spent + (resource - before if resource > before else resource)
-        reached[row] = resource
+        spent = now.spent + costs[resource]
+        reached[row] = max(resource, reached.get(row, 0))
         answer = changes.get(place, answer)
         lacks = 0 if answer is None else last - reached[answer]
         while open_budgets and spent + lacks > open_budgets[0] * last:

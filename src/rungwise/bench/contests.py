@@ -15,7 +15,7 @@ from rungwise.search import SEARCHERS
 
 BASE = "pasha"
 """The method that all are compared with: the paper's."""
-CHEAP = ("random", "evolution")
+CHEAP = ("random", "density", "evolution")
 """The searchers of the board if none is named: those whose proposals cost little."""
 
 
@@ -33,6 +33,8 @@ def schedulers(ladder: Ladder) -> dict[str, dict[str, Any]]:
         "median": {"name": "median", "min_resource": first, "max_resource": last},
         "full": {"name": "full", "max_resource": last},
         "one-rung": found["asha"] | {"max_resource": first},
+        "asha-patient": found["asha"] | {"promotion": "patient"},
+        "pasha-patient": found["pasha"] | {"promotion": "patient"},
     }
 
 
