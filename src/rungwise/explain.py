@@ -49,15 +49,17 @@ def standing(score: float, resource: int, peak: int | None) -> str:
     return f"{number(score)} at {resource}" + ("" if peak is None or peak >= resource else f", reported at {peak}")
 
 
-def why_there(level: int, above: Mapping[int, int]) -> str:
-    """Why the answer is of the rung `level`; `above` has those above that have a result, and how many completed each.
+def why_there(above: Mapping[int, int]) -> str:
+    """Why the answer is of its rung; `above` has those above that have a result, and how many completed each.
 
-    >>> why_there(9, {27: 1})
+    >>> why_there({27: 1})
     'better than the best at 27, which only 1 trial has completed'
     """
     if not above:
         return "the highest rung with a result"
-    who = ", ".join(f"{other}, which only {counted(there, 'trial')} has completed" for other, there in above.items())
+    who = ", and at ".join(
+        f"{other}, which only {counted(there, 'trial')} has completed" for other, there in above.items()
+    )
     return f"better than the best at {who.replace('trials has', 'trials have')}"
 
 

@@ -182,7 +182,7 @@ class Known(turns.InTurn):
 
         None where nothing stands beside it: no other trial at its rung, or no rung below; and with several metrics.
         """
-        return self._state.certainty
+        return summary.certainty(self._state)
 
     def top(self, k: int = 10) -> list[TrialRecord]:
         """The `k` best trials: `best`, then from the highest rung down, and within a rung by score.

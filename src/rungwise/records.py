@@ -193,10 +193,11 @@ def rung_results(records: Iterable[TrialRecord], levels: Iterable[int], metrics:
 
 
 class BestTrial(msgspec.Struct, frozen=True, repr_omit_defaults=True):
-    """The answer of a study: the trial with the best finite score at the highest rung that has one, as in ASHA and PASHA.
+    """The answer of a study: the trial with the best finite score at the highest rung that has one.
 
-    Under other schedulers trials come to a high rung untested, so until 5 trials have completed it, its best must also
-    have the best score of all rungs down to the first that 5 have completed; among equals the higher rung wins.
+    So it is in ASHA and PASHA. Under other schedulers trials come to a high rung untested: until 5 trials have
+    completed it, its best must also have the best score of all rungs down to the first that 5 have completed. Among
+    equals the higher rung wins.
 
     It is trial `number` with configuration `config` and its `score` at `resource`. `folder` is the trial's folder, or
     None if unknown; `study` is the study's id. `checkpoints` is the store of its checkpoints; None if they are in
@@ -204,7 +205,7 @@ class BestTrial(msgspec.Struct, frozen=True, repr_omit_defaults=True):
     None.
 
     Only results at a rung count; in a rung the earlier completion wins among equals. `refit_score` is the last score of
-    the refit, at `refit_resource`. Without a refit it is None; if there was nothing to refit, because the trial had been
+    the refit, at `refit_resource`. Without a refit it is None; if there was nothing to refit, as the trial had been
     trained that far, it is `score`. With `score="best"` it is the trial's best so far, never worse than `score`, and a
     trial whose curve got worse again is not refitted.
     """

@@ -46,7 +46,6 @@ from rungwise.events import (
 from rungwise.folders import trial_folder
 from rungwise.log import StudyError
 from rungwise.metrics import Metrics
-from rungwise.recommendation import Certainty
 from rungwise.records import BestTrial, Budget, ParetoTrial, RunningTime, TrialRecord, as_config, as_json
 from rungwise.reports import RECENT, Reports
 from rungwise.space import Space
@@ -365,10 +364,9 @@ class StudyState:
 
     @property
     def answer_level(self) -> int:
-        """The least rung that the answer, now or later, can be of; of a Pareto front the rung; 0 where there is none."""
-        levels = recommendation.answering(
-            list(self._fronts or self._best), self.completed, tested=self.answer_is_tested
-        )
+        """The lowest rung that the answer can be of; of a Pareto front its rung; 0 where there is none."""
+        rated = list(self._fronts or self._best)
+        levels = recommendation.answering(rated, self.completed, tested=self.answer_is_tested)
         return levels[-1] if levels else 0
 
     def above(self, level: int) -> dict[int, int]:
@@ -413,18 +411,6 @@ class StudyState:
             refit, refit_score = level, score  # there was nothing to train
         folder, study = self.folder_of(number), self.created.id
         return BestTrial(number, record.config, score, level, refit_score, refit, folder, study, peak, self.kept_in)
-
-    @property
-    def certainty(self) -> Certainty | None:
-        """How sure `best` is; None without another trial at its rung and at one below, or with several metrics."""
-        if (found := self._recommended) is None:
-            return None
-        below = max((level for level in self.completed if level < found.level), default=None)
-        if below is None:
-            return None
-        there = [record for record in self.trials if record.failure is None and record.paused_at >= found.level]
-        losses = {record.number: record.losses_at((below, found.level), self.metrics) for record in there}
-        return recommendation.certainty(found.trial, found.level, below, losses)
 
     def past_its_best(self, record: TrialRecord) -> bool:
         """Whether, where the best report counts, the curve of a trial has got worse again."""

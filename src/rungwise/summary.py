@@ -15,13 +15,14 @@ from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rungwise import explain, peaks
+from rungwise import explain, peaks, recommendation
 from rungwise.events import Job
 from rungwise.frames import CONFIG
 from rungwise.hold import held
 from rungwise.kinds import by_kind
 from rungwise.metrics import Metrics
 from rungwise.paths import real_path
+from rungwise.recommendation import Certainty
 from rungwise.records import Budget
 from rungwise.words import counted, duration, shown
 
@@ -104,6 +105,19 @@ def top(state: StudyState, k: int) -> list[TrialRecord]:
     return [record for *_, record in heapq.nsmallest(k, ranked, key=lambda row: row[:4])]
 
 
+def certainty(state: StudyState) -> Certainty | None:
+    """How sure the best trial is; None without another trial at its rung and at one below, or with several metrics."""
+    if not state.has_best or state.metrics.names:
+        return None
+    best = state.best
+    below = max((level for level in state.completed if level < best.resource), default=None)
+    if below is None:
+        return None
+    there = [record for record in state.trials if record.failure is None and record.paused_at >= best.resource]
+    losses = {record.number: record.losses_at((below, best.resource), state.metrics) for record in there}
+    return recommendation.certainty(best.number, best.resource, below, losses)
+
+
 def headline(state: StudyState, path: Path | None) -> str:
     """A study in one line: where it is, how many trials it has, its answer."""
     parts = [counted(len(state.trials), "trial")]
@@ -166,18 +180,16 @@ def story(state: StudyState, brackets: Sequence[tuple[int, int]] | None = None) 
     lines += [*_failures(state), *broken_off(state)]
     if state.metrics.names:
         front, level = state.front, state.answer_level
-        lines.append(
-            f"{counted(len(front), 'trial')} on the Pareto front, {explain.why_there(level, state.above(level))}"
-        )
+        lines.append(f"{counted(len(front), 'trial')} on the Pareto front, {explain.why_there(state.above(level))}")
         lines += [f"  trial {one.number} at {one.resource}: {explain.numbers(one.scores)}" for one in front]
     elif state.has_best:
         best = state.best
         record = state.trials[best.number]
         lines.append(
             f"trial {best.number} is the best: {explain.standing(best.score, best.resource, best.peak)}, "
-            f"{explain.why_there(best.resource, state.above(best.resource))}"
+            f"{explain.why_there(state.above(best.resource))}"
         )
-        if (sure := state.certainty) is not None:
+        if (sure := certainty(state)) is not None:
             lines.append(explain.how_sure(sure))
         if record.refit_failure is not None:
             lines.append(f"its refit failed: {shown(record.refit_failure)}")
