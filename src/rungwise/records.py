@@ -136,14 +136,11 @@ class TrialRecord(msgspec.Struct, gc=False, eq=False):
         """A report of a job that trains it on as the winner."""
         self.refit_reports = {**self.refit, resource: score}
 
-    def losses_at(self, levels: tuple[int, int], metrics: Metrics) -> tuple[float, float]:
-        """The losses that count at two resources: each of the last report by then, or of the best; `inf` before any."""
+    def loss_at(self, level: int, metrics: Metrics) -> float:
+        """The loss that counts at a resource: of the last report by then, or of the best; `inf` before any."""
         reports = self.reports
         reported, counted = list(reports), list(accumulate(reports.values(), metrics.counted))
-        below, here = (
-            metrics.loss(counted[at - 1]) if (at := bisect_right(reported, level)) else math.inf for level in levels
-        )
-        return below, here
+        return metrics.loss(counted[at - 1]) if (at := bisect_right(reported, level)) else math.inf
 
     def refitted(self, metrics: Metrics) -> tuple[int | None, float | None, int | None]:
         """How far a refit has come, what counts there, and, where the best counts, the resource of the best so far."""
@@ -197,7 +194,7 @@ class BestTrial(msgspec.Struct, frozen=True, repr_omit_defaults=True):
 
     So it is in ASHA and PASHA. Under other schedulers trials come to a high rung untested: until 5 trials have
     completed it, its best must also have the best score of all rungs down to the first that 5 have completed. Among
-    equals the higher rung wins.
+    equals the higher rung wins. Whoever is chosen stands at the last rung that it completed.
 
     It is trial `number` with configuration `config` and its `score` at `resource`. `folder` is the trial's folder, or
     None if unknown; `study` is the study's id. `checkpoints` is the store of its checkpoints; None if they are in

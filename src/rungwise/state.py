@@ -404,7 +404,10 @@ class StudyState:
         if (found := self._recommended) is None:
             raise StudyError("no trial has completed a rung with a finite score yet")
         number, level, record = found.trial, found.level, self.trials[found.trial]
-        score = self.metrics.score(found.losses)
+        loss = found.losses[0]
+        if level < record.paused_at and math.isfinite(further := record.loss_at(record.paused_at, self.metrics)):
+            level, loss = record.paused_at, further  # it has come further since
+        score = self.metrics.score((loss,))
         refit, refit_score, peak = record.refitted(self.metrics)
         asked = None if refit is not None or record.job is not None else self.refit_to
         if asked is not None and (level >= asked or self.past_its_best(record)):

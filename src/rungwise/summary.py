@@ -114,7 +114,8 @@ def certainty(state: StudyState) -> Certainty | None:
     if below is None:
         return None
     there = [record for record in state.trials if record.failure is None and record.paused_at >= best.resource]
-    losses = {record.number: record.losses_at((below, best.resource), state.metrics) for record in there}
+    metrics = state.metrics
+    losses = {each.number: (each.loss_at(below, metrics), each.loss_at(best.resource, metrics)) for each in there}
     return recommendation.certainty(best.number, best.resource, below, losses)
 
 
