@@ -79,11 +79,15 @@ def worth_starting(state: StudyState, until: int, ran: float) -> bool:
     return fits(state, 0, min((level for level in state.completed if level > until), default=until), ran)
 
 
-def paid(state: StudyState, ask: Callable[..., Answer], ran: float, *, more: bool, looks_further: bool) -> Answer:
+def paid(
+    state: StudyState, ask: Callable[..., Answer], ran: float, *, more: bool, looks_further: bool, spends_rest: bool
+) -> Answer:
     """What the scheduler that is asked with `ask` wants next of what the budget pays for; `Wait` if nothing.
 
     First what it wants most, where that fits; else, if it `looks_further` (takes `fits`), its next choice that does: a
-    cheaper promotion, or a new trial, if there may be `more` and it could still be promoted.
+    cheaper promotion, or a new trial, if there may be `more` and it could still be promoted. If there is no such choice
+    either and it `spends_rest` (takes `rest`), what it would do with what is left, unless there is a total of trials:
+    then these are what was wished for.
     """
     within = partial(fits, state, ran=ran)
     look: dict[str, Any] = {"fits": within} if looks_further else {}
@@ -91,7 +95,9 @@ def paid(state: StudyState, ask: Callable[..., Answer], ran: float, *, more: boo
     if isinstance(answer, Start) and not worth_starting(state, answer.until, ran):
         answer = ask(more=False, **look)
     if isinstance(answer, Promote) and not within(state.trials[answer.trial].paused_at, answer.until):
-        return Wait()
+        answer = Wait()
+    if isinstance(answer, Wait) and spends_rest and state.budget.trials is None:
+        answer = ask(more=False, rest=True, **look)
     return answer
 
 

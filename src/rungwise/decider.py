@@ -72,7 +72,8 @@ class Decider:
     def _begin(self, scheduler: Scheduler) -> None:
         self.scheduler, self.searcher, self._ours = scheduler, own(self._untold), is_ours(self._untold)
         self._scheduler_ours = SCHEDULERS.is_ours(scheduler)  # the laws hold ours to their answers
-        self._looks_further = "fits" in inspect.signature(scheduler.ask).parameters
+        takes = inspect.signature(scheduler.ask).parameters
+        self._within = {"looks_further": "fits" in takes, "spends_rest": {"fits", "rest"} <= takes.keys()}
         self._answer: Answer | None = None  # what the scheduler says until it is told something
         self.tell(self.state.created)
 
@@ -293,7 +294,7 @@ class Decider:
             return self._next() if more else self._ask(more=False)
         if type(answer := self._next()) is Raise:
             return answer
-        return afford.paid(self.state, self._ask, self.elapsed(), more=more, looks_further=self._looks_further)
+        return afford.paid(self.state, self._ask, self.elapsed(), more=more, **self._within)
 
     def _new(self, start: Start) -> tuple[Answer, Config | None]:
         """`start` with the configuration of a new trial; where there is none, what is next without."""

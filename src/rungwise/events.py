@@ -67,6 +67,10 @@ class Start(msgspec.Struct, frozen=True):
     until: int
 
 
+REST = "rest"
+"""The rule by which what is left of a budget is spent: whoever is closest to going on goes on."""
+
+
 class Promote(msgspec.Struct, frozen=True):
     """Train the paused `trial` on to `until`. It is number `rank` (from 1) of `size` in its rung.
 

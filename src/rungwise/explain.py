@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rungwise.events import (
+    REST,
     Broken,
     Completed,
     Enqueued,
@@ -147,6 +148,8 @@ def in_words(fact: Fact) -> tuple[int, str]:
         case Promoted(trial=trial, until=until):
             place = f", number {fact.rank} of {fact.size} in its rung" if fact.size else ""
             rule = f", where the {shown(fact.rule)} rule lets {fact.quota} go" if fact.rule else ""
+            if fact.rule == REST:
+                rule = ", with what was left of the budget"
             return INFO, f"trial {trial} was promoted to {until}{place}{rule}"
         case Completed(trial=trial):
             return INFO, f"trial {trial} completed its job"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from inspect import signature
 from typing import Any
 
 import numpy as np
@@ -23,9 +24,10 @@ budgets = st.sampled_from([1, 1.3, 2, 3.5, 5, 10])
 
 
 def run(instance: Instance, algorithm: str, budget: float) -> rw.Simulation:
-    return rw.simulate(
-        instance.scheduler(algorithm), instance.table, workers=instance.workers, budget=budget, score=instance.score
-    )
+    scheduler = instance.scheduler(algorithm)
+    trials = len(instance.table) if getattr(scheduler, "breadth_first", False) else None
+    how = {"workers": instance.workers, "budget": budget, "score": instance.score}
+    return rw.simulate(scheduler, instance.table, trials=trials, **how)
 
 
 def total(simulation: rw.Simulation, budget: float) -> int:
@@ -43,11 +45,15 @@ def test_no_budget_is_exceeded_and_nothing_that_it_pays_for_is_left(
     assert sum(max(record.refit, default=record.resource) for record in study.trials) <= units
     assert not study.running
     most = study.scheduler.max_resource
-    level = study.best.resource if study.has_best else None
+    rated = {level: completed for level, completed, _, best in study.rungs() if best is not None}
+    speaking = [level for level, completed in rated.items() if completed >= 5]
 
     def pays(start: int, until: int) -> bool:
-        lacks = most - max(level or 0, until)
-        return study.resource_used + until - start + lacks <= units
+        if algorithm in ("asha", "pasha"):
+            least = max([*rated, until])
+        else:
+            least = max(speaking) if speaking else min([*rated, until])
+        return study.resource_used + until - start + most - least <= units
 
     answer = study.scheduler.ask(fits=pays)
     if isinstance(answer, Start) and len(study.trials) < len(instance.table):
@@ -58,7 +64,26 @@ def test_no_budget_is_exceeded_and_nothing_that_it_pays_for_is_left(
     elif isinstance(answer, Start):
         answer = study.scheduler.ask(more=False, fits=pays)
     assert isinstance(answer, Wait), "what the budget pays for was given out"
+    if study.budget.trials is None and "rest" in signature(study.scheduler.ask).parameters:
+        assert isinstance(study.scheduler.ask(more=False, fits=pays, rest=True), Wait), "the rest was spent"
     assert study.finished
+
+
+@pytest.mark.parametrize("algorithm", ["asha", "pasha", "async-hyperband"])
+def test_when_there_is_nothing_else_to_try_the_rest_goes_to_those_who_are_closest_to_going_on(algorithm: str) -> None:
+    table = curves(rows=8)
+    by_rule = rw.simulate(algorithm, table, trials=8).study
+    study = rw.simulate(algorithm, table, budget=6).study
+    assert study.resource_used > by_rule.resource_used
+    rests = [fact for _, fact in study.facts() if isinstance(fact, Promoted) and fact.rule == "rest"]
+    assert rests
+    assert max(study.best.resource, study.best.refit_resource or 0) == 81
+    assert sum(max(trial.refit, default=trial.resource) for trial in study.trials) > 81 * 4
+    if algorithm == "pasha":
+        assert study.rises[-1].until == 81
+        assert "the rest of the budget pays for more" in study.explain()
+    limited = rw.simulate(algorithm, table, budget=6, trials=8).study
+    assert not any(isinstance(fact, Promoted) and fact.rule == "rest" for _, fact in limited.facts())
 
 
 @every_scheduler

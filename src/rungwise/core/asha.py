@@ -11,7 +11,7 @@ from rungwise.core.pareto import ParetoRung
 from rungwise.core.promotion import EAGER, EagerPromotion, Promotion, as_promotion
 from rungwise.core.rungs import Fits, Ladder, Rung, any_job
 from rungwise.errors import our_names
-from rungwise.events import Answer, Created, Event, Lengthened, Promote, Promoted, Result, Start, Started, Wait
+from rungwise.events import REST, Answer, Created, Event, Lengthened, Promote, Promoted, Result, Start, Started, Wait
 from rungwise.validation import flag
 
 
@@ -124,10 +124,11 @@ class ASHA:
         """Whether `promotion` has never let anybody go on from the first rung, nor then from any other."""
         return not self.rungs or not self.promotion.quota(len(self.rungs[0]), self.ladder.reduction_factor)
 
-    def ask(self, *, more: bool = True, fits: Fits = any_job) -> Answer:
+    def ask(self, *, more: bool = True, fits: Fits = any_job, rest: bool = False) -> Answer:
         """The next job: a promotion, from the highest open rung down, or, if there may be `more`, a new trial.
 
-        Rungs are passed over from which a promotion does not fit.
+        Rungs are passed over from which a promotion does not fit. With the `rest` of a budget, if there is nothing else
+        to do, the paused trial with the least rank / n goes on, of the highest rung among equals.
         """
         first = self.ladder.level(0)
         if self.breadth_first and more and fits(0, first):
@@ -144,7 +145,19 @@ class ASHA:
                 if isinstance(self.promotion, EagerPromotion):
                     return Promote(trial, until, rank + 1, size)
                 return Promote(trial, until, rank + 1, size, rule.quota(size, eta), rule.name)
-        return Start(first) if more and fits(0, first) else Wait()
+        if more and fits(0, first):
+            return Start(first)
+        return self._with_the_rest(highest, fits) if rest else Wait()
+
+    def _with_the_rest(self, highest: int, fits: Fits) -> Answer:
+        """The promotion from one of the rungs below `highest` that comes closest to what any rule lets go."""
+        found: list[tuple[float, Promote]] = []
+        for rung in range(highest - 1, -1, -1):
+            until = self.ladder.level(rung + 1)
+            if (best := self.rungs[rung].candidate(EAGER, 1)) is not None and fits(self.ladder.level(rung), until):
+                trial, rank, size = best
+                found.append(((rank + 1) / size, Promote(trial, until, rank + 1, size, size, REST)))
+        return min(found, key=lambda each: each[0], default=(0.0, Wait()))[1]
 
     def tell(self, event: Event) -> None:
         """Take one event; those that do not concern a rung are ignored."""

@@ -108,10 +108,13 @@ class AsyncHyperband:
             for trial in ladder.may_promote(started + left)
         }
 
-    def ask(self, *, more: bool = True, fits: Fits = any_job) -> Answer:
-        """The answer of the lowest ladder with a promotion or a rise; otherwise a new trial."""
+    def ask(self, *, more: bool = True, fits: Fits = any_job, rest: bool = False) -> Answer:
+        """The answer of the lowest ladder with a promotion or a rise; otherwise a new trial.
+
+        The `rest` of a budget goes to the lowest ladder that can use it.
+        """
         for place, ladder in enumerate(self.ladders):
-            answer = ladder.ask(more=more, fits=fits)
+            answer = ladder.ask(more=more, fits=fits, rest=rest)
             if isinstance(answer, Raise):
                 return msgspec.structs.replace(answer, bracket=place)
             if isinstance(answer, Promote):

@@ -14,11 +14,11 @@ from rungwise.core.asha import ASHA
 from rungwise.core.criteria import as_ranking
 from rungwise.core.noise import Noise
 from rungwise.core.pareto import ParetoRung, TwoParetoRungs
-from rungwise.core.promotion import Promotion
+from rungwise.core.promotion import EAGER, Promotion
 from rungwise.core.ranking import Ranking, TwoRungs
 from rungwise.core.rungs import Fits, Rung, any_job
 from rungwise.errors import our_names
-from rungwise.events import Answer, Created, Event, Lengthened, Raise, Raised, Report, Result
+from rungwise.events import Answer, Created, Disagreement, Event, Lengthened, Raise, Raised, Report, Result, Wait
 
 MANY = 1024
 """Reports that are passed on together."""
@@ -117,11 +117,25 @@ class PASHA:
         """The paused trials that can still be promoted if at most `total` trials are ever started."""
         return self.asha.may_promote(total)
 
-    def ask(self, *, more: bool = True, fits: Fits = any_job) -> Answer:
-        """A rise of the ceiling if the last event requires one, otherwise ASHA's answer."""
+    def ask(self, *, more: bool = True, fits: Fits = any_job, rest: bool = False) -> Answer:
+        """A rise of the ceiling if the last event requires one, otherwise ASHA's answer.
+
+        With the `rest` of a budget the ceiling also rises when nobody below it can go on any more.
+        """
         if self._unchecked and (found := self._check()) is not None:
             return found
-        return self._owed or self.asha.ask(more=more, fits=fits)
+        answer = self._owed or self.asha.ask(more=more, fits=fits, rest=rest)
+        return self._with_the_rest(fits) if rest and isinstance(answer, Wait) else answer
+
+    def _with_the_rest(self, fits: Fits) -> Answer:
+        top, ladder, rungs = self.asha.ceiling, self.asha.ladder, self.asha.rungs
+        assert top is not None
+        if top in (0, ladder.last) or top >= len(rungs) or rungs[top].candidate(EAGER, 1) is None:
+            return Wait()
+        level, until = ladder.level(top), ladder.level(top + 1)
+        if not fits(level, until):
+            return Wait()
+        return Raise(until, level, ladder.level(top - 1), Disagreement(why="the rest of the budget pays for more"))
 
     def tell(self, event: Event) -> None:
         """Take one event."""
