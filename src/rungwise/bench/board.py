@@ -15,7 +15,8 @@ import msgspec
 import numpy as np
 from msgspec import Meta
 
-from rungwise.bench.budget import Contest, Outcome, Trace, ladder_of, outcomes, run_method
+from rungwise.bench.budget import Contest, Outcome, Trace, ladder_of, oracle, outcomes, run_method
+from rungwise.bench.contests import HINDSIGHT, in_hindsight
 from rungwise.bench.statistics import LEVEL, Interval
 from rungwise.bench.task import Array, Task
 from rungwise.bench.units import run_units
@@ -47,6 +48,7 @@ class BoardOptions(msgspec.Struct, frozen=True, kw_only=True):
     repeats: Annotated[int, Meta(description="Seeds per task.")] = 5
     workers: Annotated[int, Meta(description="Simulated workers.")] = 4
     processes: Annotated[int, Meta(description="Processes to use on this machine.")] = 1
+    bounds: Annotated[bool, Meta(description="Also play what nobody can: the oracle, and hindsight.")] = False
 
     def __post_init__(self) -> None:
         for name in ("repeats", "workers", "processes"):
@@ -78,25 +80,28 @@ class _Unit(msgspec.Struct, frozen=True):
 
     def run(self) -> list[Outcome]:
         found: list[Outcome] = []
+        table, workers, furthest = self.task.table, self.options.workers, max(self.options.budgets)
+        if self.options.bounds:
+            found += outcomes(
+                oracle(self.task, self.seed, furthest, workers=workers), table, self.options.asked(furthest)
+            )
         for name, contest in self.contests.items():
-            table, workers = self.task.table, self.options.workers
-            most = max(self.options.budgets)
-            if contest.share is not None:
+            if contest.informed:
                 for budget in self.options.budgets:
                     trace = run_method(self.task, contest, name, self.seed, budget, workers=workers)
                     found += outcomes(trace, table, [budget])
                 continue
-            most *= FURTHER if name == self.base else 1
+            most = furthest * (FURTHER if name == self.base else 1)
             trace = run_method(self.task, contest, name, self.seed, most, workers=workers)
             found += outcomes(trace, table, self.options.asked(most))
         return found
 
     def identity(self) -> Any:
         contests = {
-            name: [contest.scheduler.name, contest.scheduler.settings(), contest.searcher, contest.share]
+            name: [contest.scheduler.name, contest.scheduler.settings(), contest.searcher, contest.told, contest.share]
             for name, contest in self.contests.items()
         }
-        settings = [list(self.options.budgets), self.options.workers, self.base, __version__]
+        settings = [list(self.options.budgets), self.options.workers, self.options.bounds, self.base, __version__]
         return [*self.task.identity(), self.seed, contests, settings]
 
 
@@ -116,12 +121,27 @@ def play(
     file, what is done is kept there, and the same call goes on where it was broken off; a method's code is not
     compared.
     """
-    units = [
-        _Unit(task, seed, {name: make(name, ladder_of(task.table)) for name in names}, options, base)
-        for task in tasks
-        for seed in range(options.repeats)
-    ]
-    return run_units(units, Outcome, processes=options.processes, journal=journal, progress=progress)
+    units = []
+    for task in tasks:
+        ladder = ladder_of(task.table)
+        contests = {name: make(name, ladder) for name in names} | (in_hindsight(ladder) if options.bounds else {})
+        units += [_Unit(task, seed, contests, options, base) for seed in range(options.repeats)]
+    return _chosen(run_units(units, Outcome, processes=options.processes, journal=journal, progress=progress))
+
+
+def _chosen(found: Sequence[Outcome]) -> list[Outcome]:
+    """`found`, but of the methods in hindsight only, on each task and for each budget, the one of the least regret."""
+    kept: list[Outcome] = []
+    tried: dict[tuple[str, str, float], dict[str, list[Outcome]]] = {}
+    for one in found:
+        if one.method.startswith(HINDSIGHT):
+            tried.setdefault((one.suite, one.task, one.budget), {}).setdefault(one.method, []).append(one)
+        else:
+            kept.append(one)
+    for methods in tried.values():
+        best = min(methods.values(), key=lambda runs: math.fsum(run.regret for run in runs))
+        kept += [msgspec.structs.replace(run, method=HINDSIGHT) for run in best]
+    return kept
 
 
 def of_traces(folder: Path, tasks: Sequence[Task], options: BoardOptions) -> list[Outcome]:

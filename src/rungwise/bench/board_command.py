@@ -35,6 +35,7 @@ COLUMNS = ("task", "seed", "method", "budget", "score", "regret", "resource", "s
 @click.option("--processes", type=int, default=os.cpu_count() or 1, show_default=True, help="Processes to use here.")
 @click.option("--csv", "file", type=click.Path(path_type=Path), help="Write one row per run and budget to this file.")
 @click.option("--figures", type=click.Path(path_type=Path), help="Draw figures into this folder (rungwise[bench]).")
+@click.option("--bounds", is_flag=True, help="Also play what nobody can: the oracle, and hindsight.")
 @click.option("--markdown", is_flag=True, help="Print the tables in Markdown.")
 def budget(
     names: Sequence[str],
@@ -48,6 +49,7 @@ def budget(
     processes: int,
     file: Path | None,
     figures: Path | None,
+    bounds: bool,
     markdown: bool,
 ) -> None:
     """Compare what methods give for a budget of training.
@@ -62,7 +64,7 @@ def budget(
     if traces is not None and not traces.is_dir():
         raise InputError(f"--traces {traces} must be a folder")
     options = BoardOptions(
-        budgets=budgets or BoardOptions().budgets, repeats=repeats, workers=workers, processes=processes
+        budgets=budgets or BoardOptions().budgets, repeats=repeats, workers=workers, processes=processes, bounds=bounds
     )
     tasks = tasks_of(names)
     if part is not None and not (tasks := part_of(tasks, part)):

@@ -7,6 +7,7 @@ that is not told the budget answers for every budget; one that is told it has a 
 
 from __future__ import annotations
 
+import heapq
 import math
 from bisect import bisect_right
 from collections.abc import Sequence
@@ -29,6 +30,9 @@ from rungwise.search import Searcher
 from rungwise.simulate import in_order
 from rungwise.space import Space
 from rungwise.study import Study
+
+ORACLE = "oracle"
+"""The bound of who knows the truth after one step."""
 
 
 @final
@@ -77,13 +81,20 @@ class Outcome(msgspec.Struct, frozen=True):
 class Contest(msgspec.Struct, frozen=True):
     """A method: a scheduler, and a searcher that chooses among all rows.
 
-    With a `share` it is told the budget, and starts so many configurations: that share of the (B - 1) · R units which
-    are left when the winner's training is set aside, in units of the first rung.
+    If it is `told` the budget, it runs as `tune(budget=)` does, else on and on, as if there were none. With a `share`
+    it starts so many configurations: that share of the (B - 1) · R units which are left when the winner's training is
+    set aside. Both kinds have a run of their own for each budget.
     """
 
     scheduler: Scheduler
     searcher: str | dict[str, Any] = "random"
+    told: bool = False
     share: float | None = None
+
+    @property
+    def informed(self) -> bool:
+        """Whether what it does depends on the budget."""
+        return self.told or self.share is not None
 
     def trials(self, ladder: Ladder, budget: float, rows: int) -> int:
         """How many of `rows` configurations it may start for a budget."""
@@ -129,17 +140,33 @@ def run_method(task: Task, contest: Contest, name: str, seed: int, most: float, 
     ladder = ladder_of(table)
     rows = np.random.default_rng(seed).permutation(len(table)).tolist()
     trials = contest.trials(ladder, most, len(rows))
-    searcher: Searcher = in_order(rows, trials, len(rows))
+    searcher: Searcher = in_order(rows[:trials], trials, len(rows))
     if contest.searcher != "random":
         searcher = RowSearch(task.configs, contest.searcher)
     space = Space({"row": Integer(0, len(table) - 1)})
     study = Study(space, contest.scheduler, searcher, mode=table.mode, seed=seed)
-    study.extend(trials=trials)
+    study.extend(**({"budget": most} if contest.told else {"trials": trials}))
     recorder = _Recorder(study, table, workers, most * int(table.resources[-1]))
     drive(study, recorder, may_give_out=lambda: not recorder.over, watch=recorder.look)
     return Trace(
         task.suite, task.name, seed, name, recorder.rows, recorder.resources, recorder.seconds, recorder.answers
     )
+
+
+def oracle(task: Task, seed: int, most: float, *, workers: int = 4) -> Trace:
+    """Who knows the truth: trains every row for one step, in the order of random search, and names the best at R."""
+    table, losses = task.table, finals(task.table)
+    first, last = int(table.resources[0]), int(table.resources[-1])
+    rows = np.random.default_rng(seed).permutation(len(table)).tolist()[: max(1, int(most * last / first))]
+    answers: list[tuple[int, int]] = []
+    free = [0.0] * workers
+    seconds = []
+    for number, row in enumerate(rows, 1):
+        if not answers or losses[row] < losses[answers[-1][1]]:
+            answers.append((number, row))
+        heapq.heapreplace(free, free[0] + float(table.seconds[row, 0]))
+        seconds.append(max(free))
+    return Trace(task.suite, task.name, seed, ORACLE, rows, [first] * len(rows), seconds, answers)
 
 
 @final

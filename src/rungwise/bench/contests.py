@@ -1,6 +1,7 @@
 """Which methods are on the board: our schedulers with our searchers.
 
-A method is named after its parts, `asha` or `asha+evolution`; random search is not named.
+A method is named after its parts, `asha` or `asha+evolution`; random search is not named. `asha@budget` is told the
+budget. Two bounds stand beside them: the `oracle`, and breadth-first ASHA with the best number of trials in `hindsight`.
 """
 
 from __future__ import annotations
@@ -17,6 +18,12 @@ BASE = "pasha"
 """The method that all are compared with: the paper's."""
 CHEAP = ("random", "density", "evolution")
 """The searchers of the board if none is named: those whose proposals cost little."""
+
+
+TOLD = "@budget"
+HINDSIGHT = "hindsight"
+SHARES = (0.05, 0.1, 0.2, 0.3, 0.5, 0.8)
+"""Of the units that are left when the winner's training is set aside: so many trials, among which hindsight chooses."""
 
 
 def schedulers(ladder: Ladder) -> dict[str, dict[str, Any]]:
@@ -44,24 +51,33 @@ def methods(wanted: tuple[str, ...] = (), base: str = BASE) -> list[str]:
     >>> methods(("asha+evolution",))
     ['pasha', 'asha+evolution']
     """
-    known = schedulers(Ladder(1, 3, 27))
     if not wanted:
-        wanted = tuple(name if each == "random" else f"{name}+{each}" for name in known for each in CHEAP)
+        known = [name for name in schedulers(Ladder(1, 3, 27)) if name != "one-rung"]
+        all_of = [name if each == "random" else f"{name}+{each}" for name in known for each in CHEAP]
+        wanted = (*all_of, *(f"{name}{TOLD}" for name in all_of), "one-rung")
     return list(dict.fromkeys((base, *wanted)))
 
 
 def contest(method: str, ladder: Ladder) -> Contest:
     """The method of that name, over the levels of `ladder`.
 
-    >>> contest("halving+evolution", Ladder(1, 3, 27)).searcher
-    'evolution'
+    >>> found = contest("halving+evolution@budget", Ladder(1, 3, 27))
+    >>> found.searcher, found.told
+    ('evolution', True)
 
     Raises `InputError` for a scheduler or searcher that there is not.
     """
-    name, _, searcher = method.partition("+")
+    parts, told = method.removesuffix(TOLD), method.endswith(TOLD)
+    name, _, searcher = parts.partition("+")
     known = schedulers(ladder)
     if name not in known:
         raise InputError(f"there is no scheduler {name!r} on the board{suggestion(name, known)}")
     if searcher and searcher not in SEARCHERS:
         raise InputError(f"there is no searcher {searcher!r}{suggestion(searcher, SEARCHERS)}")
-    return Contest(as_scheduler(known[name]), searcher or "random")
+    return Contest(as_scheduler(known[name]), searcher or "random", told=told)
+
+
+def in_hindsight(ladder: Ladder) -> dict[str, Contest]:
+    """Breadth-first ASHA with each of `SHARES`: of these the best is chosen when all is known."""
+    scheduler = as_scheduler(schedulers(ladder)["asha"] | {"breadth_first": True})
+    return {f"{HINDSIGHT}-{share:g}": Contest(scheduler, share=share) for share in SHARES}
