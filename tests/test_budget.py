@@ -356,6 +356,20 @@ def test_a_driver_that_is_killed_overspends_nothing(tmp_path: Path) -> None:
     assert max(study.best.resource, study.best.refit_resource or 0) == 9
 
 
+def every_second_epoch(trial: rw.Trial) -> None:
+    for epoch in trial:
+        if epoch % 2 == 0 or epoch == 1:
+            trial.report((trial.config["x"] - 0.3) ** 2 + 1 / epoch)
+
+
+def test_what_is_trained_after_the_last_report_is_spent_too() -> None:
+    """A job to 3 that reports at 2 has trained 3 units; the next one counts from there."""
+    study = nine(function=every_second_epoch, budget=3)
+    records = [(record.resource, record.paused_at) for record in study.trials]
+    assert any(resource < level for resource, level in records)
+    assert sum(max(record) for record in records) + study.state.refit_used == study.state.trained <= 27
+
+
 def test_training_from_the_start_again_is_not_spent_twice() -> None:
     study = nine(function=saves_nothing, budget=3)
     assert study.state.trained <= 27

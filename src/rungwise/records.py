@@ -104,6 +104,11 @@ class TrialRecord(msgspec.Struct, gc=False, eq=False):
         return self.refit_reports or {}
 
     @property
+    def unreported(self) -> int:
+        """What it trained after its last report, up to the rung that it completed last."""
+        return max(0, self.paused_at - self.resource)
+
+    @property
     def trained_to(self) -> int:
         """From where a refit goes on: how far it has been trained, at the end of a job or by a refit."""
         return max(self.refit, default=self.paused_at)

@@ -395,6 +395,8 @@ def _restore_rest(state: StudyState, stand: _Stand) -> None:
     )  # fmt: skip
     state.resource_used, state.ended_well, state.sessions = stand.resource_used, stand.ended_well, stand.sessions
     state.refit_used, state.training_seconds = stand.refit_used, stand.training_seconds
+    paused = (record for record in state.trials if record.job is None or record.job.refit)
+    state.unreported = sum(record.unreported for record in paused)
     state.time.seconds, state.time._told, state.time._tells = stand.time
     state._noted = stand.noted
     state._best = {level: Result(trial, level, (loss,)) for level, (loss, trial) in stand.best.items()}

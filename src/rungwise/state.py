@@ -82,6 +82,7 @@ class StudyState:
         self.rises: list[Raised] = []
         self.failures: list[tuple[int, str]] = []
         self.resource_used = self.refit_used = 0
+        self.unreported = 0  # which trials that are paused trained after their last report, up to their rung
         self.training_seconds = 0.0  # which that took, refits aside
         self.ended_well = 0  # jobs that came to their end
         self.running: dict[int, Job] = {}
@@ -182,6 +183,8 @@ class StudyState:
             horizon=horizon,
         )  # fmt: skip
         record.job = self.running[record.number] = job
+        if not refit:  # the reports of this job count it
+            self.unreported -= record.unreported
         record.attempts, record.broke_at, record.broke_off, record.refit_failure = 0, None, None, None
 
     def _report(self, fact: Reported) -> Report | None:
@@ -240,6 +243,7 @@ class StudyState:
         self.completed[level] = self.completed.get(level, 0) + 1
         if failure is not None:
             record.failure = failure
+            self.unreported += record.unreported
             return Result(trial, level, self.metrics.losses(None))
         score = record.score if record.resource > job.start else None  # no report in the job: as if it had failed
         if self.metrics.names or score is None or not math.isfinite(score):
@@ -251,6 +255,7 @@ class StudyState:
             if (best := self._best.get(level)) is None or result.losses < best.losses:
                 self._best[level] = result  # only if better: ties go to the earlier one
         record.paused_at = level
+        self.unreported += record.unreported
         return result
 
     def _take_back(self, trial: int) -> None:
@@ -261,6 +266,7 @@ class StudyState:
             record.refit_failure = None
         else:
             record.failure = None
+            self.unreported -= record.unreported
             self.completed[job.until] -= 1
             if not self.completed[job.until]:
                 del self.completed[job.until]
@@ -336,8 +342,8 @@ class StudyState:
 
     @property
     def trained(self) -> int:
-        """The resource trained so far, as reported, refits included."""
-        return self.resource_used + self.refit_used
+        """The resource trained so far, refits included: as reported, and up to the rungs that were completed."""
+        return self.resource_used + self.refit_used + self.unreported
 
     @property
     def total_units(self) -> int | None:
