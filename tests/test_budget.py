@@ -199,9 +199,13 @@ def test_hours_keep_what_the_winner_took() -> None:
     assert afford.fits(state, 0, 1, 60.0)
     assert not afford.fits(state, 0, 1, 60.1)
     assert afford.fits(state, 1, 9, 68.0), "the job itself makes the winner"
-    decider.elapsed = lambda: 60.1
+    decider.elapsed = lambda: 64.1
     assert decider.hand_out() is None
     assert decider.finished
+    decider.elapsed = lambda: 60.1
+    job = decider.hand_out()
+    assert job is not None
+    assert (job.trial, job.until) == (0, 3), "the rest goes on with the winner itself"
 
 
 def test_a_study_without_a_budget_writes_what_it_always_wrote() -> None:

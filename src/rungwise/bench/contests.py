@@ -1,7 +1,7 @@
 """Which methods are on the board: our schedulers with our searchers.
 
 A method is named after its parts, `asha` or `asha+evolution`; random search is not named. `asha@budget` is told the
-budget. Two bounds stand beside them: the `oracle`, and breadth-first ASHA with the best number of trials in `hindsight`.
+budget. There are two bounds: the `oracle`, and breadth-first ASHA with the best number of trials in `hindsight`.
 """
 
 from __future__ import annotations
