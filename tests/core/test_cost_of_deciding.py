@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 import rungwise as rw
-from rungwise import dominance, ordered
-from rungwise.core import fronts, pareto
+from rungwise import dominance, fronts, ordered
+from rungwise.core import pareto
 from rungwise.events import Created, Promote, Promoted, Raise, Report, Result, Start, Started
 
 FEW, MANY = 1_000, 8_000
