@@ -4,8 +4,8 @@ python benchmarks/peers/board.py --out DIR [--part select] [--suite …] [--seed
 
 Each library runs in an environment of its own, which is made on first use as run.py makes them, from
 `requirements/<peer>.txt`. Every run adds a line to DIR/<method>.jsonl as `rungwise bench budget` reads it; what is
-there is not played again, so an interrupted command goes on. `--estimate` plays one task of each suite under one seed and
-says what all would take. See README.md for how each is driven.
+there is not played again, so an interrupted command goes on. `--estimate` plays one task of each suite under one seed
+and says what all would take. See README.md for how each is driven.
 """
 
 from __future__ import annotations
