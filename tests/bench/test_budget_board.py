@@ -14,8 +14,8 @@ import pytest
 
 import rungwise as rw
 from rungwise.bench.board import ALL, BoardOptions, Standing, part_of, play, standings
-from rungwise.bench.budget import Contest, Outcome, Trace, ladder_of, outcomes, regret, run_method
-from rungwise.bench.contests import contest, methods, schedulers
+from rungwise.bench.budget import Contest, Outcome, Trace, ladder_of, oracle, outcomes, regret, run_method
+from rungwise.bench.contests import contest, in_hindsight, methods, schedulers
 from rungwise.bench.suites import load_suite
 from rungwise.bench.task import Task
 from rungwise.core.asha import ASHA
@@ -101,6 +101,50 @@ def test_a_factor_is_how_many_times_the_budget_the_base_needs() -> None:
     assert (lines["own", 4].gain, lines["own", 8].gain) == (5, -10)
     assert (lines["own", 4].wins, lines["own", 4].losses) == (1, 0)
     assert lines["own", 4].gain_interval == (5, 5)
+
+
+def test_a_factor_that_the_base_never_reaches_is_at_least_that_of_its_largest_budget() -> None:
+    base = [of("base", "one", budget, regret) for budget, regret in ((2, 50), (4, 40), (8, 40), (16, 40))]
+    found = [*base, of("own", "one", 4, 30), of("same", "one", 4, 40)]
+    lines = {line.method: line for line in standings(found, BoardOptions(budgets=(4.0,)), "base")}
+    assert (lines["own"].factor, lines["own"].at_least) == (4, True)
+    assert (lines["same"].factor, lines["same"].at_least) == (pytest.approx(1), False)
+
+
+def test_who_knows_the_truth_names_the_best_of_those_that_it_began() -> None:
+    task = a_task(3)
+    order = np.random.default_rng(7).permutation(40).tolist()
+    losses = np.where(np.isfinite(task.table.scores[:, -1]), task.table.scores[:, -1], np.inf)
+    for one in outcomes(oracle(task, 7, 5), task.table, [1.5, 2, 3]):
+        begun = order[: int((one.budget - 1) * 27) + 1]
+        assert one.row == min(begun, key=lambda row: losses[row])
+        assert one.configurations == min(len(begun), 40)
+
+
+def test_hindsight_takes_the_best_share_on_each_task_and_budget() -> None:
+    options = BoardOptions(budgets=(3.0, 6.0), repeats=2, bounds=True)
+    found = play([a_task()], ["pasha"], contest, options, base="pasha")
+    assert {one.method for one in found} == {"pasha", "oracle", "hindsight"}
+    alone = {
+        share: [
+            one.regret
+            for seed in range(2)
+            for one in outcomes(run_method(a_task(), each, share, seed, 6), a_task().table, [6])
+        ]
+        for share, each in in_hindsight(ladder_of(a_task().table)).items()
+    }
+    chosen = [one.regret for one in found if (one.method, one.budget) == ("hindsight", 6.0)]
+    assert sum(chosen) == min(map(sum, alone.values()))
+
+
+def test_who_is_told_the_budget_spends_what_is_left_of_it() -> None:
+    task = a_task(rows=8)
+    ladder = ladder_of(task.table)
+    (told,), (untold,) = (
+        outcomes(run_method(task, contest(name, ladder), name, 0, 6), task.table, [6])
+        for name in ("asha@budget", "asha")
+    )
+    assert untold.resource < told.resource <= 6 * 27
 
 
 def test_all_suites_count_the_same() -> None:

@@ -170,9 +170,9 @@ class Standing(msgspec.Struct, frozen=True):
     """A method at one budget, over the tasks of a suite, or over all suites, each of which counts the same.
 
     `regret` and `points` are means. `gain` is the mean of the base's regret minus the method's, `factor` how many times
-    the budget the base needs for the same mean regret; each with an interval, a bootstrap over tasks. A factor is at
-    most `FURTHER`, and at least what the base has at the smallest budget. `wins` and `losses` count tasks on which the
-    mean regret is lower, or higher, than the base's by at least 1 per cent of the span.
+    the budget the base needs for the same mean regret; each with an interval, a bootstrap over tasks. `at_least` says
+    that the base never has so little: then the factor is that of the largest budget that it was run for. `wins` and
+    `losses` count tasks on which the mean regret is lower, or higher, than the base's by at least 1 per cent of the span.
     """
 
     suite: str
@@ -186,6 +186,7 @@ class Standing(msgspec.Struct, frozen=True):
     gain_interval: Interval
     factor: float
     factor_interval: Interval
+    at_least: bool
     wins: int
     losses: int
 
@@ -262,6 +263,7 @@ def _standing(suite: str, method: str, budget: float, compared: Sequence[_Compar
         _interval(differences),
         _factor(grid, curve, float(mean), budget),
         _interval(np.array(factors)),
+        bool(mean < curve.min()),
         sum(int((values >= 1).sum()) for values in gains),
         sum(int((values <= -1).sum()) for values in gains),
     )
@@ -271,9 +273,11 @@ def _factor(grid: Sequence[float], curve: Array, regret: float, budget: float) -
     """How many times `budget` the base needs, whose mean regrets at the budgets `grid` are `curve`, for `regret`.
 
     Between two budgets its curve is a line over the logarithm of the budget; where it rises again, the smallest so far
-    counts.
+    counts. If it never has so little, it is as if it had at the largest.
     """
     rising, first = np.unique(-np.minimum.accumulate(curve), return_index=True)
+    if regret < -rising[-1]:
+        return grid[-1] / budget
     return float(np.exp(np.interp(-regret, rising, np.log(grid)[first]))) / budget
 
 

@@ -118,7 +118,7 @@ def _table(suite: str, lines: Sequence[Standing], options: BoardOptions, markdow
 def _compared(line: Standing) -> list[str]:
     return [
         f"{-line.gain:+.1f} {in_brackets((-line.gain_interval[1], -line.gain_interval[0]), '+.1f')}",
-        f"{line.factor:.2f} {in_brackets(line.factor_interval, '.2f')}",
+        f"{'≥ ' if line.at_least else ''}{line.factor:.2f} {in_brackets(line.factor_interval, '.2f')}",
         f"{line.wins}, {line.losses}",
     ]
 
