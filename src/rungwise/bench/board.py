@@ -172,7 +172,7 @@ class Standing(msgspec.Struct, frozen=True):
     `regret` and `points` are means. `gain` is the mean of the base's regret minus the method's, `factor` how many times
     the budget the base needs for the same mean regret; each with an interval, a bootstrap over tasks. `at_least` says
     that the base never has so little: then the factor is that of the largest budget that it was run for. `wins` and
-    `losses` count tasks on which the mean regret is lower, or higher, than the base's by at least 1 per cent of the span.
+    `losses` count tasks on which the mean regret is lower, or higher, by 1 per cent of the span or more.
     """
 
     suite: str
