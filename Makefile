@@ -76,6 +76,7 @@ evidence: $(VENV)/test.installed
 tables: $(VENV)/test.installed
 	$(BIN)/python benchmarks/tables/digits_mlp.py
 	$(BIN)/python benchmarks/tables/fashion_cells.py
+	$(BIN)/python benchmarks/tables/fashion_cnn.py
 
 $(VENV)/%.installed: pyproject.toml tests/constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

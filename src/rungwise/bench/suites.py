@@ -1,7 +1,7 @@
 """Which learning curves are there? Suites of tasks, each task one `CurveTable` with what its rows stand for.
 
-Two suites are part of the package: `digits-mlp` and `fashion-cells`, made by the scripts in `benchmarks/tables`.
-The others are read from the data folder, which the environment variable `RUNGWISE_DATA` names; four of them as their
+`digits-mlp`, `fashion-cells` and `fashion-cnn` are part of the package, made by the scripts in `benchmarks/tables`. The
+others are read from the data folder, which the environment variable `RUNGWISE_DATA` names; four of them as their
 authors publish them (`rungwise.bench.published`).
 """
 
@@ -200,6 +200,12 @@ SUITES = {
         "",
         partial(_packed, "fashion-cells"),
         "fashion-cells-*.npz",
+    ),
+    "fashion-cnn": Suite(
+        "convolutional networks on part of Fashion-MNIST, trained for this project (Apache-2.0)",
+        "",
+        partial(_packed, "fashion-cnn"),
+        "fashion-cnn-*.npz",
     ),
     "lcbench": Suite(
         "surrogate of LCBench by YAHPO Gym: smooth predictions, not real curves (Apache-2.0)",
