@@ -77,6 +77,7 @@ tables: $(VENV)/test.installed
 	$(BIN)/python benchmarks/tables/digits_mlp.py
 	$(BIN)/python benchmarks/tables/fashion_cells.py
 	$(BIN)/python benchmarks/tables/boosted_trees.py
+	$(BIN)/python benchmarks/tables/fashion_cnn.py
 
 $(VENV)/%.installed: pyproject.toml tests/constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

@@ -26,6 +26,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).parent / "tables"))
 
 import fashion_cells
+import fashion_mnist
 
 from rungwise.bench import suites
 from rungwise.nas import NAS_BENCH_201
@@ -44,13 +45,13 @@ def best_of(proxy: np.ndarray, scores: np.ndarray, count: int) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=Path, default=fashion_cells.IMAGES, help="folder of Fashion-MNIST's files")
+    parser.add_argument("--images", type=Path, default=fashion_mnist.IMAGES, help="folder of Fashion-MNIST's files")
     parser.add_argument("--cells", type=int, default=512, help="the first so many of the table (default: all)")
     parser.add_argument("--inputs", type=int, default=64, help="images for jacob_cov (default 64)")
     given = parser.parse_args()
     first, second = suites.load_suite("fashion-cells")
     scores = (first.table.scores[: given.cells, -1] + second.table.scores[: given.cells, -1]) / 2
-    images = fashion_cells.data(given.images)[0][: given.inputs]
+    images = fashion_mnist.data(given.images, given.inputs, 0, 0)[0]
     found: dict[str, list[float]] = {"synflow": [], "jacob_cov": [], "parameters": []}
     seconds = dict.fromkeys(found, 0.0)
     for config in first.configs[: given.cells]:

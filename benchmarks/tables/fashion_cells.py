@@ -9,9 +9,8 @@ stage, a stem of stride 2) and trained on 512 images, brought to 14 × 14 pixels
 momentum 0.9, weight decay 5e-4, batches of 64, random flips, learning rate 0.1 falling to 0 as a cosine. Another 400
 images of the training set are for validation, the first 600 of the test set for the test.
 
-The images are those of Debian's package `dataset-fashion-mnist` or of the authors' repository
-(github.com/zalandoresearch/fashion-mnist): four files `*-ubyte.gz`. Needs torch (CPU). A run can be broken off and
-goes on where it was. Scores are the same whatever the number of processes (up to the machine's own arithmetic).
+Where the images come from: `fashion_mnist.py`. Needs torch (CPU). A run can be broken off and goes on where it was.
+Scores are the same whatever the number of processes (up to the machine's own arithmetic).
 """
 
 from __future__ import annotations
@@ -21,26 +20,24 @@ import os
 os.environ.update(OMP_NUM_THREADS="1", MKL_NUM_THREADS="1")  # before torch: one core a process
 
 import functools
-import gzip
 import itertools
-import sys
 import time
 from pathlib import Path
 
+import fashion_mnist
 import numpy as np
 import packing
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from rungwise.nas import NAS_BENCH_201
-from rungwise.nas.torch import LAYOUT, flips, train_epoch
+from rungwise.nas.torch import flips, train_epoch
 from rungwise.nas.torch import network as cells_network
 
 EDGES = NAS_BENCH_201.edges
 SIZES = {"configurations": 512, "epochs": 54, "seeds": 2}
 SMALL = {"configurations": 3, "epochs": 3, "seeds": 2}
 TRAINING, VALIDATION, TEST, BATCH = 512, 400, 600, 64
-IMAGES = Path("/usr/share/datasets/fashion-mnist")
 
 Cell = tuple[str, ...]  # the operation of each of EDGES
 
@@ -72,26 +69,9 @@ def network(cell: Cell) -> nn.Sequential:
     )
 
 
-def _read(path: Path, header: int) -> np.ndarray:
-    return np.frombuffer(gzip.decompress(path.read_bytes()), np.uint8, offset=header)
-
-
-@functools.cache
-def data(folder: Path) -> tuple[Tensor, ...]:
-    """Images and labels for training, then for validation and test together."""
-    parts = []
-    for name, count in (("train", TRAINING + VALIDATION), ("t10k", TEST)):
-        images = _read(folder / f"{name}-images-idx3-ubyte.gz", 16)[: count * 784].reshape(count, 1, 14, 2, 14, 2)
-        labels = _read(folder / f"{name}-labels-idx1-ubyte.gz", 8)[:count]
-        halved = torch.tensor(images.mean(axis=(3, 5)) / 255, dtype=torch.float32)
-        parts += [(halved - 0.286) / 0.33, torch.tensor(labels.astype(np.int64))]
-    images, labels = torch.cat(parts[::2]).to(memory_format=LAYOUT), torch.cat(parts[1::2])
-    return images[:TRAINING], labels[:TRAINING], images[TRAINING:], labels[TRAINING:]
-
-
 def train(cell: Cell, epochs: int, seed: int, folder: Path) -> packing.Curves:
     """Right answers on the validation and on the test images, and seconds of training, epoch by epoch."""
-    images, labels, others, truth = data(folder)
+    images, labels, others, truth = fashion_mnist.data(folder, TRAINING, VALIDATION, TEST)
     torch.manual_seed(seed)
     model = network(cell)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, nesterov=True, weight_decay=5e-4, fused=True)
@@ -118,14 +98,10 @@ def curves(task: tuple[int, int, int, Path]) -> tuple[int, packing.Curves]:
 
 
 def main() -> None:
-    options = packing.options(__doc__, "fashion-cells", images=IMAGES)
+    options = packing.options(__doc__, "fashion-cells", images=fashion_mnist.IMAGES)
+    fashion_mnist.check(options.images)
     sizes = SMALL if options.small else SIZES
     tasks = [(number, sizes["epochs"], sizes["seeds"], options.images) for number in range(sizes["configurations"])]
-    if not (options.images / "train-images-idx3-ubyte.gz").exists():
-        sys.exit(
-            f"there is no Fashion-MNIST in {options.images}: install Debian's dataset-fashion-mnist, or put the four "
-            "files *-ubyte.gz of github.com/zalandoresearch/fashion-mnist into a folder and name it with --images"
-        )
     packing.pack(
         options.out, "fashion-cells", packing.collect(curves, tasks, options),
         [{"cell": NAS_BENCH_201.text(cell)} for cell in cells()[: sizes["configurations"]]],

@@ -79,7 +79,7 @@ def images(folder: Path) -> None:
     """Four files in the format of Fashion-MNIST, with images that can be told apart by their brightness."""
     rng = np.random.default_rng(0)
     folder.mkdir()
-    for name, count in (("train", 912), ("t10k", 600)):
+    for name, count in (("train", 3000), ("t10k", 1000)):
         labels = rng.integers(0, 10, count).astype(np.uint8)
         pixels = (labels[:, None] * 25 + rng.integers(0, 5, (count, 784))).astype(np.uint8)
         (folder / f"{name}-images-idx3-ubyte.gz").write_bytes(gzip.compress(bytes(16) + pixels.tobytes()))
@@ -87,17 +87,35 @@ def images(folder: Path) -> None:
 
 
 @pytest.mark.needs("torch")
-def test_fashion_cells(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["fashion-cells", "fashion-cnn"])
+def test_fashion(name: str, tmp_path: Path) -> None:
     images(tmp_path / "images")
-    for run in ("one", "two"):
-        make("fashion-cells", tmp_path / run, "--images", str(tmp_path / "images"))
-    first, second = tasks("fashion-cells", tmp_path / "one")
+    for workers in ("1", "2"):
+        make(name, tmp_path / workers, "--images", str(tmp_path / "images"), "--workers", workers)
+    first, second = tasks(name, tmp_path / "1")
     assert first.table.scores.shape == (3, 3)
-    assert first.configs == suites.load_suite("fashion-cells")[0].configs[:3]
+    assert first.configs == suites.load_suite(name)[0].configs[:3]
     assert first.table.scores.max() > 15
     assert (first.table.scores != second.table.scores).any()
-    again = tasks("fashion-cells", tmp_path / "two")[0]
+    again = tasks(name, tmp_path / "2")[0]
     np.testing.assert_array_equal(first.table.scores, again.table.scores)
+
+
+@pytest.mark.needs("torch")
+def test_images_are_moved_every_way_alike() -> None:
+    code = """if True:
+        import torch
+        from fashion_cnn import shifted
+        images = torch.zeros(2000, 1, 14, 14)
+        images[:, 0, 6, 12] = 1
+        moved = shifted(images, 2).nonzero()[:, 2:]
+        print(sorted(map(tuple, moved.unique(dim=0).tolist())), len(moved))
+    """
+    done = subprocess.run([sys.executable, "-c", code], cwd=SCRIPTS, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    places, inside = [(row, column) for row in range(4, 9) for column in range(10, 14)], int(done.stdout.split()[-1])
+    assert done.stdout == f"{places} {inside}\n"
+    assert 1500 < inside < 1700  # one column of five lies outside
 
 
 @pytest.mark.needs("torch")
@@ -113,8 +131,9 @@ def test_proxies_on_the_table(tmp_path: Path) -> None:
 
 
 @pytest.mark.needs("torch")
-def test_without_images_it_says_where_to_get_them(tmp_path: Path) -> None:
-    command = [sys.executable, SCRIPTS / "fashion_cells.py", "--images", tmp_path, "--work", tmp_path / "work"]
+@pytest.mark.parametrize("script", ["fashion_cells.py", "fashion_cnn.py"])
+def test_without_images_it_says_where_to_get_them(script: str, tmp_path: Path) -> None:
+    command = [sys.executable, SCRIPTS / script, "--images", tmp_path, "--work", tmp_path / "work"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert done.stderr.startswith(f"there is no Fashion-MNIST in {tmp_path}: install Debian's dataset-fashion-mnist")

@@ -151,7 +151,8 @@ def test_a_broken_parquet_file_is_one_clear_line(data: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "rows", "epochs", "seeds"), [("digits-mlp", 1000, 243, 3), ("fashion-cells", 500, 50, 2)]
+    ("name", "rows", "epochs", "seeds"),
+    [("digits-mlp", 1000, 243, 3), ("fashion-cells", 500, 50, 2), ("fashion-cnn", 512, 81, 2)],
 )
 def test_the_tables_of_the_package(name: str, rows: int, epochs: int, seeds: int) -> None:
     tasks = load_suite(name)

@@ -1,8 +1,8 @@
 """Which learning curves are there? Suites of tasks, each task one `CurveTable` with what its rows stand for.
 
-Three suites are part of the package: `digits-mlp`, `fashion-cells`, and `boosted-trees`, made by the scripts in
-`benchmarks/tables`. The others are read from the data folder, which the environment variable `RUNGWISE_DATA` names;
-four of them as their authors publish them (`rungwise.bench.published`).
+Four suites are part of the package: `digits-mlp`, `fashion-cells`, `fashion-cnn`, and `boosted-trees`, made by the
+scripts in `benchmarks/tables`. The others are read from the data folder, which the environment variable `RUNGWISE_DATA`
+names; four of them as their authors publish them (`rungwise.bench.published`).
 """
 
 from __future__ import annotations
@@ -209,6 +209,12 @@ SUITES = {
         "",
         partial(_packed, "boosted-trees", mode="min", tolerance=0.002),
         "boosted-trees-*.npz",
+    ),
+    "fashion-cnn": Suite(
+        "convolutional networks on part of Fashion-MNIST, trained for this project (Apache-2.0)",
+        "",
+        partial(_packed, "fashion-cnn"),
+        "fashion-cnn-*.npz",
     ),
     "lcbench": Suite(
         "surrogate of LCBench by YAHPO Gym: smooth predictions, not real curves (Apache-2.0)",
