@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import math
 import os
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
@@ -121,15 +122,17 @@ def answers(rule: Rule, completed: list[tuple[int, int, int]], losses: Callable[
 def replayed(task: Task, seed: int) -> list[Outcome]:
     """The outcomes of every scheduler under every rule."""
     table, sign = task.table, 1 if task.table.mode == "min" else -1
-    places = {resource: place for place, resource in enumerate(table.resources.tolist())}
+    resources = table.resources.tolist()
 
     def loss(row: int, level: int) -> float:
-        value = sign * table.scores[row, places[level]] if level in places else math.inf
+        value = sign * table.scores[row, bisect_right(resources, level) - 1]
         return float(value) if math.isfinite(value) else math.inf
 
     found: list[Outcome] = []
     budget._Recorder = Watched  # type: ignore[misc]
     for name, settings in schedulers(ladder_of(table)).items():
+        if name in ("full", "one-rung"):
+            continue  # there is one rung: all rules agree
         run = budget.run_method(task, Contest(as_scheduler(settings)), name, seed, GRID[-2])
         for rule in RULES:
             fields = {"method": f"{name}: {rule}", "answers": answers(RULES[rule], Watched.last.completed, loss)}
