@@ -103,7 +103,7 @@ def simulate(
         drive(study, clock, retries=clock.retries, watch=notes.look, only=lambda job: job.refit)
     return Simulation(
         clock.now,
-        study.state.trained,
+        study.resource_used + study.state.refit_used,
         max(record.resource for record in study.trials),
         study.best.number if study.has_best else None,
         clock.jobs,

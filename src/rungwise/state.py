@@ -411,8 +411,9 @@ class StudyState:
             raise StudyError("no trial has completed a rung with a finite score yet")
         number, level, record = found.trial, found.level, self.trials[found.trial]
         loss = found.losses[0]
-        if level < record.paused_at and math.isfinite(further := record.loss_at(record.paused_at, self.metrics)):
-            level, loss = record.paused_at, further  # it has come further since
+        if level < min(record.paused_at, record.resource):  # it has come further since
+            further = record.loss_at(record.paused_at, self.metrics)
+            level, loss = (record.paused_at, further) if math.isfinite(further) else (level, loss)
         score = self.metrics.score((loss,))
         refit, refit_score, peak = record.refitted(self.metrics)
         asked = None if refit is not None or record.job is not None else self.refit_to

@@ -56,8 +56,8 @@ def budget(
 
     A budget is in full trainings, and includes training the recommended configuration to the end. The regret is how far
     its score there is from the best of the table, in per cent of the distance from the best to the median. All our
-    schedulers with random search and cheap searchers are run, or those that --method names. With --csv the experiment
-    can be interrupted: the same command resumes it.
+    schedulers with random search are run, told the budget and not, or those that --method names. With --csv it can be
+    interrupted: the same command resumes it.
     """
     if figures is not None:
         from rungwise.bench.figures import draw_curves  # before the work, so that what is missing is said at once

@@ -16,10 +16,6 @@ from rungwise.search import SEARCHERS
 
 BASE = "pasha"
 """The method that all are compared with: the paper's."""
-CHEAP = ("random", "density", "evolution")
-"""The searchers of the board if none is named: those whose proposals cost little."""
-
-
 TOLD = "@budget"
 HINDSIGHT = "hindsight"
 SHARES = (0.05, 0.1, 0.2, 0.3, 0.5, 0.8)
@@ -46,15 +42,14 @@ def schedulers(ladder: Ladder) -> dict[str, dict[str, Any]]:
 
 
 def methods(wanted: tuple[str, ...] = (), base: str = BASE) -> list[str]:
-    """The names of the methods to run: those that are `wanted`, or all schedulers with `CHEAP` searchers; `base` first.
+    """The names of the methods to run: those that are `wanted`, or all schedulers, told and not; `base` first.
 
     >>> methods(("asha+evolution",))
     ['pasha', 'asha+evolution']
     """
     if not wanted:
         known = [name for name in schedulers(Ladder(1, 3, 27)) if name != "one-rung"]
-        all_of = [name if each == "random" else f"{name}+{each}" for name in known for each in CHEAP]
-        wanted = (*all_of, *(f"{name}{TOLD}" for name in all_of), "one-rung")
+        wanted = (*known, *(f"{name}{TOLD}" for name in known), "one-rung")
     return list(dict.fromkeys((base, *wanted)))
 
 
