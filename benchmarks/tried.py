@@ -19,9 +19,8 @@ from typing import Any
 
 import numpy as np
 
-from rungwise.bench import budget
 from rungwise.bench.board import GRID, BoardOptions, part_of, play, standings
-from rungwise.bench.budget import Contest, Outcome, Trace, ladder_of, outcomes
+from rungwise.bench.budget import Contest, Outcome, Recorder, Trace, ladder_of, outcomes, run_method
 from rungwise.bench.contests import BASE, contest, schedulers
 from rungwise.bench.suites import load_suite, there_is
 from rungwise.bench.task import Task
@@ -69,27 +68,26 @@ def variants(tasks: list[Task], repeats: int) -> Iterator[tuple[str, list[str]]]
         yield name, [" / ".join(f"{lines[suite, name, each]:.0f}" for each in BUDGETS) for suite in suites]
 
 
-Rule = Callable[[Mapping[int, Result], Mapping[int, int]], Result | None]
-RULES: dict[str, Rule] = {
-    "best at the highest rung": lambda best, completed: recommended(best, completed, tested=True),
-    "best at the highest rung that 3 completed": lambda best, completed: best[
-        max((level for level in best if completed[level] >= 3), default=max(best))
+Rule = Callable[[Mapping[int, Result], Mapping[int, int], Callable[[Result], bool]], Result | None]
+RULES: dict[str, Rule] = {  # of the best result of each level, how many each has, and who stands where that was
+    "best at the highest rung": lambda best, rated, stands: best[max(best)],
+    "best at the highest rung that 3 completed": lambda best, rated, stands: best[
+        max((level for level in best if rated[level] >= 3), default=max(best))
     ],
-    "best score at any rung": lambda best, completed: min(best.values(), key=lambda one: (one.losses[0], -one.level)),
-    "the package's": lambda best, completed: recommended(best, completed, tested=False),
+    "best score at any rung": lambda best, rated, stands: min(
+        best.values(), key=lambda one: (one.losses[0], -one.level)
+    ),
+    "the package's": lambda best, rated, stands: recommended(best, rated, tested=False, stands=stands),
 }
 
 
-class Watched(budget._Recorder):
+class Watched(Recorder):
     """Also records which row completed which level, after how many reports."""
-
-    last: Watched
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
         self.completed: list[tuple[int, int, int]] = []
         self._until: dict[int, int] = {}
-        Watched.last = self
 
     def submit(self, job: Job) -> None:
         super().submit(job)
@@ -107,14 +105,17 @@ class Watched(budget._Recorder):
 def answers(rule: Rule, completed: list[tuple[int, int, int]], losses: Callable[[int, int], float]) -> Any:
     """(number of reports, row): what `rule` answers, when that changes."""
     best: dict[int, Result] = {}
-    counts: dict[int, int] = {}
+    rated: dict[int, int] = {}
+    reached: dict[int, int] = {}  # row -> the last level that it completed
     found: list[tuple[int, int]] = []
     for place, row, level in completed:
-        loss = losses(row, level)
-        counts[level] = counts.get(level, 0) + 1
-        if loss < (best[level].losses[0] if level in best else math.inf):
-            best[level] = Result(row, level, (loss,))
-        if best and (answer := rule(best, counts)) is not None and (not found or found[-1][1] != answer.trial):
+        loss, reached[row] = losses(row, level), level
+        if loss < math.inf:
+            rated[level] = rated.get(level, 0) + 1
+            if level not in best or loss < best[level].losses[0]:
+                best[level] = Result(row, level, (loss,))
+        answer = rule(best, rated, lambda result: reached[result.trial] <= result.level) if best else None
+        if answer is not None and (not found or found[-1][1] != answer.trial):
             found.append((place, answer.trial))
     return found
 
@@ -129,13 +130,18 @@ def replayed(task: Task, seed: int) -> list[Outcome]:
         return float(value) if math.isfinite(value) else math.inf
 
     found: list[Outcome] = []
-    budget._Recorder = Watched  # type: ignore[misc]
+    made: list[Watched] = []
+
+    def watched(*arguments: Any) -> Watched:
+        made.append(Watched(*arguments))
+        return made[-1]
+
     for name, settings in schedulers(ladder_of(table)).items():
         if name in ("full", "one-rung"):
             continue  # there is one rung: all rules agree
-        run = budget.run_method(task, Contest(as_scheduler(settings)), name, seed, GRID[-2])
+        run = run_method(task, Contest(as_scheduler(settings)), name, seed, GRID[-2], record=watched)
         for rule in RULES:
-            fields = {"method": f"{name}: {rule}", "answers": answers(RULES[rule], Watched.last.completed, loss)}
+            fields = {"method": f"{name}: {rule}", "answers": answers(RULES[rule], made[-1].completed, loss)}
             trace = Trace(**{each: getattr(run, each) for each in Trace.__struct_fields__} | fields)
             found += outcomes(trace, table, BUDGETS)
     return found

@@ -199,13 +199,9 @@ def test_hours_keep_what_the_winner_took() -> None:
     assert afford.fits(state, 0, 1, 60.0)
     assert not afford.fits(state, 0, 1, 60.1)
     assert afford.fits(state, 1, 9, 68.0), "the job itself makes the winner"
-    decider.elapsed = lambda: 64.1
+    decider.elapsed = lambda: 60.1
     assert decider.hand_out() is None
     assert decider.finished
-    decider.elapsed = lambda: 60.1
-    job = decider.hand_out()
-    assert job is not None
-    assert (job.trial, job.until) == (0, 3), "the rest goes on with the winner itself"
 
 
 def test_a_study_without_a_budget_writes_what_it_always_wrote() -> None:
@@ -390,3 +386,19 @@ def test_a_log_whose_budget_cannot_be_counted_opens(tmp_path: Path) -> None:
     assert afford.account(looked.state) is None
     assert isinstance(next(looked.facts())[1], Created)
     assert not looked.finished
+
+
+def test_a_refit_that_takes_the_whole_budget_is_refused() -> None:
+    with pytest.raises(rw.InputError, match="refit=81 takes all of budget=2, 54 units"):
+        rw.tune(lambda trial: None, SPACE, mode="min", scheduler=rw.ASHA(max_resource=27), budget=2, refit=81)
+
+
+def test_that_nothing_is_left_to_try_is_not_said_to_be_the_budgets_fault() -> None:
+    space = {"x": rw.Categorical(list("abcdef"))}
+    study = rw.Study(space, rw.SuccessiveHalving(max_resource=27), "grid", mode="min")
+    study.extend(budget=4)
+    while (job := study.ask()) is not None:
+        for resource in range(job.start + 1, job.until + 1):
+            study.report(job.trial, resource, 1.0)
+    assert len(study.trials) == 6
+    assert "did not pay for" not in study.explain()

@@ -7,6 +7,7 @@ May import what stands below `decider`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -128,8 +129,17 @@ def refit_until(state: StudyState, wanted: int) -> int:
 
 
 def check(budget: Budget, max_resource: int | None, refit: object = None) -> None:
-    """Raise `InputError` if it is not known what `budget` pays for; `refit` is what was said of the refit."""
+    """Raise `InputError` if it is not known what `budget` pays for, or if that is only the refit.
+
+    `refit` is what was said of it.
+    """
     if max_resource is not None:
+        units = math.inf if budget.trainings is None else budget.trainings * max_resource
+        if not isinstance(refit, bool) and isinstance(refit, int) and refit >= units:
+            raise InputError(
+                f"refit={refit} takes all of budget={budget.trainings:g}, {units:g} units: nothing would be "
+                f"left to choose a winner; leave out refit= to train it to max_resource={max_resource}"
+            )
         return
     how = "max_resource=81, as in rw.PASHA(max_resource=81)"
     if budget.trainings is not None:
@@ -186,7 +196,7 @@ def _least_answer(state: StudyState, until: int) -> int:
         return _least_running(state, until)
     if state.answer_is_tested:
         return max(state.answer_level, until)
-    if state.completed.get(state.answer_level, 0) >= ENOUGH:
+    if state.rated.get(state.answer_level, 0) >= ENOUGH:
         return state.answer_level
     return min(state.answer_level, _least_running(state, until))
 

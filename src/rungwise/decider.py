@@ -277,7 +277,9 @@ class Decider:
         state, total = self.state, self.state.budget.trials
         if not state.budget.keeps or state.running or not isinstance(self._paid(), Wait):
             return None
-        return self._ask(more=total is None or len(state.trials) < total)
+        answer = self._ask(more=total is None or len(state.trials) < total)
+        ended = isinstance(answer, Start) and self._new(answer)[1] is None  # the searcher has no other
+        return self._ask(more=False) if ended else answer
 
     def _next(self) -> Answer:
         if self._answer is None:

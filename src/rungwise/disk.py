@@ -93,7 +93,7 @@ class Disk:
         """Delete the folders of trials that cannot be needed any more, and empty ones; put away their logs."""
         self._ended = self._bytes = 0
         study = self._study
-        busy = {job.trial for job in study.running} | set(study.state.winners)
+        busy = {job.trial for job in study.running} | study.state.may_win
         known = range(len(study.trials))  # what is there of others, the log has lost: they may be given out again
         total = NO_TOTAL if study.budget.trials is None else study.budget.trials
         needed = study.scheduler.may_promote(total) | busy

@@ -23,7 +23,7 @@ from rungwise.events import (
     Started,
     TakenBack,
 )
-from rungwise.recommendation import Certainty
+from rungwise.recommendation import ENOUGH, Certainty
 from rungwise.words import counted, shown, shown_json
 
 DEBUG, INFO = 10, 20  # of Python's logging
@@ -51,7 +51,7 @@ def standing(score: float, resource: int, peak: int | None) -> str:
 
 
 def why_there(above: Mapping[int, int]) -> str:
-    """Why the answer is of its rung; `above` has those above that have a result, and how many completed each.
+    """Why the answer is of its rung; `above` has those above that have a result, and how many each has.
 
     >>> why_there({27: 1})
     'better than the best at 27, which only 1 trial has completed'
@@ -62,6 +62,15 @@ def why_there(above: Mapping[int, int]) -> str:
         f"{other}, which only {counted(there, 'trial')} has completed" for other, there in above.items()
     )
     return f"better than the best at {who.replace('trials has', 'trials have')}"
+
+
+def why_that_front(above: Mapping[int, int]) -> str:
+    """Why the front is that of its rung; `above` is as for `why_there`.
+
+    >>> why_that_front({27: 1})
+    'at the highest rung with 5 results'
+    """
+    return f"at the highest rung with {f'{ENOUGH} results' if above else 'a result'}"
 
 
 def how_sure(found: Certainty) -> str:
@@ -87,10 +96,10 @@ def rise(fact: Raised) -> str:
         held = f"they differ by up to {number(fact.gap)}, and noise explains only ε = {number(fact.epsilon)}"
     else:
         held = f"ε = {number(fact.epsilon)}"
-    lines = [
-        f"the ceiling rose from {fact.level} to {fact.until}: the rankings at {fact.compared} and {fact.level} "
-        f"differ in {counted(fact.positions, 'place')}; {held}"
-    ]
+    rankings = f"the rankings at {fact.compared} and {fact.level} differ in {counted(fact.positions, 'place')}; "
+    if fact.why and not fact.positions:
+        rankings = ""  # they had no part in it
+    lines = [f"the ceiling rose from {fact.level} to {fact.until}: {rankings}{held}"]
     lines += [f"  {_broken(fact, broken)}" for broken in fact.broken]
     if fact.positions > len(fact.broken):
         lines.append(f"  … and {fact.positions - len(fact.broken)} more")

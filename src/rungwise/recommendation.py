@@ -3,14 +3,15 @@
 ASHA and PASHA answer with the best trial at the highest rung (Bohdal et al., ICLR 2023, section 3): whoever is there
 was among the best of all rungs below. Other schedulers let trials come to a high rung untested, or nearly alone, so
 there a rung speaks for itself only when `ENOUGH` trials have completed it; until then its best must also have the best
-score of all rungs down to the first that speaks for itself. May import `events`.
+score of all rungs down to the first that speaks for itself. A trial counts only where it stands, at the last rung that
+it completed: whoever went on and got worse is judged by that. May import `events`.
 """
 
 from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import final
 
 import msgspec
@@ -18,45 +19,50 @@ import msgspec
 from rungwise.events import Result
 
 ENOUGH = 5
-"""So many trials must have completed a rung before its best is the answer, whatever the scores below it."""
+"""So many trials must have a finite result at a rung before its best is the answer, whatever the scores below it."""
 TESTED = frozenset({"asha", "pasha"})
 """The schedulers under which nobody comes to a rung but by being among the best of the rung below."""
 
 
-def answering(levels: Sequence[int], completed: Mapping[int, int], *, tested: bool) -> list[int]:
-    """Those of the `levels` with a result from which the answer may be, the highest first; `completed` counts all.
+def answering(rated: Mapping[int, int], *, tested: bool) -> list[int]:
+    """The levels from which the answer may be, the highest first; `rated` counts the finite results of each.
 
-    >>> answering([1, 3, 9, 27], {1: 20, 3: 6, 9: 2, 27: 1}, tested=False)
-    [27, 9, 3]
-    >>> answering([1, 3, 9, 27], {1: 20, 3: 6, 9: 2, 27: 1}, tested=True)
-    [27]
+    >>> answering({1: 20, 3: 6, 9: 2, 27: 1}, tested=False), answering({1: 20, 3: 6, 9: 2, 27: 1}, tested=True)
+    ([27, 9, 3], [27])
     """
     found: list[int] = []
-    for level in sorted(levels, reverse=True):
+    for level in sorted(rated, reverse=True):
         found.append(level)
-        if tested or completed.get(level, 0) >= ENOUGH:
+        if tested or rated[level] >= ENOUGH:
             break
     return found
 
 
-def recommended(best: Mapping[int, Result], completed: Mapping[int, int], *, tested: bool) -> Result | None:
+def recommended(
+    best: Mapping[int, Result], rated: Mapping[int, int], *, tested: bool, stands: Callable[[Result], bool]
+) -> Result | None:
     """The answer among the `best` results of the levels: the least loss, the highest level among equals; None if none.
 
+    `stands` says whether a trial has gone no further than that result. Those that have are the answer only where no
+    other is left: they went on to a score that is not finite.
+
     >>> best = {9: Result(4, 9, (0.2,)), 27: Result(7, 27, (0.5,))}
-    >>> recommended(best, {9: 6, 27: 1}, tested=False).trial, recommended(best, {9: 6, 27: 5}, tested=False).trial
-    (4, 7)
+    >>> recommended(best, {9: 6, 27: 1}, tested=False, stands=lambda result: True).trial
+    4
+    >>> recommended(best, {9: 6, 27: 5}, tested=False, stands=lambda result: True).trial
+    7
     """
-    levels = answering(list(best), completed, tested=tested)
-    return min((best[level] for level in levels), key=lambda result: result.losses[0], default=None)
+    found = [best[level] for level in answering(rated, tested=tested)]
+    return min(list(filter(stands, found)) or found, key=lambda result: result.losses[0], default=None)
 
 
 @final
 class Certainty(msgspec.Struct, frozen=True):
     """How sure an answer is, measured by the trials that stand beside it.
 
-    `others` trials have completed the rung `level` of the answer and the one `below` too. From there to here the gap
-    of such a trial to the answer changed by `swing`, in units of the score, in the median; `rivals` of them are no
-    further from the answer than that, so they may be as good.
+    `others` trials have completed the rung `level` of the answer, and had reported by the one `below`. From there to
+    here the gap of such a trial to the answer changed by `swing`, in units of the score, in the median; `rivals` of
+    them are no further from the answer than that, so they may be as good.
     """
 
     level: int

@@ -98,6 +98,7 @@ class _Stand(msgspec.Struct, forbid_unknown_fields=True):
     failed: dict[Count, list[_Job]]
     failures: list[tuple[Count, str]]
     completed: dict[Count, Count]
+    rated: dict[Count, Count]
     best: dict[Count, tuple[float, Count]]
     fronts: dict[Count, list[tuple[Count, tuple[float, ...]]]]
     """Those on it: no other ever comes back."""
@@ -116,8 +117,8 @@ class _Stand(msgspec.Struct, forbid_unknown_fields=True):
     """Where it was asked for in the last session."""
     horizon: Count | None
     max_resource: Count | None
-    refit_used: Count = 0  # of the first format there are none
-    training_seconds: float = 0.0
+    refit_used: Count
+    training_seconds: float
 
 
 # -- writing ---------------------------------------------------------------------------------------
@@ -215,6 +216,7 @@ class Snapshots:
             failed={trial: [_told(job) for job in jobs] for trial, jobs in state._failed.items() if jobs},
             failures=state.failures,
             completed=state.completed,
+            rated=state.rated,
             best={level: (found.losses[0], found.trial) for level, found in state._best.items()},
             fronts={
                 level: [(trial, front.losses[trial]) for trial in front.trials]
@@ -399,6 +401,7 @@ def _restore_rest(state: StudyState, stand: _Stand) -> None:
     state.unreported = sum(record.unreported for record in paused)
     state.time.seconds, state.time._told, state.time._tells = stand.time
     state._noted = stand.noted
+    state.rated = stand.rated
     state._best = {level: Result(trial, level, (loss,)) for level, (loss, trial) in stand.best.items()}
     state._lowest = math.inf if stand.lowest is None else stand.lowest
     state.how, state.how_before = stand.how, stand.how_before

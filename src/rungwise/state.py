@@ -89,6 +89,7 @@ class StudyState:
         self.again: dict[int, Job] = {}
         self.queue: deque[Config] = deque()  # configurations that were asked for and not yet started
         self.completed: dict[int, int] = {}  # level -> jobs that ended there
+        self.rated: dict[int, int] = {}  # level -> those of them with a finite result
         self.time = RunningTime()
         self.sessions = 0  # how often a driver took it up again
         most = created.scheduler.get("max_resource")
@@ -249,13 +250,17 @@ class StudyState:
         if self.metrics.names or score is None or not math.isfinite(score):
             result = Result(trial, level, self.metrics.losses(score))
             if self.metrics.names and result.finite:
+                self.rated[level] = self.rated.get(level, 0) + 1
                 self._fronts.setdefault(level, ParetoFront()).add(trial, result.losses)
         else:
+            self.rated[level] = self.rated.get(level, 0) + 1
             result = Result(trial, level, (self.metrics.sign * score,))
             if (best := self._best.get(level)) is None or result.losses < best.losses:
                 self._best[level] = result  # only if better: ties go to the earlier one
         record.paused_at = level
         self.unreported += record.unreported
+        if self._may_be_spent:
+            self.check_spent()
         return result
 
     def _take_back(self, trial: int) -> None:
@@ -371,13 +376,19 @@ class StudyState:
     @property
     def answer_level(self) -> int:
         """The lowest rung that the answer can be of; of a Pareto front its rung; 0 where there is none."""
-        rated = list(self._fronts or self._best)
-        levels = recommendation.answering(rated, self.completed, tested=self.answer_is_tested)
+        levels = recommendation.answering(self.rated, tested=self.answer_is_tested)
+        if self._fronts and self.rated[levels[-1]] < recommendation.ENOUGH:
+            return levels[0]  # no rung speaks for itself, and fronts of several are not compared
         return levels[-1] if levels else 0
 
-    def above(self, level: int) -> dict[int, int]:
-        """How many trials have completed each rung above `level` that has a finite result, from the lowest."""
-        return {other: self.completed[other] for other in sorted(self._fronts or self._best) if other > level}
+    @property
+    def may_win(self) -> set[int]:
+        """The trials that may be the answer without another result of their own, now or after others' results."""
+        if self.answer_is_tested:
+            return set(self.winners)
+        level = min(recommendation.answering(self.rated, tested=False), default=0)
+        fronts = (front.trials for other, front in self._fronts.items() if other >= level)
+        return {found.trial for other, found in self._best.items() if other >= level}.union(self.winners, *fronts)
 
     @property
     def answer_is_tested(self) -> bool:
@@ -386,7 +397,12 @@ class StudyState:
 
     @property
     def _recommended(self) -> Result | None:
-        return recommendation.recommended(self._best, self.completed, tested=self.answer_is_tested)
+        def stands(result: Result) -> bool:
+            return self.trials[result.trial].paused_at <= result.level
+
+        if not self._best:
+            return None
+        return recommendation.recommended(self._best, self.rated, tested=self.answer_is_tested, stands=stands)
 
     @property
     def front(self) -> list[ParetoTrial]:
@@ -410,11 +426,7 @@ class StudyState:
         if (found := self._recommended) is None:
             raise StudyError("no trial has completed a rung with a finite score yet")
         number, level, record = found.trial, found.level, self.trials[found.trial]
-        loss = found.losses[0]
-        if level < min(record.paused_at, record.resource):  # it has come further since
-            further = record.loss_at(record.paused_at, self.metrics)
-            level, loss = (record.paused_at, further) if math.isfinite(further) else (level, loss)
-        score = self.metrics.score((loss,))
+        score = self.metrics.score(found.losses)
         refit, refit_score, peak = record.refitted(self.metrics)
         asked = None if refit is not None or record.job is not None else self.refit_to
         if asked is not None and (level >= asked or self.past_its_best(record)):

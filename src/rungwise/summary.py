@@ -110,7 +110,7 @@ def certainty(state: StudyState) -> Certainty | None:
     if not state.has_best or state.metrics.names:
         return None
     best = state.best
-    below = max((level for level in state.completed if level < best.resource), default=None)
+    below = max((level for level in state.rated if level < best.resource), default=None)
     if below is None:
         return None
     there = [record for record in state.trials if record.failure is None and record.paused_at >= best.resource]
@@ -180,15 +180,15 @@ def story(state: StudyState, brackets: Sequence[tuple[int, int]] | None = None) 
     lines += explain.ceilings(state.created.scheduler.get("name"), state.max_resource, brackets, state.rises)
     lines += [*_failures(state), *broken_off(state)]
     if state.metrics.names:
-        front, level = state.front, state.answer_level
-        lines.append(f"{counted(len(front), 'trial')} on the Pareto front, {explain.why_there(state.above(level))}")
+        front, why = state.front, explain.why_that_front(_above(state, state.answer_level))
+        lines.append(f"{counted(len(front), 'trial')} on the Pareto front, {why}")
         lines += [f"  trial {one.number} at {one.resource}: {explain.numbers(one.scores)}" for one in front]
     elif state.has_best:
         best = state.best
         record = state.trials[best.number]
         lines.append(
             f"trial {best.number} is the best: {explain.standing(best.score, best.resource, best.peak)}, "
-            f"{explain.why_there(state.above(best.resource))}"
+            f"{explain.why_there(_above(state, best.resource))}"
         )
         if (sure := certainty(state)) is not None:
             lines.append(explain.how_sure(sure))
@@ -196,6 +196,11 @@ def story(state: StudyState, brackets: Sequence[tuple[int, int]] | None = None) 
             lines.append(f"its refit failed: {shown(record.refit_failure)}")
         lines += peaks.remarks(record, state.trials, state.metrics)
     return "\n".join(lines)
+
+
+def _above(state: StudyState, level: int) -> dict[int, int]:
+    """How many trials have a finite result at each rung above `level`, from the lowest."""
+    return {other: state.rated[other] for other in sorted(state.rated) if other > level}
 
 
 def _failures(state: StudyState) -> list[str]:

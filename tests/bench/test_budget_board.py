@@ -111,6 +111,50 @@ def test_a_factor_that_the_base_never_reaches_is_at_least_that_of_its_largest_bu
     assert (lines["same"].factor, lines["same"].at_least) == (pytest.approx(1), False)
 
 
+def test_a_factor_is_read_where_the_curve_first_is_so_low() -> None:
+    base = [of("base", "one", budget, regret) for budget, regret in ((2, 10), (4, 10), (8, 5))]
+    found = [*base, of("own", "one", 4, 7.5), of("bad", "one", 4, 20)]
+    lines = {line.method: line for line in standings(found, BoardOptions(budgets=(4.0,)), "base")}
+    assert lines["own"].factor == pytest.approx(2**0.5)
+    assert (lines["bad"].factor, lines["bad"].at_most) == (0.5, True)
+
+
+def test_suites_are_resampled_apart() -> None:
+    """With the same draws for all, the interval over six suites would be that of one: [0, 10]."""
+    found = [
+        one
+        for suite in "abcdef"
+        for task in range(4)
+        for one in (
+            of("base", f"{task}", 5, 50, suite), of("own", f"{task}", 5, 50 - 10 * (task % 2), suite)
+        )
+    ]  # fmt: skip
+    lines = standings(found, BoardOptions(budgets=(5.0,)), "base")
+    (line,) = [line for line in lines if (line.suite, line.method) == (ALL, "own")]
+    low, high = line.gain_interval
+    assert 2 < low < 4
+    assert 6 < high < 8
+
+
+WRONG = [
+    ({"rows": [0, 0]}, "it has 2 rows, 1 resources"),
+    ({"resources": [9999]}, "the table has no resource 9999"),
+    ({"rows": [-1]}, "the table has no row -1"),
+    ({"answers": [(1, 5)]}, "row 5 is its answer after report 1, but has not been trained by then"),
+    ({"answers": [(7, 0)]}, "row 0 is its answer after report 7"),
+]
+
+
+@pytest.mark.parametrize(("changed", "said"), WRONG)
+def test_a_trace_that_cannot_be_is_refused_in_one_line(changed: dict[str, object], said: str, tmp_path: Path) -> None:
+    trace = Trace("digits-mlp", "digits-mlp-0", 0, "theirs", [0], [1], [1.0], [(1, 0)])
+    wrong = msgspec.structs.replace(trace, **changed)
+    (tmp_path / "some.jsonl").write_bytes(msgspec.json.encode(wrong) + b"\n")
+    done = command("--suite", "digits-mlp", "--repeats", 1, "--traces", tmp_path)
+    assert done.returncode == 2
+    assert f"some.jsonl, line 1, is no trace: {said}" in done.stderr
+
+
 def test_who_knows_the_truth_names_the_best_of_those_that_it_began() -> None:
     task = a_task(3)
     order = np.random.default_rng(7).permutation(40).tolist()
@@ -249,6 +293,7 @@ def test_the_command_prints_a_table_and_writes_the_file(tmp_path: Path) -> None:
     [
         (["--suite", "digits-mlp", "--part", "judge"], "no task of digits-mlp is in the part 'judge'"),
         (["--suite", "digits-mlp", "--traces", "/nowhere"], "--traces /nowhere must be a folder"),
+        (["--suite", "digits-mlp", "--traces", "/usr/share/doc"], "no trace in /usr/share/doc is of these tasks"),
         (["--suite", "digits-mlp", "--method", "bohb"], "there is no scheduler 'bohb' on the board"),
         (["--suite", "digits-mlp", "--budget", "1"], "above 1 full training"),
     ],

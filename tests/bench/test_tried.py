@@ -6,10 +6,8 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import pytest
 
 import rungwise as rw
-from rungwise.bench import budget
 from rungwise.bench.budget import ladder_of, outcomes, run_method
 from rungwise.bench.contests import contest, schedulers
 from rungwise.bench.task import Task
@@ -25,11 +23,9 @@ def a_task() -> Task:
     return Task("mine", "one", rw.CurveTable(losses, mode="min"), tuple({"x": float(x)} for x in rng.random(60)))
 
 
-def test_a_replay_answers_as_the_study_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(budget, "_Recorder", budget._Recorder)  # put back at the end
+def test_a_replay_answers_as_the_study_itself() -> None:
     task = a_task()
     replayed = {(one.method, one.budget): one.row for one in tried.replayed(task, 0)}
-    monkeypatch.undo()
     for name in schedulers(ladder_of(task.table)).keys() - {"full", "one-rung"}:
         method = contest(name, ladder_of(task.table))
         rule = "best at the highest rung" if method.scheduler.name in TESTED else "the package's"

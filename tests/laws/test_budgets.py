@@ -205,3 +205,16 @@ def test_machines_that_fail_exceed_no_budget() -> None:
     simulation = rw.simulate("pasha", curves(), workers=cluster, budget=5)
     assert simulation.study.failures
     assert simulation.resource_used <= 405
+
+
+def test_the_rest_goes_first_to_whoever_is_closest_to_going_on() -> None:
+    """Not to the last of a rung while the leader waits under the ceiling, and from no rung that compares nobody."""
+    for algorithm in ("asha", "pasha"):
+        study = rw.simulate(algorithm, curves(rows=12), budget=4, workers=1).study
+        rests = [fact for _, fact in study.facts() if isinstance(fact, Promoted) and fact.rule == "rest"]
+        assert rests
+        assert all(fact.size >= 3 for fact in rests)
+        leader = study.best.number
+        own = [place for place, fact in enumerate(rests) if fact.trial == leader]
+        last = [place for place, fact in enumerate(rests) if fact.rank == fact.size]
+        assert not own or not last or own[0] < last[0], algorithm

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import tomllib
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, final
@@ -66,6 +67,7 @@ class BoardOptions(msgspec.Struct, frozen=True, kw_only=True):
 
 
 Contests = Callable[[str, Ladder], Contest]
+ByBudget = dict[float, dict[str, dict[int, Outcome]]]  # budget -> task -> seed -> what came of it
 
 
 @final
@@ -152,10 +154,14 @@ def of_traces(folder: Path, tasks: Sequence[Task], options: BoardOptions) -> lis
         for number, line in enumerate(path.read_bytes().splitlines(), 1):
             try:
                 trace = msgspec.json.decode(line, type=Trace)
-            except msgspec.DecodeError as error:
+                if (table := tables.get((trace.suite, trace.task))) is None or trace.seed >= options.repeats:
+                    continue
+                trace.check(table)
+            except (msgspec.DecodeError, InputError) as error:
                 raise InputError(f"{path}, line {number}, is no trace: {error}") from None
-            if (table := tables.get((trace.suite, trace.task))) is not None and trace.seed < options.repeats:
-                found += outcomes(trace, table, options.asked(max(options.budgets)))
+            found += outcomes(trace, table, options.asked(max(options.budgets)))
+    if not found:
+        raise InputError(f"no trace in {folder} is of these tasks and seeds (files named *.jsonl are read)")
     return found
 
 
@@ -171,7 +177,8 @@ class Standing(msgspec.Struct, frozen=True):
 
     `regret` and `points` are means. `gain` is the mean of the base's regret minus the method's, `factor` how many times
     the budget the base needs for the same mean regret; each with an interval, a bootstrap over tasks. `at_least` says
-    that the base never has so little: then the factor is that of the largest budget that it was run for. `wins` and
+    that the base never has so little: then the factor is that of the largest budget that it was run for. `at_most` says
+    that it has so little at the smallest. `wins` and
     `losses` count tasks on which the mean regret is lower, or higher, by 1 per cent of the span or more.
     """
 
@@ -187,6 +194,7 @@ class Standing(msgspec.Struct, frozen=True):
     factor: float
     factor_interval: Interval
     at_least: bool
+    at_most: bool
     wins: int
     losses: int
 
@@ -196,7 +204,7 @@ def standings(found: Sequence[Outcome], options: BoardOptions, base: str) -> lis
 
     A method is compared on the tasks and seeds that it was run on. Raises `InputError` if `base` was not run there.
     """
-    grouped: dict[str, dict[str, dict[float, dict[str, dict[int, Outcome]]]]] = {}
+    grouped: dict[str, dict[str, ByBudget]] = {}
     for one in found:
         by_budget = grouped.setdefault(one.method, {}).setdefault(one.suite, {})
         by_budget.setdefault(one.budget, {}).setdefault(one.task, {})[one.seed] = one
@@ -204,7 +212,7 @@ def standings(found: Sequence[Outcome], options: BoardOptions, base: str) -> lis
         raise InputError(f"there is nothing of {base!r} to compare with")
     lines = []
     for method, suites in grouped.items():
-        compared = {suite: _Compared(budgets, grouped[base][suite]) for suite, budgets in suites.items()}
+        compared = {suite: _Compared(suite, budgets, grouped[base][suite]) for suite, budgets in suites.items()}
         for budget in options.budgets:
             lines += [_standing(suite, method, budget, [each]) for suite, each in compared.items()]
             if len(grouped[base]) > 1 and compared.keys() == grouped[base].keys():
@@ -215,16 +223,14 @@ def standings(found: Sequence[Outcome], options: BoardOptions, base: str) -> lis
 class _Compared:
     """A method beside the base on one suite: mean regrets over the seeds, arrays (tasks,) by budget."""
 
-    def __init__(
-        self, own: dict[float, dict[str, dict[int, Outcome]]], base: dict[float, dict[str, dict[int, Outcome]]]
-    ) -> None:
+    def __init__(self, suite: str, own: ByBudget, base: ByBudget) -> None:
         some = next(iter(own.values()))
         self.pairs = [(task, sorted(seeds)) for task, seeds in some.items()]
         self.seeds = max(len(seeds) for _, seeds in self.pairs)
         self.regrets = {budget: self._means(by_task, "regret") for budget, by_task in own.items()}
         self.points = {budget: self._means(by_task, "points") for budget, by_task in own.items()}
         self.base = {budget: self._means(by_task, "regret") for budget, by_task in base.items()}
-        rng = np.random.default_rng(0)
+        rng = np.random.default_rng(zlib.crc32(suite.encode()))  # the same for all methods, another for each suite
         self.samples = rng.integers(0, len(self.pairs), (RESAMPLES, len(self.pairs)))
 
     def _means(self, by_task: dict[str, dict[int, Outcome]], what: str) -> Array:
@@ -264,6 +270,7 @@ def _standing(suite: str, method: str, budget: float, compared: Sequence[_Compar
         _factor(grid, curve, float(mean), budget),
         _interval(np.array(factors)),
         bool(mean < curve.min()),
+        bool(mean >= curve[0]),
         sum(int((values >= 1).sum()) for values in gains),
         sum(int((values <= -1).sum()) for values in gains),
     )
@@ -272,13 +279,17 @@ def _standing(suite: str, method: str, budget: float, compared: Sequence[_Compar
 def _factor(grid: Sequence[float], curve: Array, regret: float, budget: float) -> float:
     """How many times `budget` the base needs, whose mean regrets at the budgets `grid` are `curve`, for `regret`.
 
-    Between two budgets its curve is a line over the logarithm of the budget; where it rises again, the smallest so far
-    counts. If it never has so little, it is as if it had at the largest.
+    Between two budgets its curve is a line over the logarithm of the budget; the first place counts where it is so low.
+    If it never is, it is as if it were at the largest, and if it always is, as at the smallest.
     """
-    rising, first = np.unique(-np.minimum.accumulate(curve), return_index=True)
-    if regret < -rising[-1]:
+    reached = np.flatnonzero(curve <= regret)
+    if not len(reached):
         return grid[-1] / budget
-    return float(np.exp(np.interp(-regret, rising, np.log(grid)[first]))) / budget
+    first = reached[0]
+    if first == 0:
+        return grid[0] / budget
+    share = (curve[first - 1] - regret) / (curve[first - 1] - curve[first])
+    return math.exp(math.log(grid[first - 1]) + share * math.log(grid[first] / grid[first - 1])) / budget
 
 
 def _interval(values: Array) -> Interval:

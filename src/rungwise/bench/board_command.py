@@ -26,10 +26,14 @@ COLUMNS = ("task", "seed", "method", "budget", "score", "regret", "resource", "s
 @click.command()
 @click.option("--suite", "names", multiple=True, required=True, help=f"{', '.join(SUITES)}, all; {SEVERAL}.")
 @click.option("--budget", "budgets", multiple=True, type=float, help=f"In full trainings (5, 10, 20); {SEVERAL}.")
-@click.option("--method", "wanted", multiple=True, help=f"A scheduler, or SCHEDULER+SEARCHER; {SEVERAL}.")
+@click.option(
+    "--method", "wanted", multiple=True, help=f"SCHEDULER[+SEARCHER][@budget], @budget: it is told; {SEVERAL}."
+)
 @click.option("--against", default=BASE, show_default=True, help="The method to compare with.")
 @click.option("--part", type=click.Choice(["select", "judge"]), help="Only the tasks for choosing, or for judging.")
-@click.option("--traces", type=click.Path(path_type=Path), help="A folder of what other libraries' methods did.")
+@click.option(
+    "--traces", type=click.Path(path_type=Path), help="Also what other libraries' methods did, from this folder."
+)
 @click.option("--repeats", type=int, default=5, show_default=True, help="Seeds per task.")
 @click.option("--workers", type=int, default=4, show_default=True, help="Simulated workers.")
 @click.option("--processes", type=int, default=os.cpu_count() or 1, show_default=True, help="Processes to use here.")
@@ -69,16 +73,17 @@ def budget(
     tasks = tasks_of(names)
     if part is not None and not (tasks := part_of(tasks, part)):
         raise InputError(f"no task of {', '.join(names)} is in the part {part!r}; see rungwise/bench/split.toml")
-    work = partial(play, tasks, methods(wanted, against), contest, options, base=against)
-    found = resumable(work, file, partial(write_csv, budgets=options.budgets))
-    if traces is not None:
-        found += of_traces(traces, tasks, options)
+    ours, theirs = methods(wanted, against), [] if traces is None else of_traces(traces, tasks, options)
+    if both := {one.method for one in theirs} & {*ours}:
+        raise InputError(f"--traces {traces} has traces of {min(both)!r}, which is the name of a method of ours")
+    work = partial(play, tasks, ours, contest, options, base=against)
+    found = resumable(work, file, partial(write_csv, budgets=options.budgets)) + theirs
     lines = standings(found, options, against)
     console = console_of(markdown)
     for suite in dict.fromkeys(line.suite for line in lines):
         here = [line for line in lines if line.suite == suite]
         console.print(_table(suite, here, options, markdown, against))
-    for line in _worst(lines):
+    for line in _worst(lines, against):
         console.print(line, markup=False, highlight=False)
     if figures is not None:
         for path in draw_curves(found, figures):
@@ -118,16 +123,17 @@ def _table(suite: str, lines: Sequence[Standing], options: BoardOptions, markdow
 def _compared(line: Standing) -> list[str]:
     return [
         f"{-line.gain:+.1f} {in_brackets((-line.gain_interval[1], -line.gain_interval[0]), '+.1f')}",
-        f"{'≥ ' if line.at_least else ''}{line.factor:.2f} {in_brackets(line.factor_interval, '.2f')}",
+        f"{'≥ ' if line.at_least else '≤ ' if line.at_most else ''}{line.factor:.2f} "
+        f"{in_brackets(line.factor_interval, '.2f')}",
         f"{line.wins}, {line.losses}",
     ]
 
 
-def _worst(lines: Sequence[Standing]) -> list[str]:
-    """For each method the suite and budget on which it stands worst beside the one it is compared with."""
+def _worst(lines: Sequence[Standing], against: str) -> list[str]:
+    """For each other method the suite and budget on which it stands worst beside the one it is compared with."""
     said = []
-    for method in dict.fromkeys(line.method for line in lines):
+    for method in dict.fromkeys(line.method for line in lines if line.method != against):
         here = [line for line in lines if line.method == method and line.suite != ALL]
-        worst = min(here, key=lambda line: (line.factor, line.gain))
-        said.append(f"{method}: worst on {worst.suite} at B = {worst.budget:g}, ×{worst.factor:.2f}")
+        worst = min(here, key=lambda line: line.gain)
+        said.append(f"{method}: worst on {worst.suite} at B = {worst.budget:g}, {-worst.gain:+.1f}")
     return said

@@ -10,7 +10,7 @@ from __future__ import annotations
 import heapq
 import math
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, final
 
 import msgspec
@@ -22,6 +22,7 @@ from rungwise.clock import Clock
 from rungwise.core import Scheduler
 from rungwise.core.rungs import Ladder
 from rungwise.curves import CurveTable
+from rungwise.errors import InputError
 from rungwise.events import Job, Reported
 from rungwise.executors import Message
 from rungwise.loop import drive
@@ -51,6 +52,20 @@ class Trace(msgspec.Struct, frozen=True):
     resources: list[int]
     seconds: list[float]
     answers: list[tuple[int, int]]
+
+    def check(self, table: CurveTable) -> None:
+        """Raise `InputError` if this cannot be a run on `table`."""
+        sizes = len(self.rows), len(self.resources), len(self.seconds)
+        if len(set(sizes)) > 1:
+            raise InputError(f"it has {sizes[0]} rows, {sizes[1]} resources and {sizes[2]} seconds")
+        if wrong := set(self.resources) - set(table.resources.tolist()):
+            raise InputError(f"the table has no resource {min(wrong)}")
+        begun = {row: place for place, row in reversed([*enumerate(self.rows, 1)])}  # row -> its first report
+        if wrong := {row for row in begun if not 0 <= row < len(table)}:
+            raise InputError(f"the table has no row {min(wrong)}; it has {len(table)}")
+        for place, row in self.answers:
+            if not begun.get(row, len(self.rows) + 1) <= place <= len(self.rows):
+                raise InputError(f"row {row} is its answer after report {place}, but has not been trained by then")
 
 
 @final
@@ -131,10 +146,20 @@ def regret(table: CurveTable, row: int | None) -> tuple[float, float]:
     return (100.0 * min(lost / span, 1.0), min(lost, span)) if span > 0 else (0.0, 0.0)
 
 
-def run_method(task: Task, contest: Contest, name: str, seed: int, most: float, *, workers: int = 4) -> Trace:
+def run_method(
+    task: Task,
+    contest: Contest,
+    name: str,
+    seed: int,
+    most: float,
+    *,
+    workers: int = 4,
+    record: Callable[[Study, CurveTable, int, float], Recorder] | None = None,
+) -> Trace:
     """Run a method on `task` until the budget `most` is spent, or nothing is left to do.
 
-    Random search takes the rows in the order that `seed` draws: every scheduler sees the same ones.
+    Random search takes the rows in the order that `seed` draws: every scheduler sees the same ones. `record` makes what
+    simulates the workers, a `Recorder` unless said.
     """
     table = task.table
     ladder = ladder_of(table)
@@ -146,7 +171,7 @@ def run_method(task: Task, contest: Contest, name: str, seed: int, most: float, 
     space = Space({"row": Integer(0, len(table) - 1)})
     study = Study(space, contest.scheduler, searcher, mode=table.mode, seed=seed)
     study.extend(**({"budget": most} if contest.told else {"trials": trials}))
-    recorder = _Recorder(study, table, workers, most * int(table.resources[-1]))
+    recorder = (record or Recorder)(study, table, workers, most * int(table.resources[-1]))
     drive(study, recorder, may_give_out=lambda: not recorder.over, watch=recorder.look)
     return Trace(
         task.suite, task.name, seed, name, recorder.rows, recorder.resources, recorder.seconds, recorder.answers
@@ -169,8 +194,7 @@ def oracle(task: Task, seed: int, most: float, *, workers: int = 4) -> Trace:
     return Trace(task.suite, task.name, seed, ORACLE, rows, [first] * len(rows), seconds, answers)
 
 
-@final
-class _Recorder:
+class Recorder:
     """Simulated workers, and what they say: a `Trace` in the making. It is `over` when the budget is spent."""
 
     def __init__(self, study: Study, table: CurveTable, workers: int, units: float) -> None:

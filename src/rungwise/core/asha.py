@@ -15,6 +15,11 @@ from rungwise.events import REST, Answer, Created, Event, Lengthened, Promote, P
 from rungwise.validation import flag
 
 
+def short_of(promotion: Promote) -> float:
+    """How far a promotion is from being one of the first of its rung: rank / n."""
+    return promotion.rank / promotion.size
+
+
 @final
 class ASHA:
     """Promote the best paused trial in the top 1/η of its rung, from the highest rung down; otherwise start a new one.
@@ -120,6 +125,12 @@ class ASHA:
         return hopeful
 
     @property
+    def _open(self) -> int:
+        """How many rungs with results there are from which trials go on."""
+        closed = self.ladder.last if self.ceiling is None else self.ceiling  # nobody goes on from here
+        return len(self.rungs) if closed is None else min(len(self.rungs), closed)
+
+    @property
     def _small(self) -> bool:
         """Whether `promotion` has never let anybody go on from the first rung, nor then from any other."""
         return not self.rungs or not self.promotion.quota(len(self.rungs[0]), self.ladder.reduction_factor)
@@ -128,16 +139,15 @@ class ASHA:
         """The next job: a promotion, from the highest open rung down, or, if there may be `more`, a new trial.
 
         Rungs are passed over from which a promotion does not fit. With the `rest` of a budget, if there is nothing else
-        to do, the paused trial with the least rank / n goes on, of the highest rung among equals.
+        to do, the paused trial with the least rank / n goes on, of the highest rung among equals, from a rung that has
+        at least η results.
         """
         first = self.ladder.level(0)
         if self.breadth_first and more and fits(0, first):
             return Start(first)
         ends = not more and self._small and 0 not in self.running.values()  # nobody comes for whom patience could wait
         rungs, eta, rule = self.rungs, self.ladder.reduction_factor, EAGER if ends else self.promotion
-        closed = self.ladder.last if self.ceiling is None else self.ceiling  # nobody goes on from here
-        highest = len(rungs) if closed is None else min(len(rungs), closed)
-        for rung in range(highest - 1, -1, -1):
+        for rung in range(self._open - 1, -1, -1):
             if not (rungs[rung].hopeful or ends) or (found := rungs[rung].candidate(rule, eta)) is None:
                 continue
             if fits(self.ladder.level(rung), until := self.ladder.level(rung + 1)):
@@ -147,17 +157,22 @@ class ASHA:
                 return Promote(trial, until, rank + 1, size, rule.quota(size, eta), rule.name)
         if more and fits(0, first):
             return Start(first)
-        return self._with_the_rest(highest, fits) if rest else Wait()
+        return self.with_the_rest(fits) if rest else Wait()
 
-    def _with_the_rest(self, highest: int, fits: Fits) -> Answer:
-        """The promotion from one of the rungs below `highest` that comes closest to what any rule lets go."""
-        found: list[tuple[float, Promote]] = []
-        for rung in range(highest - 1, -1, -1):
-            until = self.ladder.level(rung + 1)
-            if (best := self.rungs[rung].candidate(EAGER, 1)) is not None and fits(self.ladder.level(rung), until):
-                trial, rank, size = best
-                found.append(((rank + 1) / size, Promote(trial, until, rank + 1, size, size, REST)))
-        return min(found, key=lambda each: each[0], default=(0.0, Wait()))[1]
+    def with_the_rest(self, fits: Fits) -> Promote | Wait:
+        """The promotion under the ceiling of whoever is closest to going on."""
+        found = [self.closest(rung, fits) for rung in range(self._open - 1, -1, -1)]
+        return min(filter(None, found), key=short_of, default=Wait())
+
+    def closest(self, rung: int, fits: Fits) -> Promote | None:
+        """The promotion of who is closest to going on from `rung`; None below η results, or if it does not fit."""
+        level, until = self.ladder.level(rung), self.ladder.level(rung + 1)
+        if len(self.rungs[rung]) < self.ladder.reduction_factor or not fits(level, until):
+            return None
+        if (found := self.rungs[rung].candidate(EAGER, 1)) is None:
+            return None
+        trial, rank, size = found
+        return Promote(trial, until, rank + 1, size, size, REST)
 
     def tell(self, event: Event) -> None:
         """Take one event; those that do not concern a rung are ignored."""

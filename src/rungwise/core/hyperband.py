@@ -11,7 +11,7 @@ from typing import Any, final
 
 import msgspec
 
-from rungwise.core.asha import ASHA
+from rungwise.core.asha import ASHA, short_of
 from rungwise.core.halving import MOST_BRACKETS
 from rungwise.core.halving import brackets as sizes_and_levels
 from rungwise.core.pasha import PASHA
@@ -111,15 +111,21 @@ class AsyncHyperband:
     def ask(self, *, more: bool = True, fits: Fits = any_job, rest: bool = False) -> Answer:
         """The answer of the lowest ladder with a promotion or a rise; otherwise a new trial.
 
-        The `rest` of a budget goes to the lowest ladder that can use it.
+        The `rest` of a budget goes to whoever is closest to going on, in any ladder.
         """
         for place, ladder in enumerate(self.ladders):
-            answer = ladder.ask(more=more, fits=fits, rest=rest)
+            answer = ladder.ask(more=more, fits=fits)
             if isinstance(answer, Raise):
                 return msgspec.structs.replace(answer, bracket=place)
             if isinstance(answer, Promote):
                 return answer
-        return self.ladders[self._next()].ask(more=True, fits=fits) if more else Wait()
+        if more or not rest:
+            return self.ladders[self._next()].ask(more=True, fits=fits) if more else Wait()
+        answers = [ladder.ask(more=False, fits=fits, rest=True) for ladder in self.ladders]
+        for place, answer in enumerate(answers):
+            if isinstance(answer, Raise):
+                return msgspec.structs.replace(answer, bracket=place)
+        return min((each for each in answers if isinstance(each, Promote)), key=short_of, default=Wait())
 
     def _next(self) -> int:
         """The ladder that lacks most of its share: the one for which (started + 1) / share is least."""

@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, final
 
-from rungwise.core.asha import ASHA
+from rungwise.core.asha import ASHA, short_of
 from rungwise.core.criteria import as_ranking
 from rungwise.core.noise import Noise
 from rungwise.core.pareto import ParetoRung, TwoParetoRungs
-from rungwise.core.promotion import EAGER, Promotion
+from rungwise.core.promotion import Promotion
 from rungwise.core.ranking import Ranking, TwoRungs
 from rungwise.core.rungs import Fits, Rung, any_job
 from rungwise.errors import our_names
@@ -120,22 +120,26 @@ class PASHA:
     def ask(self, *, more: bool = True, fits: Fits = any_job, rest: bool = False) -> Answer:
         """A rise of the ceiling if the last event requires one, otherwise ASHA's answer.
 
-        With the `rest` of a budget the ceiling also rises when nobody below it can go on any more.
+        With the `rest` of a budget the ceiling also rises when nobody below it comes as close to going on, by rank / n,
+        as the best that is paused there.
         """
         if self._unchecked and (found := self._check()) is not None:
             return found
-        answer = self._owed or self.asha.ask(more=more, fits=fits, rest=rest)
+        answer = self._owed or self.asha.ask(more=more, fits=fits)
         return self._with_the_rest(fits) if rest and isinstance(answer, Wait) else answer
 
     def _with_the_rest(self, fits: Fits) -> Answer:
-        top, ladder, rungs = self.asha.ceiling, self.asha.ladder, self.asha.rungs
+        """What is closest to going on below the ceiling; or a rise, if whoever is there is closer."""
+        below = self.asha.with_the_rest(fits)
+        top, ladder = self.asha.ceiling, self.asha.ladder
         assert top is not None
-        if top in (0, ladder.last) or top >= len(rungs) or rungs[top].candidate(EAGER, 1) is None:
-            return Wait()
-        level, until = ladder.level(top), ladder.level(top + 1)
-        if not fits(level, until):
-            return Wait()
-        return Raise(until, level, ladder.level(top - 1), Disagreement(why="the rest of the budget pays for more"))
+        if top in (0, ladder.last) or top >= len(self.asha.rungs):
+            return below
+        here = self.asha.closest(top, fits)
+        if here is None or (not isinstance(below, Wait) and short_of(below) < short_of(here)):
+            return below
+        why = "the rest of the budget pays for more"
+        return Raise(ladder.level(top + 1), ladder.level(top), ladder.level(top - 1), Disagreement(why=why))
 
     def tell(self, event: Event) -> None:
         """Take one event."""
