@@ -387,6 +387,8 @@ def _restore_rest(state: StudyState, stand: _Stand) -> None:
     named = [trial for trial, _ in stand.failures] + [trial for _, trial in stand.best.values()] + [*stand.failed]
     named += [trial for front in stand.fronts.values() for trial, _ in front]
     _require(max(named, default=-1) < count, "it names a trial that there is not")
+    answers = stand.fronts if several else stand.best
+    _require(stand.rated.keys() == answers.keys() and all(stand.rated.values()), "a rung lacks its answer, or results")
     for fact in (*stand.rises, *map(Enqueued, stand.queue)):
         _require(misfit(state, fact) is None, "it has a rise, or a configuration, that cannot be")
     budget = stand.budget
