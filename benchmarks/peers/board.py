@@ -58,13 +58,14 @@ METHODS = {
 Unit = tuple[str, str, int]  # suite, task, seed
 
 
-def units_of(split: dict[str, dict[str, list[str]]], part: str, suites: Sequence[str], seeds: int) -> list[Unit]:
+def units_of(split: dict[str, dict[str, list[str]]], part: str, suites: Sequence[str], seeds: range) -> list[Unit]:
     """Seed by seed, so that a run that is broken off has all tasks."""
-    return [(suite, task, seed) for seed in range(seeds) for suite in suites for task in split[suite][part]]
+    return [(suite, task, seed) for seed in seeds for suite in suites for task in split[suite][part]]
 
 
 def affordable(method: Method, units: Sequence[Unit]) -> list[Unit]:
-    """Those of `units` that the method is played on: its seeds, and its first tasks of each suite."""
+    """Those of `units` that the method is played on: its first seeds, and its first tasks of each suite."""
+    seeds = sorted({seed for *_, seed in units})
     tasks: dict[str, list[str]] = {}
     for suite, task, _ in units:
         if task not in tasks.setdefault(suite, []):
@@ -72,7 +73,7 @@ def affordable(method: Method, units: Sequence[Unit]) -> list[Unit]:
     return [
         (suite, task, seed)
         for suite, task, seed in units
-        if (method.seeds is None or seed < method.seeds) and task in tasks[suite][: method.tasks]
+        if seed in seeds[: method.seeds] and task in tasks[suite][: method.tasks]
     ]
 
 
@@ -129,7 +130,8 @@ def options(split: dict[str, dict[str, list[str]]]) -> argparse.Namespace:
     parser.add_argument("--part", choices=["select", "judge"], default="select", help="which tasks of split.toml")
     known = sorted({*split} & {*SUITES})
     parser.add_argument("--suite", nargs="+", choices=known, help="default: those whose curves are there")
-    parser.add_argument("--seeds", type=int, default=5, metavar="N", help="seeds 0 … N - 1")
+    parser.add_argument("--seeds", type=int, default=5, metavar="N", help="so many seeds")
+    parser.add_argument("--first-seed", type=int, default=0, metavar="N", help="the first of them")
     parser.add_argument("--method", nargs="+", choices=list(METHODS), default=list(METHODS))
     parser.add_argument("--out", type=Path, required=True, help="the folder of the traces")
     parser.add_argument("--folder", type=Path, default=ROOT / "runs" / "peers", help="for environments")
@@ -138,8 +140,8 @@ def options(split: dict[str, dict[str, list[str]]]) -> argparse.Namespace:
     given = parser.parse_args()
     if given.suite is None:  # the learners of lcdb are a set, not a space, and its resources are not 1 … R
         given.suite = [suite for suite in known if suite != "lcdb" and there_is(suite)]
-    if given.seeds < 1:
-        parser.error("at least 1 seed")
+    if given.seeds < 1 or given.first_seed < 0:
+        parser.error("at least 1 seed, from 0 on")
     return given
 
 
@@ -148,7 +150,7 @@ def main() -> int:
     given = options(split)
     out: Path = given.out.resolve()
     out.mkdir(parents=True, exist_ok=True)
-    units = units_of(split, given.part, given.suite, given.seeds)
+    units = units_of(split, given.part, given.suite, range(given.first_seed, given.first_seed + given.seeds))
     failures: list[str] = []
     began = time.monotonic()
     with ThreadPoolExecutor(given.processes) as pool:

@@ -154,10 +154,12 @@ def test_diverged_runs_get_the_worst_finite_loss(traces: ModuleType) -> None:
 
 def test_the_units_go_seed_by_seed_through_one_part(board: ModuleType) -> None:
     split = {"a": {"select": ["x", "y"], "judge": ["z"]}, "b": {"select": ["w"], "judge": []}}
-    units = board.units_of(split, "select", ["a", "b"], 2)
+    units = board.units_of(split, "select", ["a", "b"], range(2))
     assert units == [("a", "x", 0), ("a", "y", 0), ("b", "w", 0), ("a", "x", 1), ("a", "y", 1), ("b", "w", 1)]
     assert board.affordable(board.Method("peer"), units) == units
     assert board.affordable(board.Method("peer", seeds=1, tasks=1), units) == [("a", "x", 0), ("b", "w", 0)]
+    fresh = board.units_of(split, "select", ["b"], range(100, 102))
+    assert board.affordable(board.Method("peer", seeds=1), fresh) == [("b", "w", 100)]
 
 
 def test_a_line_that_was_not_written_to_its_end_is_cut_off(board: ModuleType, tmp_path: Path) -> None:

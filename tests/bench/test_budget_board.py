@@ -226,6 +226,11 @@ def test_more_processes_and_an_interruption_change_nothing(tmp_path: Path) -> No
     assert max(one.budget for one in whole if one.method == "pasha") > 5
 
 
+def test_the_seeds_begin_where_it_is_said() -> None:
+    found = play([a_task()], methods(("asha",)), contest, BoardOptions(repeats=2, first_seed=100), base="pasha")
+    assert {one.seed for one in found} == {100, 101}
+
+
 def test_no_task_is_both_for_choosing_and_for_judging() -> None:
     tasks = load_suite("digits-mlp") + load_suite("fashion-cells")
     select, judge = ({task.name for task in part_of(tasks, part)} for part in ("select", "judge"))
@@ -246,6 +251,7 @@ def test_a_method_that_there_is_not_is_named(method: str) -> None:
         ({"budgets": (5.0, 5.0)}, "each budget once"),
         ({"budgets": ()}, "each budget once"),
         ({"repeats": 0}, "repeats must be 1 or more"),
+        ({"first_seed": -1}, "first_seed must be 0 or more"),
     ],
 )
 def test_options_that_make_no_sense_are_refused(changed: dict[str, object], message: str) -> None:

@@ -37,7 +37,9 @@ SPLIT = Path(__file__).parent / "split.toml"
 
 @final
 class BoardOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """How the board is played: `budgets` in full trainings, seeds 0 … `repeats` - 1, `workers` simulated workers.
+    """How the board is played: for `budgets` in full trainings, under `repeats` seeds from `first_seed` on.
+
+    There are `workers` simulated workers.
 
     >>> BoardOptions(budgets=(5, 10)).workers
     4
@@ -47,6 +49,7 @@ class BoardOptions(msgspec.Struct, frozen=True, kw_only=True):
 
     budgets: tuple[float, ...] = (5.0, 10.0, 20.0)
     repeats: Annotated[int, Meta(description="Seeds per task.")] = 5
+    first_seed: Annotated[int, Meta(description="The first of them.")] = 0
     workers: Annotated[int, Meta(description="Simulated workers.")] = 4
     processes: Annotated[int, Meta(description="Processes to use on this machine.")] = 1
     bounds: Annotated[bool, Meta(description="Also play what nobody can: the oracle, and hindsight.")] = False
@@ -55,11 +58,18 @@ class BoardOptions(msgspec.Struct, frozen=True, kw_only=True):
         for name in ("repeats", "workers", "processes"):
             if whole(value := getattr(self, name), name) < 1:
                 raise InputError(f"{name} must be 1 or more, not {value!r}")
+        if whole(self.first_seed, "first_seed") < 0:
+            raise InputError(f"first_seed must be 0 or more, not {self.first_seed!r}")
         for budget in self.budgets:
             if real(budget, "budget") <= 1:
                 raise InputError(f"a budget must be above 1 full training, which the winner takes, not {budget!r}")
         if not self.budgets or len(set(self.budgets)) < len(self.budgets):
             raise InputError(f"give each budget once, not {self.budgets!r}")
+
+    @property
+    def seeds(self) -> range:
+        """Those under which each task is played."""
+        return range(self.first_seed, self.first_seed + self.repeats)
 
     def asked(self, furthest: float) -> list[float]:
         """The budgets of `GRID` up to `furthest`, and those that are asked for."""
@@ -127,7 +137,7 @@ def play(
     for task in tasks:
         ladder = ladder_of(task.table)
         contests = {name: make(name, ladder) for name in names} | (in_hindsight(ladder) if options.bounds else {})
-        units += [_Unit(task, seed, contests, options, base) for seed in range(options.repeats)]
+        units += [_Unit(task, seed, contests, options, base) for seed in options.seeds]
     return _chosen(run_units(units, Outcome, processes=options.processes, journal=journal, progress=progress))
 
 
@@ -154,7 +164,7 @@ def of_traces(folder: Path, tasks: Sequence[Task], options: BoardOptions) -> lis
         for number, line in enumerate(path.read_bytes().splitlines(), 1):
             try:
                 trace = msgspec.json.decode(line, type=Trace)
-                if (table := tables.get((trace.suite, trace.task))) is None or trace.seed >= options.repeats:
+                if (table := tables.get((trace.suite, trace.task))) is None or trace.seed not in options.seeds:
                     continue
                 trace.check(table)
             except (msgspec.DecodeError, InputError) as error:

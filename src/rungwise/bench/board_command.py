@@ -35,6 +35,7 @@ COLUMNS = ("task", "seed", "method", "budget", "score", "regret", "resource", "s
     "--traces", type=click.Path(path_type=Path), help="Also what other libraries' methods did, from this folder."
 )
 @click.option("--repeats", type=int, default=5, show_default=True, help="Seeds per task.")
+@click.option("--first-seed", type=int, default=0, show_default=True, help="The first of them.")
 @click.option("--workers", type=int, default=4, show_default=True, help="Simulated workers.")
 @click.option("--processes", type=int, default=os.cpu_count() or 1, show_default=True, help="Processes to use here.")
 @click.option("--csv", "file", type=click.Path(path_type=Path), help="Write one row per run and budget to this file.")
@@ -49,6 +50,7 @@ def budget(
     part: str | None,
     traces: Path | None,
     repeats: int,
+    first_seed: int,
     workers: int,
     processes: int,
     file: Path | None,
@@ -68,7 +70,12 @@ def budget(
     if traces is not None and not traces.is_dir():
         raise InputError(f"--traces {traces} must be a folder")
     options = BoardOptions(
-        budgets=budgets or BoardOptions().budgets, repeats=repeats, workers=workers, processes=processes, bounds=bounds
+        budgets=budgets or BoardOptions().budgets,
+        repeats=repeats,
+        first_seed=first_seed,
+        workers=workers,
+        processes=processes,
+        bounds=bounds,
     )
     tasks = tasks_of(names)
     if part is not None and not (tasks := part_of(tasks, part)):
