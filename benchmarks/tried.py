@@ -33,17 +33,26 @@ from rungwise.recommendation import recommended
 SUITES = ("lcbench", "taskset", "nmtlc", "digits-mlp", "lcdb", "boosted-trees")
 BUDGETS = (2.0, 5.0, 10.0, 20.0)
 RANDOM = {"name": "random"}
+HALF = {"name": "patient", "deviations": 0.5}
+DENSITY = {"name": "density"}
 VARIANTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {  # what differs from ASHA, and the searcher
     "eager": ({}, RANDOM),
     "patient": ({"promotion": "patient"}, RANDOM),
-    "half as patient": ({"promotion": {"name": "patient", "deviations": 0.5}}, RANDOM),
-    "a quarter as patient, opens at 1": ({"promotion": {"name": "patient", "deviations": 0.25, "opens_at": 1}}, RANDOM),
+    "half as patient": ({"promotion": HALF}, RANDOM),
+    "half as patient, opens at 1": ({"promotion": HALF | {"opens_at": 1}}, RANDOM),
+    "a third as patient": ({"promotion": HALF | {"deviations": 0.33}}, RANDOM),
+    "a quarter as patient": ({"promotion": HALF | {"deviations": 0.25}}, RANDOM),
+    "not patient, opens at 2": ({"promotion": HALF | {"deviations": 0.0}}, RANDOM),
     "patient, opens at 1": ({"promotion": {"name": "patient", "opens_at": 1}}, RANDOM),
     "patient, one in 4": ({"promotion": "patient", "reduction_factor": 4}, RANDOM),
     "patient, first rung 3 times as high": ({"promotion": "patient", "first": 3}, RANDOM),
-    "patient, density": ({"promotion": "patient"}, {"name": "density"}),
-    "patient, density, 3 in 4 random": ({"promotion": "patient"}, {"name": "density", "random_share": 0.75}),
-    "patient, density, adaptive": ({"promotion": "patient"}, {"name": "density", "random_share": "auto"}),
+    "PASHA": ({"name": "pasha"}, RANDOM),
+    "PASHA, half as patient": ({"name": "pasha", "promotion": HALF}, RANDOM),
+    "half as patient, density": ({"promotion": HALF}, DENSITY),
+    "half as patient, density, 3 in 4 random": ({"promotion": HALF}, DENSITY | {"random_share": 0.75}),
+    "patient, density": ({"promotion": "patient"}, DENSITY),
+    "patient, density, 3 in 4 random": ({"promotion": "patient"}, DENSITY | {"random_share": 0.75}),
+    "patient, density, adaptive": ({"promotion": "patient"}, DENSITY | {"random_share": "auto"}),
 }
 
 
@@ -65,7 +74,7 @@ def variants(tasks: list[Task], repeats: int) -> Iterator[tuple[str, list[str]]]
     suites = list(dict.fromkeys(suite for suite, *_ in lines))
     yield "told the budget", suites
     for name in (BASE, *VARIANTS):
-        yield name, [" / ".join(f"{lines[suite, name, each]:.0f}" for each in BUDGETS) for suite in suites]
+        yield name, [" / ".join(f"{lines[suite, name, each]:.1f}" for each in BUDGETS) for suite in suites]
 
 
 Rule = Callable[[Mapping[int, Result], Mapping[int, int], Callable[[Result], bool]], Result | None]

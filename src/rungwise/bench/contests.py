@@ -37,6 +37,7 @@ def schedulers(ladder: Ladder) -> dict[str, dict[str, Any]]:
         "full": {"name": "full", "max_resource": last},
         "one-rung": found["asha"] | {"max_resource": first},
         "asha-patient": found["asha"] | {"promotion": "patient"},
+        "asha-half-patient": found["asha"] | {"promotion": {"name": "patient", "deviations": 0.5}},
         "pasha-patient": found["pasha"] | {"promotion": "patient"},
     }
 
