@@ -20,11 +20,11 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from rungwise import afford, explain, kept, mirror, peaks, source, summary, trust
+from rungwise import afford, explain, kept, mirror, peaks, same_study, source, summary, trust
 from rungwise.blame import InARow
 from rungwise.control import Control, Request
 from rungwise.conversion import as_space
-from rungwise.core import Scheduler, SchedulerName, as_scheduler, check_total
+from rungwise.core import Scheduler, SchedulerName, check_total
 from rungwise.disk import Disk
 from rungwise.errors import InputError, our_names
 from rungwise.events import Completed, Created, Extended, Job, Reported
@@ -74,8 +74,9 @@ def tune(
     *,
     mode: Mode | Mapping[str, Mode],
     score: Counted = "last",
-    scheduler: Scheduler | SchedulerName | str = "pasha",
+    scheduler: Scheduler | SchedulerName | str | Mapping[str, Any] | None = None,
     searcher: Searcher | SearcherName | str = "random",
+    max_resource: int | None = None,
     trials: int | None = None,
     total_resource: int | None = None,
     seconds: float | None = None,
@@ -213,7 +214,8 @@ def tune(
     if totals == Budget():
         raise InputError("say when to stop: trials=64 or budget=10 (or hours=, total_resource=, seconds=, target=)")
     space = as_space(space)
-    scheduler = as_scheduler(scheduler)
+    decides = same_study.scheduler_of(scheduler, max_resource, budget=budget is not None or hours is not None)
+    scheduler = decides.made() if isinstance(decides, same_study.Unnamed) else decides
     check_total(scheduler, totals.trials)
     there = isinstance(path, (str, Path)) and (mirror.is_address(path) or os.path.exists(path))
     if not there:  # else the study in it says what its max_resource is by now
@@ -229,7 +231,7 @@ def tune(
     if executor is None and passed is not None:
         how["executor"] = noted(passed)
     opened = Study(
-        space, scheduler, searcher, mode=mode, score=score, seed=seed, initial=initial, warm_start=warm_start,
+        space, decides, searcher, mode=mode, score=score, seed=seed, initial=initial, warm_start=warm_start,
         path=path, run=how,
     )  # fmt: skip
     try:
