@@ -119,6 +119,10 @@ def tune(
     (`docs/cloud.md`). Without `path` the study is kept in memory. `initial` (configurations to try
     first), `warm_start` (an earlier study to learn from), and `seed` work as in `Study`.
 
+    `scheduler` is a name, an object, or a dict of settings, and `max_resource` its last rung, R. Without a name it is
+    "pasha", or with `budget` or `hours` `rw.ASHA(promotion=rw.PatientPromotion(deviations=0.5))`, which gives the
+    better answer for a known cost (`docs/budget.md`); a study that is there goes on with its own.
+
     `budget=10` is what 10 full trainings cost, each of the scheduler's `max_resource`: as many configurations are tried
     as that pays for, and the winner is trained to `max_resource` from it. A job is given out if what was spent, what
     the running jobs will still spend, the job, and what the winner will then lack fit into the budget; where the
