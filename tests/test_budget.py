@@ -270,7 +270,7 @@ def test_the_command_takes_a_budget_and_extends_it(folder: Path) -> None:
 
 def test_the_command_says_in_one_line_what_is_wrong(folder: Path) -> None:
     for arguments, said in (
-        (["--budget", "10"], "rungwise: budget= counts full trainings, so say how long one is: max_resource=81, as in"),
+        (["--budget", "10"], "rungwise: budget= counts full trainings, so say how long one is: max_resource=81"),
         (["--budget", "0.2", "--max-resource", "9"], "rungwise: budget must be 1 or more, not 0.2"),
         (["--hours", "0", "--max-resource", "9"], "rungwise: hours must be above 0, not 0.0"),
     ):

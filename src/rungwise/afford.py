@@ -141,7 +141,7 @@ def check(budget: Budget, max_resource: int | None, refit: object = None) -> Non
                 f"left to choose a winner; leave out refit= to train it to max_resource={max_resource}"
             )
         return
-    how = "max_resource=81, as in rw.PASHA(max_resource=81)"
+    how = "max_resource=81"
     if budget.trainings is not None:
         raise InputError(f"budget= counts full trainings, so say how long one is: {how}")
     if budget.hours is not None and refit in (None, True):

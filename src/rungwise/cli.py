@@ -22,7 +22,7 @@ from rungwise.bench.board_command import budget
 from rungwise.bench.command import bench
 from rungwise.control import Request, ask, is_paused
 from rungwise.conversion import as_space
-from rungwise.core import SCHEDULERS, as_scheduler
+from rungwise.core import SCHEDULERS
 from rungwise.core.criteria import RANKINGS
 from rungwise.core.promotion import PROMOTIONS
 from rungwise.errors import InputError, suggestion
@@ -55,8 +55,9 @@ F = TypeVar("F", bound=Callable[..., object])
 
 SETTINGS = "rungwise.toml"
 IN_SETTINGS = (
-    "function", "command", "space", "scheduler", "searcher", "mode", "score", "trials", "total_resource",
-    "seconds", "target", "budget", "hours", "path", "seed", "initial", "warm_start", *RunOptions.__struct_fields__,
+    "function", "command", "space", "scheduler", "searcher", "max_resource", "mode", "score", "trials",
+    "total_resource", "seconds", "target", "budget", "hours", "path", "seed", "initial", "warm_start",
+    *RunOptions.__struct_fields__,
 )  # fmt: skip
 CALLED_BEFORE = ("resource", "study")
 TOTALS = ("trials", "resource", "seconds", "target", "budget", "hours")
@@ -189,7 +190,9 @@ def _option(field: msgspec.structs.FieldInfo) -> Callable[[F], F]:
 @click.option("--score", type=click.Choice(SCORES), help="Which of a trial's reports counts (default last).")
 @click.option("--study", type=_StudyName(), help="The study's file, or its s3:// address (default: rungwise.db).")
 @click.option(
-    "--scheduler", metavar="NAME", help=f"One of {', '.join(SCHEDULERS)}, or yours as module:Class (default pasha)."
+    "--scheduler",
+    metavar="NAME",
+    help=f"One of {', '.join(SCHEDULERS)}, or yours as module:Class (default pasha; with a budget, a patient asha).",
 )
 @click.option(
     "--searcher", metavar="NAME", help=f"One of {', '.join(get_args(SearcherName))}, or yours as module:Class."
@@ -258,7 +261,9 @@ def tune_command(
         "promotion": promotion,
         "breadth_first": breadth_first,
     }
-    settings["scheduler"] = _scheduler(settings.get("scheduler", "pasha"), chosen)
+    settings["scheduler"] = _scheduler(settings.get("scheduler", {}), chosen)
+    if max_resource is not None:
+        settings.pop("max_resource", None)
     if "mode" not in settings:
         raise InputError("say whether lower or higher scores are better: --mode min or --mode max")
     if "path" not in settings:
@@ -316,13 +321,12 @@ def _initial(path: Path) -> Any:
         raise InputError(f"the configurations in {path} cannot be read: {error}") from None
 
 
-def _scheduler(given: object, chosen: Mapping[str, object]) -> Any:
-    """The scheduler of the settings file with the options over it."""
+def _scheduler(given: object, chosen: Mapping[str, object]) -> dict[str, Any]:
+    """The scheduler of the settings file with the options over it; it may have no name."""
     scheduler = {"name": given} if isinstance(given, str) else given
     if not isinstance(scheduler, dict):
         raise InputError(f"scheduler must be a name or a table, not {given!r}")
-    chosen = {name: value for name, value in chosen.items() if value is not None}
-    return as_scheduler({"name": "pasha", **scheduler} | chosen)
+    return scheduler | {name: value for name, value in chosen.items() if value is not None}
 
 
 def _objective(function: object, command: Any) -> Function:

@@ -20,11 +20,11 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from rungwise import afford, explain, kept, mirror, peaks, source, summary, trust
+from rungwise import afford, explain, kept, mirror, peaks, same_study, source, summary, trust
 from rungwise.blame import InARow
 from rungwise.control import Control, Request
 from rungwise.conversion import as_space
-from rungwise.core import Scheduler, SchedulerName, as_scheduler, check_total
+from rungwise.core import Scheduler, SchedulerName, check_total
 from rungwise.disk import Disk
 from rungwise.errors import InputError, our_names
 from rungwise.events import Completed, Created, Extended, Job, Reported
@@ -74,8 +74,9 @@ def tune(
     *,
     mode: Mode | Mapping[str, Mode],
     score: Counted = "last",
-    scheduler: Scheduler | SchedulerName | str = "pasha",
+    scheduler: Scheduler | SchedulerName | str | Mapping[str, Any] | None = None,
     searcher: Searcher | SearcherName | str = "random",
+    max_resource: int | None = None,
     trials: int | None = None,
     total_resource: int | None = None,
     seconds: float | None = None,
@@ -117,6 +118,10 @@ def tune(
     `study.db` in the current folder, and its log is copied to the bucket, from which any machine can resume the study
     (`docs/cloud.md`). Without `path` the study is kept in memory. `initial` (configurations to try
     first), `warm_start` (an earlier study to learn from), and `seed` work as in `Study`.
+
+    `scheduler` is a name, an object, or a dict of settings, and `max_resource` its last rung, R. Without a name it is
+    "pasha", or with `budget` or `hours` `rw.ASHA(promotion=rw.PatientPromotion(deviations=0.5))`, which gives the
+    better answer for a known cost (`docs/budget.md`); a study that is there goes on with its own.
 
     `budget=10` is what 10 full trainings cost, each of the scheduler's `max_resource`: as many configurations are tried
     as that pays for, and the winner is trained to `max_resource` from it. A job is given out if what was spent, what
@@ -213,7 +218,8 @@ def tune(
     if totals == Budget():
         raise InputError("say when to stop: trials=64 or budget=10 (or hours=, total_resource=, seconds=, target=)")
     space = as_space(space)
-    scheduler = as_scheduler(scheduler)
+    decides = same_study.scheduler_of(scheduler, max_resource, budget=budget is not None or hours is not None)
+    scheduler = decides.made() if isinstance(decides, same_study.Unnamed) else decides
     check_total(scheduler, totals.trials)
     there = isinstance(path, (str, Path)) and (mirror.is_address(path) or os.path.exists(path))
     if not there:  # else the study in it says what its max_resource is by now
@@ -229,7 +235,7 @@ def tune(
     if executor is None and passed is not None:
         how["executor"] = noted(passed)
     opened = Study(
-        space, scheduler, searcher, mode=mode, score=score, seed=seed, initial=initial, warm_start=warm_start,
+        space, decides, searcher, mode=mode, score=score, seed=seed, initial=initial, warm_start=warm_start,
         path=path, run=how,
     )  # fmt: skip
     try:

@@ -6,8 +6,11 @@ May import what stands below `state`.
 from __future__ import annotations
 
 import secrets
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, final
+
+import msgspec
 
 from rungwise.core import SCHEDULERS, Scheduler, as_scheduler, ceilings
 from rungwise.core.asha import ASHA
@@ -26,8 +29,50 @@ LENGTHENED = (ASHA.name, PASHA.name)
 """Schedulers whose `max_resource` may be raised: of others the brackets, or who was stopped, hang on it."""
 SINCE = {"promotion": {"name": "eager"}, "breadth_first": False}
 """Settings of those that files of before are without."""
+PAPERS = {"name": PASHA.name}
+"""The scheduler of a study whose cost is not given: the most that a trial may get is to be found out."""
+FOR_A_BUDGET = {"name": ASHA.name, "promotion": {"name": "patient", "deviations": 0.5}}
+"""That of a study with a budget: of what was measured it gives the best answer (`docs/budget.md`)."""
 REMEMBERED = ("earlier", "left_out")
 """Settings of a searcher that say what an earlier study had come to when this one was begun; it may have gone on."""
+
+
+@final
+class Unnamed(msgspec.Struct, frozen=True):
+    """A scheduler that was not named: a study that is there goes on with its own, a new one begins with `default`.
+
+    `said` are the settings that come over either.
+    """
+
+    default: dict[str, Any]
+    said: dict[str, Any]
+
+    def made(self, found: Fact | None = None) -> Scheduler:
+        """The scheduler of a new study, or of the one that begins with `found`, unless that names code."""
+        if isinstance(found, Created) and not SCHEDULERS.is_foreign(found.scheduler.get("name")):
+            return as_scheduler(found.scheduler | self.said)
+        return as_scheduler(self.default | self.said)
+
+
+def scheduler_of(
+    given: Scheduler | str | Mapping[str, Any] | None, max_resource: int | None, *, budget: bool
+) -> Scheduler | Unnamed:
+    """What `tune` was given as a scheduler; without a name it is the default for a study with a `budget`, or without.
+
+    Raises `InputError` if the scheduler has another `max_resource` than that.
+    """
+    if max_resource is not None and whole(max_resource, "max_resource") < 1:
+        raise InputError(f"max_resource must be 1 or more, not {max_resource!r}")
+    if given is None or (isinstance(given, Mapping) and "name" not in given):
+        said = ({} if max_resource is None else {"max_resource": max_resource}) | dict(given or {})
+        decides: Scheduler | Unnamed = Unnamed(FOR_A_BUDGET if budget and "ranking" not in said else PAPERS, said)
+        most = said.get("max_resource")
+    else:
+        decides = as_scheduler(dict(given) if isinstance(given, Mapping) else given, max_resource)
+        most = decides.max_resource
+    if max_resource is not None and most != max_resource:
+        raise InputError(f"max_resource={max_resource}, but that of the scheduler is {most}; say it once")
+    return decides
 
 
 def wanted(

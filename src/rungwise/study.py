@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -73,7 +74,7 @@ class Study(Steered):
     def __init__(
         self,
         space: Space | Mapping[str, Any],
-        scheduler: Scheduler | SchedulerName | str = "pasha",
+        scheduler: Scheduler | SchedulerName | str | same_study.Unnamed = "pasha",
         searcher: Searcher | SearcherName | str = "random",
         *,
         mode: Mode | Mapping[str, Mode] = "min",
@@ -89,13 +90,15 @@ class Study(Steered):
             raise InputError("give either path= or log=, not both")
         modes: str | dict[str, str] = {**mode} if isinstance(mode, Mapping) else mode
         Metrics(modes, score)  # which says what is wrong with them
-        space, scheduler = as_space(space), as_scheduler(scheduler)
+        space, asked = as_space(space), scheduler
+        scheduler = scheduler.made() if isinstance(scheduler, same_study.Unnamed) else as_scheduler(scheduler)
         searcher_given, searcher = searcher, own(as_searcher(searcher, space))
         settings, leads = settings_of(searcher), bool(initial) or warm_start is not None
         if leads:
             lead = InitialSearch(space, points=initial, earlier=_earlier(warm_start, modes, score))
             settings = settings_of(lead) | {"searcher": settings}
-        created = same_study.wanted(space, scheduler, searcher, settings, modes, score=score, seed=seed, run=run)
+        wanted = partial(same_study.wanted, space, score=score, seed=seed, run=run)
+        created = wanted(scheduler, searcher, settings, modes)
         where = None
         if path is not None:
             where, log = mirror.opened(path, writable=True, begins=True)
@@ -114,6 +117,9 @@ class Study(Steered):
                 self._keep_snapshots()
                 log.flush()
             else:
+                if isinstance(asked, same_study.Unnamed):
+                    scheduler = asked.made(first[1])
+                    created = wanted(scheduler, searcher, settings, modes)
                 found = same_study.agreed(log.path, created, first[1])
                 if not isinstance(searcher_given, Searcher):  # the log's order of parameters is the one that counts
                     space = Space.from_dict(found.space)
