@@ -40,6 +40,7 @@ SCHEDULERS: dict[str, Callable[[], Any]] = {
     "ASHA": lambda: rw.ASHA(**LADDER),
     "PASHA": lambda: rw.PASHA(**LADDER),
     "ASHA, patient": lambda: rw.ASHA(**LADDER, promotion="patient"),
+    "ASHA, half as patient": lambda: rw.ASHA(**LADDER, promotion=rw.PatientPromotion(deviations=0.5)),
     "PASHA, patient": lambda: rw.PASHA(**LADDER, promotion="patient"),
     "PASHA, breadth first": lambda: rw.PASHA(**LADDER, breadth_first=True),
     "StoppingASHA": lambda: rw.StoppingASHA(**LADDER),
@@ -209,10 +210,15 @@ def _deciding(make: Callable[[], Any], n: int, metrics: int, stable: str) -> flo
 def whole_study() -> None:
     table = curves(10_000, "never")
     space = {"lr": rw.Float(1e-5, 1e-1, log=True), "wd": rw.Float(1e-6, 1e-2, log=True), "units": rw.Integer(16, 512)}
-    for name in ("ASHA", "PASHA"):
-        study = rw.Study(space, getattr(rw, name)(**LADDER), mode="max")
-        study.extend(trials=10_000)
-        began, reports = time.perf_counter(), 0
+    half = rw.ASHA(**LADDER, promotion=rw.PatientPromotion(deviations=0.5))
+    for name, scheduler, totals in (
+        ("ASHA", rw.ASHA(**LADDER), {"trials": 10_000}),
+        ("PASHA", rw.PASHA(**LADDER), {"trials": 10_000}),
+        ("ASHA, half as patient", half, {"budget": 400}),
+    ):
+        study = rw.Study(space, scheduler, mode="max")
+        study.extend(**totals)
+        began, reports = time.process_time(), 0
         slots: list[list] = []
         while True:
             while len(slots) < WORKERS and (job := study.ask()) is not None:
@@ -225,8 +231,12 @@ def whole_study() -> None:
                 reports += 1
                 if slot[1] == slot[0].until:
                     slots.remove(slot)
-        cost = 1e6 * (time.perf_counter() - began) / reports
-        print(f"{name} with a whole Study in memory (checks, log, random search, this loop), 10,000 trials: {cost:.1f}")
+        cost = 1e6 * (time.process_time() - began) / reports
+        total = ", ".join(f"{name}={value:,}" for name, value in totals.items())
+        print(
+            f"{name} with a whole Study in memory (checks, log, random search, this loop), {total}, "
+            f"{len(study.trials):,} trials: {cost:.1f}"
+        )
 
 
 def experiment() -> None:
