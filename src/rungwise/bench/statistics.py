@@ -72,6 +72,15 @@ def summarize(runs: Sequence[Run], against: str = "asha") -> list[Line]:
     ]
 
 
+def interval_of_mean(values: Array) -> Interval:
+    """The interval of the mean of `values`; NaN if there are none.
+
+    >>> interval_of_mean(np.array([0.0, 1.0, 0.0, 1.0]))
+    (0.0, 1.0)
+    """
+    return _interval(values[_resampled(len(values))].mean(axis=1)) if len(values) else (math.nan, math.nan)
+
+
 def _line(runs: Sequence[Run], base: Sequence[Run]) -> Line:
     places = {task: place for place, task in enumerate(dict.fromkeys(run.task for run in base))}
     tasks = np.array([places[run.task] for run in base])
@@ -93,7 +102,7 @@ def _line(runs: Sequence[Run], base: Sequence[Run]) -> Line:
         _ratio(*times),
         _interval(times[1][samples].mean(axis=1), times[0][samples].mean(axis=1)),
         _mean(differences),
-        _interval(differences[_resampled(len(differences))].mean(axis=1)) if len(differences) else (np.nan, np.nan),
+        interval_of_mean(differences),
         float(_column(runs, "resource").mean()),
         _ratio(*resources),
         float(_column(runs, "max_resource").mean()),
