@@ -16,10 +16,13 @@ ENGINES := $(EXECUTORS) cloud
 # Kept between runs: make would take them for files on the way.
 .PRECIOUS: $(VENV)-%/engine.installed
 
-.PHONY: demo nas text ddp test core engines engines-bench fuzz lint bench faults peers evidence tables clean
+.PHONY: demo boosting nas text ddp test core engines engines-bench fuzz lint bench faults peers evidence tables clean
 
 demo: $(VENV)/demo.installed
 	$(BIN)/python examples/digits.py
+
+boosting: $(VENV)/demo.installed
+	$(BIN)/python examples/boosting.py
 
 nas: $(VENV)/nas.installed
 	$(BIN)/python examples/nas.py
