@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 import rungwise as rw
-from objectives import SPACE, saves_nothing, slow, train
+from objectives import SPACE, saves_nothing, slow, train, writes_down_each_epoch
 from rungwise import afford
 from rungwise.errors import InputError
-from rungwise.events import Created, Extended, Job
+from rungwise.events import Created, Extended, Job, Promote, Promoted
 from rungwise.sqlite import SQLiteLog
 from test_cli import TRAIN, rungwise
 
@@ -28,7 +28,7 @@ def spent(study: rw.Study) -> int:
 
 def nine(**how: object) -> rw.Study:
     how = {"mode": "min", "scheduler": rw.ASHA(max_resource=9), "quiet": True} | how
-    return rw.tune(how.pop("function", train), SPACE, **how)  # type: ignore[arg-type]
+    return rw.tune(how.pop("function", train), how.pop("space", SPACE), **how)  # type: ignore[arg-type]
 
 
 def test_the_winner_is_trained_from_the_budget() -> None:
@@ -373,6 +373,42 @@ def test_what_is_trained_after_the_last_report_is_spent_too() -> None:
 def test_training_from_the_start_again_is_not_spent_twice() -> None:
     study = nine(function=saves_nothing, budget=3)
     assert study.state.trained <= 27
+
+
+def test_what_is_trained_again_since_its_checkpoints_were_deleted_is_spent_too(tmp_path: Path) -> None:
+    """With 27 trials in all many are out of reach, and their checkpoints go; the rest of a later budget reaches them."""
+    space, how = {"x": rw.Integer(0, 26)}, {"path": tmp_path / "s.db", "function": writes_down_each_epoch}
+    how |= {"scheduler": rw.ASHA(max_resource=27), "searcher": {"name": "grid", "points": 27}}
+    nine(space=space, trials=27, **how)
+    study = nine(space=space, budget=10, **how)
+    trained = (tmp_path / "s.db.trials" / "trained").stat().st_size
+    promoted = [fact for _, fact in study.facts() if isinstance(fact, Promoted)]
+    assert any(fact.repeats for fact in promoted if fact.rule == "rest")
+    assert not any(fact.repeats for fact in promoted if not fact.rule)
+    assert 243 < trained == study.state.trained <= 270
+    looked = rw.Study.open(tmp_path / "s.db")
+    assert looked.state.trained == trained
+
+
+def test_where_a_trial_would_train_too_much_again_another_choice_is_taken() -> None:
+    study = rw.Study(SPACE, rw.ASHA(max_resource=9), mode="min")
+    for score in (0.1, 0.2, 0.3, 0.15, 0.25, 0.35, 0.4, 0.45, 0.5):
+        job = study.ask()
+        study.tell(job, score)
+        while isinstance(top := study.scheduler.ask(), Promote) and top.until == 3:
+            study.tell(study.ask(), score)
+    assert (top.until, study.state.trained) == (9, 9 + 6)
+    study.extend(budget=23 / 9)  # 8 units more: from 3 to 9 is 6, from the start it would be 9
+    assert study.decider._paid() == top
+    study.decider.lost = lambda trial: trial == top.trial
+    other = study.decider._paid()
+    assert isinstance(other, Promote)
+    assert (other.until, other.rule) == (3, "rest")
+    study.extend(budget=24 / 9)
+    job = study.ask()
+    assert (job.trial, job.until, study.state.repeated) == (top.trial, 9, 3)
+    account = afford.account(study.state)
+    assert (account.spent, account.under_way) == (18, 6)
 
 
 def test_a_log_whose_budget_cannot_be_counted_opens(tmp_path: Path) -> None:

@@ -97,6 +97,7 @@ def begin(path: Path, scheduler: str | Scheduler, mode: Any = "max", score: str 
 def go_on(study: rw.Study, chance: random.Random, steps: int) -> None:
     """All that can happen to a study, in some order."""
     several = study.metrics.names
+    study.decider.lost = lambda trial: chance.random() < 0.5
     for _ in range(steps):
         job, running = study.ask(), study.running
         what = chance.choice(["report"] * 12 + ["fail", "retry", "back", "enqueue", "extend", "ran", "refit", "again"])

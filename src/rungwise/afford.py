@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import msgspec
@@ -81,24 +80,43 @@ def worth_starting(state: StudyState, until: int, ran: float) -> bool:
 
 
 def paid(
-    state: StudyState, ask: Callable[..., Answer], ran: float, *, more: bool, looks_further: bool, spends_rest: bool
+    state: StudyState,
+    ask: Callable[..., Answer],
+    ran: float,
+    lost: Callable[[int], bool],
+    *,
+    more: bool,
+    looks_further: bool,
+    spends_rest: bool,
 ) -> Answer:
     """What the scheduler that is asked with `ask` wants next of what the budget pays for; `Wait` if nothing.
 
     First what it wants most, where that fits; else, if it `looks_further` (takes `fits`), its next choice that does: a
     cheaper promotion, or a new trial, if there may be `more` and it could still be promoted. If there is no such choice
     either and it `spends_rest` (takes `rest`), what it would do with what is left, unless there is a total of trials:
-    then these are what was wished for.
+    then these are what was wished for. A trial whose checkpoints are `lost` costs all that it takes from the start; if
+    that does not fit, nobody is promoted from its rung.
     """
-    within = partial(fits, state, ran=ran)
-    look: dict[str, Any] = {"fits": within} if looks_further else {}
-    answer = ask(more=more, **look)
+    passed: set[tuple[int, int]] = set()  # such promotions that do not fit, as from where to where
+
+    def within(start: int, until: int) -> bool:
+        return (start, until) not in passed and fits(state, start, until, ran)
+
+    def wanted(**how: Any) -> Answer:
+        while isinstance(answer := ask(**how, **({"fits": within} if looks_further else {})), Promote):
+            start, until = state.trials[answer.trial].paused_at, answer.until
+            if fits(state, 0 if lost(answer.trial) else start, until, ran):
+                return answer
+            if not looks_further or (start, until) in passed:
+                return Wait()
+            passed.add((start, until))
+        return answer
+
+    answer = wanted(more=more)
     if isinstance(answer, Start) and not worth_starting(state, answer.until, ran):
-        answer = ask(more=False, **look)
-    if isinstance(answer, Promote) and not within(state.trials[answer.trial].paused_at, answer.until):
-        answer = Wait()
+        answer = wanted(more=False)
     if isinstance(answer, Wait) and spends_rest and state.budget.trials is None:
-        answer = ask(more=False, rest=True, **look)
+        answer = wanted(more=False, rest=True)
     return answer
 
 

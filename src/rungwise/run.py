@@ -122,9 +122,10 @@ def tune(
     as that pays for, and the winner is trained to `max_resource` from it. A job is given out if what was spent, what
     the running jobs will still spend, the job, and what the winner will then lack fit into the budget; where the
     scheduler's first choice does not fit, a cheaper promotion or a new trial may. Reported training counts, so what a
-    lost process had not reported does not. `hours=2.5` is the same in hours of running: what the winner's training will
-    take is estimated from its own pace so far, and when only that is left, running jobs pause at their next checkpoint.
-    A job that saves no checkpoints, or a refit that is slower than the trial was, can exceed it.
+    lost process had not reported does not. What a trial trains again since its checkpoints were deleted counts again.
+    `hours=2.5` is the same in hours of running: what the winner's training will take is estimated from its own pace so
+    far, and when only that is left, running jobs pause at their next checkpoint. A job that saves no checkpoints, or a
+    refit that is slower than the trial was, can exceed it.
 
     `refit=True` trains the best trial to the scheduler's `max_resource` at the end; a number trains it to that
     resource. With `budget` or `hours` True is the default, and `refit=False` spends all on the search. `horizon` says
@@ -421,7 +422,7 @@ class _Session:
         self._restarted: dict[int, Job] = {}  # of the study's jobs that train again, those that were looked at
         self._nobody_since: float | None = None  # when it was seen first that there is no worker
         self._look_again = 8  # trials: curves are looked at whenever there are twice as many
-        study.decider.elapsed = self.elapsed
+        study.decider.elapsed, study.decider.lost = self.elapsed, self.disk.lost
 
     def _leases(self) -> Iterator[int]:
         for lease in leases(self._storage, self.study.id, self.study.state.sessions):
