@@ -16,7 +16,7 @@ import rungwise as rw
 from objectives import SPACE, saves_nothing, slow, train, writes_down_each_epoch
 from rungwise import afford
 from rungwise.errors import InputError
-from rungwise.events import Created, Extended, Job, Promote, Promoted
+from rungwise.events import Created, Extended, Job, Promote, Promoted, Started
 from rungwise.sqlite import SQLiteLog
 from test_cli import TRAIN, rungwise
 
@@ -427,6 +427,55 @@ def test_a_log_whose_budget_cannot_be_counted_opens(tmp_path: Path) -> None:
 def test_a_refit_that_takes_the_whole_budget_is_refused() -> None:
     with pytest.raises(rw.InputError, match="refit=81 takes all of budget=2, 54 units"):
         rw.tune(lambda trial: None, SPACE, mode="min", scheduler=rw.ASHA(max_resource=27), budget=2, refit=81)
+
+
+def told_all(study: rw.Study) -> rw.Study:
+    """`study` to its end, where nobody's score changes."""
+    while (job := study.ask()) is not None:
+        study.tell(job, len(str(job.config)) + job.trial / 1000)
+    return study
+
+
+FINITE = rw.Space(
+    {"a": rw.Categorical(list("abc")), "b": rw.Integer(1, 3, when={"a": "a"}), "c": rw.Float(0, 1, step=0.5)},
+    forbidden=[{"a": "b", "c": 0.5}],
+)  # 3 · 3 of "a", 2 of "b", 3 of "c"
+
+
+@pytest.mark.parametrize("scheduler", [rw.ASHA(max_resource=9), rw.PASHA(max_resource=9)])
+@pytest.mark.parametrize("initial", [(), ({"a": "c", "c": 1.0},)])
+def test_random_search_ends_when_all_that_there_is_has_been_started(scheduler: object, initial: tuple) -> None:
+    study = rw.Study(FINITE, scheduler, mode="min", initial=initial)
+    study.extend(budget=60)
+    told_all(study)
+    configs = [str(trial.config) for trial in study.trials]
+    assert len(set(configs)) == 14
+    assert configs[-1] not in configs[:-1], "the last one was the last that there is"
+    assert study.finished
+    assert any(isinstance(fact, Promoted) and fact.rule == "rest" for _, fact in study.facts())
+    again = rw.RandomSearch(FINITE)
+    drawn = [str(again.propose([0, n])) for n in range(len(configs))]
+    assert drawn[len(initial) :] == configs[len(initial) :], "it draws what it always drew"
+    study.extend(budget=80)
+    study.enqueue({"a": "c", "c": 1.0})
+    assert study.ask().config == {"a": "c", "c": 1.0}, "what the user wants is tried again"
+
+
+def test_with_a_total_of_trials_or_without_a_budget_random_search_repeats() -> None:
+    study = rw.Study(FINITE, rw.ASHA(max_resource=9), mode="min")
+    study.extend(budget=500, trials=200)
+    assert len(told_all(study).trials) == 200
+    endless = rw.Study(FINITE, rw.ASHA(max_resource=9), mode="min")
+    endless.extend(total_resource=1000)
+    assert len(told_all(endless).trials) > 200
+
+
+def test_that_a_space_ends_is_not_looked_for_where_it_is_large() -> None:
+    for parameter in (rw.Float(0, 1), rw.Integer(0, 10**9), rw.Cell()):
+        search = rw.RandomSearch(rw.Space({"x": parameter, "y": rw.Integer(0, 1)}))
+        search.tell(Started(0, search.propose([0, 0]), 1))
+        assert not search.exhausted
+        assert not search._started
 
 
 def test_that_nothing_is_left_to_try_is_not_said_to_be_the_budgets_fault() -> None:

@@ -42,7 +42,7 @@ from rungwise.events import (
 from rungwise.log import Log, StudyError, undone
 from rungwise.observers import Observers
 from rungwise.search import Searcher
-from rungwise.search.intake import checked, is_ours, own
+from rungwise.search.intake import checked, exhausted, is_ours, own
 from rungwise.state import StudyState
 from rungwise.validation import copied
 from rungwise.version import __version__
@@ -305,11 +305,12 @@ class Decider:
         """`start` with the configuration of a new trial; where there is none, what is next without."""
         state = self.state
         number, total = len(state.trials), state.budget.trials
-        full = total is not None and number >= total
-        if full:
+        if total is not None and number >= total:
             config = None
         elif state.queue:
             config = state.queue[0]
+        elif total is None and state.budget.keeps and self._within["spends_rest"] and exhausted(self.searcher):
+            config = None  # what is left goes to those that are closest to going on
         else:
             config = self.searcher.propose([state.created.seed, number])
         if config is not None:
