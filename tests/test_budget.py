@@ -15,8 +15,10 @@ import pytest
 import rungwise as rw
 from objectives import SPACE, saves_nothing, slow, train, writes_down_each_epoch
 from rungwise import afford
+from rungwise.core import SCHEDULERS, as_scheduler
 from rungwise.errors import InputError
 from rungwise.events import Created, Extended, Job, Promote, Promoted, Started
+from rungwise.known import budget_in_words
 from rungwise.sqlite import SQLiteLog
 from test_cli import TRAIN, rungwise
 
@@ -124,16 +126,17 @@ def test_a_budget_survives_a_raise_of_the_maximum_and_needs_one() -> None:
     study.extend(budget=2)
     study.raise_max_resource(27)
     assert study.state.total_units == 54
-    with pytest.raises(InputError, match="say how long one is"):
+    with pytest.raises(InputError, match=r"^budget=2 counts full trainings of max_resource=27: it cannot be removed$"):
         study.raise_max_resource(None)
 
 
 @pytest.mark.parametrize(
     ("budget", "said"),
     [
-        (0, "budget must be 1 or more, not 0; it counts full trainings"),
+        (0, "budget must be above 0 and at most 9e15, not 0; it counts full trainings"),
+        (1e300, "budget must be above 0 and at most 9e15, not 1e[+]300; it counts full trainings"),
         (0.5, "budget must be 1 or more, not 0.5; it counts full trainings"),
-        (-3, "budget must be 1 or more, not -3"),
+        (-3, "budget must be above 0 and at most 9e15, not -3"),
         (math.nan, "budget must be finite, not nan"),
         (math.inf, "budget must be finite, not inf"),
         ("10", "budget must be a number, not '10'"),
@@ -228,11 +231,93 @@ def test_explain_says_where_the_budget_has_gone_and_what_it_did_not_pay_for() ->
     assert "did not pay" not in few.explain()
 
 
+@pytest.mark.parametrize("scheduler", sorted(set(SCHEDULERS)))
+def test_what_is_left_of_a_budget_is_said_with_the_reason(scheduler: str, tmp_path: Path) -> None:
+    study = rw.Study(SPACE, as_scheduler(scheduler, 9), mode="min", path=tmp_path / "s.db")
+    study.extend(budget=40, trials=7)
+    assert budget_in_words(study) == [
+        "budget 40 full trainings (360 units): 0 spent, 9 kept for the winner, 351 left"
+    ], "it is not the end"
+    told_all(study)
+    study.refit()
+    told_all(study)
+    left = 360 - study.state.trained
+    said = f"{left} units are left, since all 7 trials have been started, and {scheduler} promotes nobody else"
+    assert study.explain().splitlines()[-1] == said
+    study.close()
+    assert rw.Study.open(tmp_path / "s.db").explain().splitlines()[-1] == said
+    assert rungwise(tmp_path, "status", "s.db").stdout.splitlines()[-1] == said
+
+
+@pytest.mark.parametrize(
+    ("totals", "said"),
+    [
+        ({"budget": 40}, "348 units are left, since the searcher has no other configuration, and halving promotes"),
+        ({"hours": 2}, "2 h of hours=2 is left, since the searcher has no other configuration, and halving pr"),
+        ({"budget": 40, "total_resource": 3}, "s are left, since total_resource is used up"),
+        ({"budget": 40, "target": 1e9}, "s are left, since the target was reached"),
+    ],
+)
+def test_why_something_is_left(totals: dict, said: str, tmp_path: Path) -> None:
+    space, path = {"x": rw.Integer(0, 3)}, tmp_path / "s.db"
+    study = rw.Study(space, rw.SuccessiveHalving(max_resource=9), "grid", mode="min", path=path)
+    study.extend(**totals)
+    study.decider.elapsed = lambda: 1.0
+    told_all(study)
+    study.refit()
+    told_all(study)
+    assert said in study.explain().splitlines()[-1]
+    study.close()
+    last = rw.Study.open(path).explain().splitlines()[-1]
+    assert "left" in last
+    assert (said in last) != ("unless the searcher has no other configuration" in last), "who looks makes no searcher"
+
+
+def test_a_budget_that_was_lowered_or_lost_the_winners_part_says_what_happened() -> None:
+    study = rw.Study(SPACE, rw.ASHA(max_resource=9), mode="min")
+    study.extend(budget=4)
+    told_all(study)
+    study.extend(budget=2)
+    assert budget_in_words(study) == [
+        f"budget 2 full trainings (18 units): {study.state.trained} spent, {study.state.trained - 18} more than it pays "
+        "for: it was lowered, or a refit went beyond it"
+    ]
+    study = rw.Study(SPACE, rw.ASHA(max_resource=9), mode="min")
+    study.extend(budget=2)
+    while (job := study.ask()) is not None:
+        if job.until == 9:
+            study.report(job.trial, 7, 0.0)
+            assert "lacks" not in budget_in_words(study)[0], "it may yet be the winner"
+            study.fail(job.trial)
+        else:
+            study.tell(job, job.config["x"])
+    account = afford.account(study.state)
+    assert account.short > 0
+    assert account.left == 0
+    assert budget_in_words(study)[0].endswith(
+        f"{account.kept or 'none'} left for the winner, which lacks {account.kept + account.short}, since jobs failed "
+        "that were to make another one the winner, or the budget was lowered"
+    )
+
+
+def test_half_a_training_is_a_budget_where_nobody_is_refitted() -> None:
+    study = nine(budget=0.5, refit=False)
+    assert len(study.trials) > 1
+    assert 2 < spent(study) <= 4
+    with pytest.raises(InputError, match=r"budget=0.1 is less than one unit of max_resource=9"):
+        nine(budget=0.1, refit=False)
+    with pytest.raises(InputError, match=r"budget must be 1 or more, not 0.5; .* refit=False spends all on the search"):
+        nine(budget=0.5)
+
+
 def test_a_result_and_an_end_that_keep_nothing_say_so(capsys: pytest.CaptureFixture[str]) -> None:
     nine(budget=2, quiet=False)
     said = capsys.readouterr().err
     assert "budget 2 full trainings (18 units): " in said
     assert "kept for the winner" not in said.splitlines()[-3]
+    nine(budget=5, trials=4, quiet=False)
+    said = capsys.readouterr().err
+    assert said.count(" units are left, since all 4 trials have been started, and asha promotes nobody else\n") == 1
 
 
 # -- the command --------------------------------------------------------------------------------------
@@ -266,6 +351,11 @@ def test_the_command_takes_a_budget_and_extends_it(folder: Path) -> None:
     assert more.returncode == 0, more.stderr
     study.refresh()
     assert 45 < study.state.trained <= 54
+    study.close()
+    longer = rungwise(folder, "extend", "s.db", "--max-resource", "27")
+    assert longer.stdout == "max_resource is 27 now; budget=6 counts full trainings: 162 units now\n"
+    removed = rungwise(folder, "extend", "s.db", "--max-resource", "none")
+    assert removed.stderr == "rungwise: budget=6 counts full trainings of max_resource=27: it cannot be removed\n"
 
 
 def test_the_command_says_in_one_line_what_is_wrong(folder: Path) -> None:

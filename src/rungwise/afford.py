@@ -18,7 +18,7 @@ from rungwise.events import Answer, Promote, Start, Wait
 from rungwise.recommendation import ENOUGH
 from rungwise.records import Budget, TrialRecord
 from rungwise.state import StudyState
-from rungwise.words import counted, duration
+from rungwise.words import counted, duration, shown
 
 HOUR = 3600.0
 
@@ -29,16 +29,21 @@ def recommended(state: StudyState) -> TrialRecord | None:
 
 
 class Account(msgspec.Struct, frozen=True):
-    """The units of a budget: all, those spent, those that running jobs will still spend, those kept for the winner."""
+    """The units of a budget: all, those spent, those that running jobs will still spend, those kept for the winner.
+
+    The winner, as it is now, is trained `short` units less far than was wanted: what was kept for that went into jobs
+    that were to make another one the winner.
+    """
 
     total: int
     spent: int
     under_way: int
     kept: int
+    short: int = 0
 
     @property
     def left(self) -> int:
-        """What is free to be spent; below 0 where the budget was lowered since."""
+        """What is free to be spent; below 0 where more was spent than the budget is now."""
         return self.total - self.spent - self.under_way - self.kept
 
 
@@ -47,8 +52,9 @@ def account(state: StudyState) -> Account | None:
     if (total := state.total_units) is None:
         return None
     best = recommended(state)
-    trained_to = _least_running(state, 0) if best is None else best.trained_to
-    return Account(total, state.trained, _outstanding(state), _lacks(state, trained_to))
+    lacks = _lacks(state, _least_running(state, 0) if best is None else best.trained_to)
+    kept = min(lacks, max(0, total - state.trained - _outstanding(state)))
+    return Account(total, state.trained, _outstanding(state), kept, lacks - kept)
 
 
 def fits(state: StudyState, start: int, until: int, ran: float) -> bool:
@@ -153,6 +159,13 @@ def check(budget: Budget, max_resource: int | None, refit: object = None) -> Non
     """
     if max_resource is not None:
         units = math.inf if budget.trainings is None else budget.trainings * max_resource
+        if units < max_resource and (refit is None or refit is True):
+            raise InputError(
+                f"budget must be 1 or more, not {budget.trainings:g}; it counts full trainings, and one is for the "
+                "winner; refit=False spends all on the search"
+            )
+        if units < 1:
+            raise InputError(f"budget={budget.trainings:g} is less than one unit of max_resource={max_resource}")
         if not isinstance(refit, bool) and isinstance(refit, int) and refit >= units:
             raise InputError(
                 f"refit={refit} takes all of budget={budget.trainings:g}, {units:g} units: nothing would be "
@@ -162,7 +175,7 @@ def check(budget: Budget, max_resource: int | None, refit: object = None) -> Non
     how = "max_resource=81, as in rw.PASHA(max_resource=81)"
     if budget.trainings is not None:
         raise InputError(f"budget= counts full trainings, so say how long one is: {how}")
-    if budget.hours is not None and refit in (None, True):
+    if budget.hours is not None and (refit is None or refit is True):
         raise InputError(f"hours= includes a full training of the winner, so say how long it is: {how}; or refit=False")
 
 
@@ -176,9 +189,14 @@ def in_words(state: StudyState) -> list[str]:
         parts = [f"{found.spent} spent"]
         if found.under_way:
             parts.append(f"{found.under_way} under way")
-        if found.kept:
-            parts.append(f"{found.kept} kept for the winner")
-        parts.append(f"{found.left} left" if found.left >= 0 else f"{-found.left} too many")
+        if found.left < 0:
+            parts.append(f"{-found.left} more than it pays for: it was lowered, or a refit went beyond it")
+        elif found.short and not state.running:
+            parts.append(f"{found.kept or 'none'} left for the winner, which lacks {found.kept + found.short}")
+            parts.append("since jobs failed that were to make another one the winner, or the budget was lowered")
+        else:
+            parts += [f"{found.kept} kept for the winner"] if found.kept else []
+            parts.append(f"{found.left} left")
         lines.append(f"budget {full} ({counted(found.total, 'unit')}): {', '.join(parts)}")
     if (hours := state.budget.hours) is not None:
         kept = kept_seconds(state)
@@ -187,20 +205,40 @@ def in_words(state: StudyState) -> list[str]:
     return lines
 
 
-def why_not(state: StudyState, refused: Answer | None) -> list[str]:
-    """Why nothing more was given out, where the scheduler would have gone on with the job `refused`."""
-    budget = " and ".join(name for name, there in _given(state.budget) if there)
-    if isinstance(refused, Promote):
-        start = state.trials[refused.trial].paused_at
-        what = f"trial {refused.trial} was not promoted from {start} to {refused.until}"
-        return [f"{what}: {budget} did not pay for it beside the winner's training"]
-    if isinstance(refused, Start):
-        return [f"no other trial was started: {budget} did not pay for one and its way to a rung that has results"]
-    return []
+def left_over(state: StudyState, refused: Answer | None) -> list[str]:
+    """How much is left at the end, and why, in a line; nothing where nothing is, or where it is not the end.
+
+    `refused` is what the scheduler would have gone on with, `Wait` if with nothing, None if it is not the end.
+    """
+    left = what_is_left(state)
+    if not left or refused is None:
+        return []
+    if state.spent:
+        why = "the target was reached" if state.target_reached else "total_resource is used up"
+    elif isinstance(refused, Promote):
+        job = f"promoting trial {refused.trial} from {state.trials[refused.trial].paused_at} to {refused.until}"
+        why = f"{_given(state.budget)} did not pay for {job} beside a winner's training"
+    elif isinstance(refused, Start):
+        why = f"{_given(state.budget)} did not pay for another trial and its way to a rung that has results"
+    else:
+        all_of_them = f"all {state.budget.trials} trials have been started"
+        no_more = "the searcher has no other configuration" if state.budget.trials is None else all_of_them
+        why = f"{no_more}, and {shown(str(state.created.scheduler.get('name')))} promotes nobody else"
+    return [f"{left}, since {why}"]
 
 
-def _given(budget: Budget) -> list[tuple[str, bool]]:
-    return [("the budget", budget.trainings is not None), ("hours", budget.hours is not None)]
+def what_is_left(state: StudyState) -> str:
+    """What is free to be spent of the budget, or of the hours, in words; "" if nothing is."""
+    if (found := account(state)) is not None:
+        return f"{counted(found.left, 'unit')} {'is' if found.left == 1 else 'are'} left" if found.left > 0 else ""
+    hours = state.budget.hours
+    seconds = 0.0 if hours is None else hours * HOUR - state.time.seconds - kept_seconds(state)
+    return f"{duration(seconds)} of hours={hours:g} is left" if seconds > 0 else ""
+
+
+def _given(budget: Budget) -> str:
+    given = (("the budget", budget.trainings), ("hours", budget.hours))
+    return " and ".join(name for name, value in given if value is not None)
 
 
 def _outstanding(state: StudyState) -> int:

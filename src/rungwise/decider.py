@@ -276,9 +276,9 @@ class Decider:
 
     @property
     def refused(self) -> Answer | None:
-        """With what the scheduler would go on, where nothing runs and the budget pays for nothing that it wants."""
+        """At the end of a study with a budget, with what the scheduler would go on; `Wait` if with nothing."""
         state, total = self.state, self.state.budget.trials
-        if not state.budget.keeps or state.running or not isinstance(self._paid(), Wait):
+        if not state.budget.keeps or state.running or not self.finished:
             return None
         answer = self._ask(more=total is None or len(state.trials) < total)
         ended = isinstance(answer, Start) and self._new(answer)[1] is None  # the searcher has no other

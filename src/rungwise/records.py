@@ -21,7 +21,7 @@ from rungwise.errors import InputError
 from rungwise.events import Config, Job
 from rungwise.metrics import Metrics
 from rungwise.reports import Reports
-from rungwise.validation import real, whole
+from rungwise.validation import LARGEST_INTEGER, real, whole
 
 as_config = msgspec.json.Decoder(dict[str, Any]).decode
 as_json = msgspec.json.Encoder().encode
@@ -307,10 +307,8 @@ class Budget(msgspec.Struct, frozen=True):
                 raise InputError(f"{name} must be 1 or more, not {value!r}; it is a total")
         if seconds is not None and real(seconds, "seconds") <= 0:
             raise InputError(f"seconds must be above 0, not {seconds!r}; it is a total")
-        if trainings is not None and real(trainings, "budget") < 1:
-            raise InputError(
-                f"budget must be 1 or more, not {trainings!r}; it counts full trainings, and one is for the winner"
-            )
+        if trainings is not None and not 0 < real(trainings, "budget") <= LARGEST_INTEGER:
+            raise InputError(f"budget must be above 0 and at most 9e15, not {trainings!r}; it counts full trainings")
         if hours is not None and real(hours, "hours") <= 0:
             raise InputError(f"hours must be above 0, not {hours!r}; it is a total")
         return Budget(

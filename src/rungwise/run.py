@@ -46,7 +46,8 @@ from rungwise.paths import real_path
 from rungwise.records import Budget
 from rungwise.report.progress import of_total
 from rungwise.report.result import queued, refit_failure
-from rungwise.search import Searcher, SearcherName
+from rungwise.search import Searcher, SearcherName, as_searcher
+from rungwise.search.intake import ends
 from rungwise.space import Space
 from rungwise.storage import JOBS, Storage, leases
 from rungwise.store import Store
@@ -215,7 +216,7 @@ def tune(
         raise InputError("say when to stop: trials=64 or budget=10 (or hours=, total_resource=, seconds=, target=)")
     space = as_space(space)
     scheduler = as_scheduler(scheduler)
-    check_total(scheduler, totals.trials)
+    check_total(scheduler, totals.trials, lambda: ends(as_searcher(searcher, space)))
     there = isinstance(path, (str, Path)) and (mirror.is_address(path) or os.path.exists(path))
     if not there:  # else the study in it says what its max_resource is by now
         options.check_against(scheduler)
@@ -540,8 +541,8 @@ class _Session:
         state, limit, hours = self.study.state, self.study.budget.seconds, self.study.budget.hours
         if state.spent:
             total = state.budget.resource
-            used_up = "budget" if total is None or state.resource_used < total else "total_resource"
-            return "target reached" if state.target_reached else f"{used_up} used up"
+            used_up = "the budget" if total is None or state.resource_used < total else "total_resource"
+            return "target reached" if state.target_reached else f"{used_up} is used up"
         if limit is not None and self.elapsed() >= limit:
             return "time is up"
         if hours is not None and self.elapsed() + (kept := afford.kept_seconds(state)) >= hours * afford.HOUR:
@@ -619,10 +620,10 @@ class _Session:
             self._pausing = True
             self.executor.pause()
             if running := self.study.state.under_way:
-                again = "" if over else " (Ctrl-C again stops at once)"
-                why = over or ("pausing" if self.pauses else "stopping")
-                jobs = counted(running, "running job")
-                self.display.say(f"{why}: {jobs} may reach a checkpoint first{again}")
+                jobs, its = counted(running, "running job"), "its" if running == 1 else "their"
+                why = "pausing" if self.pauses else "stopping"
+                stops = f"{why}: {jobs} may reach a checkpoint first (Ctrl-C again stops at once)"
+                self.display.say(stops if over is None else f"{over}: {jobs} will pause at {its} next checkpoint")
         if self.interrupted > 1:
             raise KeyboardInterrupt
         if time.monotonic() - self._since > TIME_NOTED if self._ran else messages:

@@ -128,6 +128,7 @@ class _Rows:
     """A searcher that hands out the rows of a table in a given order."""
 
     name = "rows"
+    ends = True
 
     def __init__(self, rows: Sequence[int]) -> None:
         self._rows = array("q", rows)

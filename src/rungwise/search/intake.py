@@ -64,6 +64,11 @@ def innermost(searcher: Searcher) -> Searcher:
     return searcher
 
 
+def ends(searcher: Searcher) -> bool:
+    """Whether `searcher` says that it comes to an end, however many trials may be started."""
+    return bool(getattr(innermost(searcher), "ends", False))
+
+
 def exhausted(searcher: Searcher) -> bool:
     """Whether `searcher` knows that each configuration has been started, though it proposes them again."""
     return bool(getattr(innermost(searcher), "exhausted", False))
