@@ -103,7 +103,7 @@ def test_what_fails_at_the_top_costs_the_winner_at_most_the_end_of_its_training(
             score = math.nan if resource == 9 else job.config["x"]
             study.report(job.trial, resource, score)
     assert study.best.resource == 3
-    wanted = afford.refit_until(study.state, 9)
+    wanted = afford.refit_until(study.state, 9, 0.0)
     assert study.state.trained + wanted - study.state.trials[study.best.number].trained_to <= 18
 
 

@@ -23,8 +23,8 @@ from rungwise.words import counted, duration, shown
 HOUR = 3600.0
 
 
-def recommended(state: StudyState) -> TrialRecord | None:
-    """The trial that the study would name as its best now, and would refit: it has a result at `answer_level`."""
+def winner(state: StudyState) -> TrialRecord | None:
+    """The trial that the study would name as its best now, and would refit; None without one, or of several metrics."""
     return state.trials[state.winners[0]] if state.has_best and not state.metrics.names else None
 
 
@@ -51,7 +51,7 @@ def account(state: StudyState) -> Account | None:
     """Where the budget of full trainings has gone so far; None if there is none."""
     if (total := state.total_units) is None:
         return None
-    best = recommended(state)
+    best = winner(state)
     lacks = _lacks(state, _least_running(state, 0) if best is None else best.trained_to)
     kept = min(lacks, max(0, total - state.trained - _outstanding(state)))
     return Account(total, state.trained, _outstanding(state), kept, lacks - kept)
@@ -66,7 +66,7 @@ def fits(state: StudyState, start: int, until: int, ran: float) -> bool:
     refitted before: it may be another one.
     """
     total, hours = state.total_units, state.budget.hours
-    best = recommended(state)
+    best = winner(state)
     lacks = _lacks(state, _least_answer(state, until))
     if total is not None and state.trained + _outstanding(state) + until - start + lacks > total:
         return False
@@ -128,7 +128,7 @@ def paid(
 
 def kept_seconds(state: StudyState) -> float:
     """How much of the hours is kept for training the winner, as far as can be said."""
-    best = recommended(state)
+    best = winner(state)
     return 0.0 if best is None else _seconds(_lacks(state, best.trained_to), pace(state, best))
 
 
@@ -140,16 +140,19 @@ def pace(state: StudyState, record: TrialRecord | None = None) -> float | None:
     return seconds / units if units else None
 
 
-def refit_until(state: StudyState, wanted: int) -> int:
-    """How far the budget of full trainings pays for training the winner, at most to `wanted`.
+def refit_until(state: StudyState, wanted: int, ran: float) -> int | None:
+    """How far to train the winner, at most to `wanted`, in a study that `ran` for so many seconds; None: no further.
 
     Enough was kept for all of the way, unless jobs failed that were to make another one the winner, or the budget was
-    lowered.
+    lowered. It is `wanted` where there is nothing to be paid.
     """
-    best = recommended(state)
-    if best is None or (total := state.total_units) is None:
+    best, total, hours = winner(state), state.total_units, state.budget.hours
+    if best is None or best.job is not None or best.trained_to >= wanted or state.past_its_best(best):
         return wanted
-    return min(wanted, best.trained_to + max(0, total - state.trained - _outstanding(state)))
+    if hours is not None and ran >= hours * HOUR:
+        return None
+    paid = wanted if total is None else best.trained_to + total - state.trained - _outstanding(state)
+    return min(wanted, paid) if paid > best.trained_to else None
 
 
 def check(budget: Budget, max_resource: int | None, refit: object = None) -> None:

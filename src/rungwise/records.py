@@ -141,11 +141,12 @@ class TrialRecord(msgspec.Struct, gc=False, eq=False):
         """A report of a job that trains it on as the winner."""
         self.refit_reports = {**self.refit, resource: score}
 
-    def loss_at(self, level: int, metrics: Metrics) -> float:
-        """The loss that counts at a resource: of the last report by then, or of the best; `inf` before any."""
+    def losses_at(self, levels: Iterable[int], metrics: Metrics) -> list[tuple[float, ...]]:
+        """The losses that count at each level: of the last report by then, or of the best; () before any."""
         reports = self.reports
         reported, counted = list(reports), list(accumulate(reports.values(), metrics.counted))
-        return metrics.loss(counted[at - 1]) if (at := bisect_right(reported, level)) else math.inf
+        places = [bisect_right(reported, level) for level in levels]
+        return [metrics.losses(counted[place - 1]) if place else () for place in places]
 
     def refitted(self, metrics: Metrics) -> tuple[int | None, float | None, int | None]:
         """How far a refit has come, what counts there, and, where the best counts, the resource of the best so far."""
@@ -179,12 +180,10 @@ def rung_results(records: Iterable[TrialRecord], levels: Iterable[int], metrics:
     """What `Study.rung_results` gives, of trials that completed some of `levels`."""
     trials = []
     for record in records:
-        reports = record.reports
-        reported, counted = list(reports), list(accumulate(reports.values(), metrics.counted))
+        completed = sorted(level for level in levels if level <= record.paused_at)
         results: list[list[Any]] = []
-        for level in sorted(level for level in levels if level <= record.paused_at):
-            if at := bisect_right(reported, level):
-                losses = metrics.losses(counted[at - 1])
+        for level, losses in zip(completed, record.losses_at(completed, metrics), strict=True):
+            if losses:
                 loss = losses if metrics.names else losses[0]
                 results.append([level, loss if all(map(math.isfinite, losses)) else None])
         if record.failure is not None:

@@ -478,7 +478,9 @@ class _Session:
         self.drive(lambda job: job.refit)  # one that broke off
         while not self.interrupted and (job := study.trials[study.best.number].job) is not None and not job.refit:
             self.drive(lambda job: job.trial == study.best.number)
-        to = self._paid_until(until) if limited and not self.interrupted else until
+        to = afford.refit_until(study.state, until, self.elapsed()) if limited else until
+        if to != until and not self.interrupted:
+            self._say_unpaid(to, until)
         if not self.interrupted and (began := to is not None and study.refit(to)):
             self.display.say(f"refit: training trial {study.best.number} further")
             self.drive(lambda job: job.refit)
@@ -493,21 +495,16 @@ class _Session:
             self.display.say(said)
         return began or said is not None
 
-    def _paid_until(self, wanted: int) -> int | None:
-        """How far at most to `wanted` the budget pays for training the winner; None if no further. Less is said."""
-        state, winner = self.study.state, afford.recommended(self.study.state)
-        if winner is None or winner.job is not None or winner.trained_to >= wanted or state.past_its_best(winner):
-            return wanted
-        hours = state.budget.hours
-        paid = afford.refit_until(state, wanted)
+    def _say_unpaid(self, paid: int | None, wanted: int) -> None:
+        """The winner is trained only as far as was `paid` for, not to what was `wanted`."""
+        number = self.study.best.number
+        hours, at = self.study.budget.hours, self.study.trials[number].trained_to
         if hours is not None and self.elapsed() >= hours * afford.HOUR:
-            self.display.say(f"time is up: trial {winner.number} is not refitted from {winner.trained_to} to {wanted}")
-            return None
-        if paid < wanted:
-            far = f"only to {paid}" if paid > winner.trained_to else "no further"
-            where = f"trial {winner.number}, which is at {winner.trained_to},"
+            self.display.say(f"time is up: trial {number} is not refitted from {at} to {wanted}")
+        else:
+            far = "no further" if paid is None else f"only to {paid}"
+            where = f"trial {number}, which is at {at},"
             self.display.say(f"refit: the budget pays for training {where} {far}, not to {wanted}")
-        return paid if paid > winner.trained_to else None
 
     def end(self, *, only_refits: bool) -> None:
         """What is left to be done and said when all has ended well."""
