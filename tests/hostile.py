@@ -318,6 +318,8 @@ def studies() -> dict[str, list[Any]]:
     goes_on("several metrics", STARTED | {"trial": 1}, REPORTED | {"trial": 1, "score": {"a": 1.0}})
     goes_on("promoted to no rung", {"fact": "promoted", "trial": 0, "until": 4})
     goes_on("promoted downwards", {"fact": "promoted", "trial": 0, "until": 1})
+    goes_on("promoted, repeats what never was", {"fact": "promoted", "trial": 0, "until": 3, "repeats": 2})
+    goes_on("promoted, repeats less than nothing", {"fact": "promoted", "trial": 0, "until": 3, "repeats": -(10**30)})
     goes_on(
         "promoted, running", {"fact": "promoted", "trial": 0, "until": 3}, {"fact": "promoted", "trial": 0, "until": 9}
     )

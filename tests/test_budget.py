@@ -13,10 +13,12 @@ from pathlib import Path
 import pytest
 
 import rungwise as rw
-from objectives import SPACE, saves_nothing, slow, train
+from objectives import SPACE, saves_nothing, slow, train, writes_down_each_epoch
 from rungwise import afford
+from rungwise.core import SCHEDULERS, as_scheduler
 from rungwise.errors import InputError
-from rungwise.events import Created, Extended, Job
+from rungwise.events import Created, Extended, Job, Promote, Promoted, Started
+from rungwise.known import budget_in_words
 from rungwise.sqlite import SQLiteLog
 from test_cli import TRAIN, rungwise
 
@@ -28,7 +30,7 @@ def spent(study: rw.Study) -> int:
 
 def nine(**how: object) -> rw.Study:
     how = {"mode": "min", "scheduler": rw.ASHA(max_resource=9), "quiet": True} | how
-    return rw.tune(how.pop("function", train), SPACE, **how)  # type: ignore[arg-type]
+    return rw.tune(how.pop("function", train), how.pop("space", SPACE), **how)  # type: ignore[arg-type]
 
 
 def test_the_winner_is_trained_from_the_budget() -> None:
@@ -101,7 +103,7 @@ def test_what_fails_at_the_top_costs_the_winner_at_most_the_end_of_its_training(
             score = math.nan if resource == 9 else job.config["x"]
             study.report(job.trial, resource, score)
     assert study.best.resource == 3
-    wanted = afford.refit_until(study.state, 9)
+    wanted = afford.refit_until(study.state, 9, 0.0)
     assert study.state.trained + wanted - study.state.trials[study.best.number].trained_to <= 18
 
 
@@ -124,16 +126,17 @@ def test_a_budget_survives_a_raise_of_the_maximum_and_needs_one() -> None:
     study.extend(budget=2)
     study.raise_max_resource(27)
     assert study.state.total_units == 54
-    with pytest.raises(InputError, match="say how long one is"):
+    with pytest.raises(InputError, match=r"^budget=2 counts full trainings of max_resource=27: it cannot be removed$"):
         study.raise_max_resource(None)
 
 
 @pytest.mark.parametrize(
     ("budget", "said"),
     [
-        (0, "budget must be 1 or more, not 0; it counts full trainings"),
+        (0, "budget must be above 0 and at most 9e15, not 0; it counts full trainings"),
+        (1e300, "budget must be above 0 and at most 9e15, not 1e[+]300; it counts full trainings"),
         (0.5, "budget must be 1 or more, not 0.5; it counts full trainings"),
-        (-3, "budget must be 1 or more, not -3"),
+        (-3, "budget must be above 0 and at most 9e15, not -3"),
         (math.nan, "budget must be finite, not nan"),
         (math.inf, "budget must be finite, not inf"),
         ("10", "budget must be a number, not '10'"),
@@ -228,11 +231,93 @@ def test_explain_says_where_the_budget_has_gone_and_what_it_did_not_pay_for() ->
     assert "did not pay" not in few.explain()
 
 
+@pytest.mark.parametrize("scheduler", sorted(set(SCHEDULERS)))
+def test_what_is_left_of_a_budget_is_said_with_the_reason(scheduler: str, tmp_path: Path) -> None:
+    study = rw.Study(SPACE, as_scheduler(scheduler, 9), mode="min", path=tmp_path / "s.db")
+    study.extend(budget=40, trials=7)
+    assert budget_in_words(study) == [
+        "budget 40 full trainings (360 units): 0 spent, 9 kept for the winner, 351 left"
+    ], "it is not the end"
+    told_all(study)
+    study.refit()
+    told_all(study)
+    left = 360 - study.state.trained
+    said = f"{left} units are left, since all 7 trials have been started, and {scheduler} promotes nobody else"
+    assert study.explain().splitlines()[-1] == said
+    study.close()
+    assert rw.Study.open(tmp_path / "s.db").explain().splitlines()[-1] == said
+    assert rungwise(tmp_path, "status", "s.db").stdout.splitlines()[-1] == said
+
+
+@pytest.mark.parametrize(
+    ("totals", "said"),
+    [
+        ({"budget": 40}, "348 units are left, since the searcher has no other configuration, and halving promotes"),
+        ({"hours": 2}, "2 h of hours=2 is left, since the searcher has no other configuration, and halving pr"),
+        ({"budget": 40, "total_resource": 3}, "s are left, since total_resource is used up"),
+        ({"budget": 40, "target": 1e9}, "s are left, since the target was reached"),
+    ],
+)
+def test_why_something_is_left(totals: dict, said: str, tmp_path: Path) -> None:
+    space, path = {"x": rw.Integer(0, 3)}, tmp_path / "s.db"
+    study = rw.Study(space, rw.SuccessiveHalving(max_resource=9), "grid", mode="min", path=path)
+    study.extend(**totals)
+    study.decider.elapsed = lambda: 1.0
+    told_all(study)
+    study.refit()
+    told_all(study)
+    assert said in study.explain().splitlines()[-1]
+    study.close()
+    last = rw.Study.open(path).explain().splitlines()[-1]
+    assert "left" in last
+    assert (said in last) != ("unless the searcher has no other configuration" in last), "who looks makes no searcher"
+
+
+def test_a_budget_that_was_lowered_or_lost_the_winners_part_says_what_happened() -> None:
+    study = rw.Study(SPACE, rw.ASHA(max_resource=9), mode="min")
+    study.extend(budget=4)
+    told_all(study)
+    study.extend(budget=2)
+    assert budget_in_words(study) == [
+        f"budget 2 full trainings (18 units): {study.state.trained} spent, {study.state.trained - 18} more than it pays "
+        "for: it was lowered, or a refit went beyond it"
+    ]
+    study = rw.Study(SPACE, rw.ASHA(max_resource=9), mode="min")
+    study.extend(budget=2)
+    while (job := study.ask()) is not None:
+        if job.until == 9:
+            study.report(job.trial, 7, 0.0)
+            assert "lacks" not in budget_in_words(study)[0], "it may yet be the winner"
+            study.fail(job.trial)
+        else:
+            study.tell(job, job.config["x"])
+    account = afford.account(study.state)
+    assert account.short > 0
+    assert account.left == 0
+    assert budget_in_words(study)[0].endswith(
+        f"{account.kept or 'none'} left for the winner, which lacks {account.kept + account.short}, since jobs failed "
+        "that were to make another one the winner, or the budget was lowered"
+    )
+
+
+def test_half_a_training_is_a_budget_where_nobody_is_refitted() -> None:
+    study = nine(budget=0.5, refit=False)
+    assert len(study.trials) > 1
+    assert 2 < spent(study) <= 4
+    with pytest.raises(InputError, match=r"budget=0.1 is less than one unit of max_resource=9"):
+        nine(budget=0.1, refit=False)
+    with pytest.raises(InputError, match=r"budget must be 1 or more, not 0.5; .* refit=False spends all on the search"):
+        nine(budget=0.5)
+
+
 def test_a_result_and_an_end_that_keep_nothing_say_so(capsys: pytest.CaptureFixture[str]) -> None:
     nine(budget=2, quiet=False)
     said = capsys.readouterr().err
     assert "budget 2 full trainings (18 units): " in said
     assert "kept for the winner" not in said.splitlines()[-3]
+    nine(budget=5, trials=4, quiet=False)
+    said = capsys.readouterr().err
+    assert said.count(" units are left, since all 4 trials have been started, and asha promotes nobody else\n") == 1
 
 
 # -- the command --------------------------------------------------------------------------------------
@@ -266,6 +351,11 @@ def test_the_command_takes_a_budget_and_extends_it(folder: Path) -> None:
     assert more.returncode == 0, more.stderr
     study.refresh()
     assert 45 < study.state.trained <= 54
+    study.close()
+    longer = rungwise(folder, "extend", "s.db", "--max-resource", "27")
+    assert longer.stdout == "max_resource is 27 now; budget=6 counts full trainings: 162 units now\n"
+    removed = rungwise(folder, "extend", "s.db", "--max-resource", "none")
+    assert removed.stderr == "rungwise: budget=6 counts full trainings of max_resource=27: it cannot be removed\n"
 
 
 def test_the_command_says_in_one_line_what_is_wrong(folder: Path) -> None:
@@ -375,6 +465,42 @@ def test_training_from_the_start_again_is_not_spent_twice() -> None:
     assert study.state.trained <= 27
 
 
+def test_what_is_trained_again_since_its_checkpoints_were_deleted_is_spent_too(tmp_path: Path) -> None:
+    """With 27 trials in all many are out of reach, and their checkpoints go; the rest of a later budget reaches them."""
+    space, how = {"x": rw.Integer(0, 26)}, {"path": tmp_path / "s.db", "function": writes_down_each_epoch}
+    how |= {"scheduler": rw.ASHA(max_resource=27), "searcher": {"name": "grid", "points": 27}}
+    nine(space=space, trials=27, **how)
+    study = nine(space=space, budget=10, **how)
+    trained = (tmp_path / "s.db.trials" / "trained").stat().st_size
+    promoted = [fact for _, fact in study.facts() if isinstance(fact, Promoted)]
+    assert any(fact.repeats for fact in promoted if fact.rule == "rest")
+    assert not any(fact.repeats for fact in promoted if not fact.rule)
+    assert 243 < trained == study.state.trained <= 270
+    looked = rw.Study.open(tmp_path / "s.db")
+    assert looked.state.trained == trained
+
+
+def test_where_a_trial_would_train_too_much_again_another_choice_is_taken() -> None:
+    study = rw.Study(SPACE, rw.ASHA(max_resource=9), mode="min")
+    for score in (0.1, 0.2, 0.3, 0.15, 0.25, 0.35, 0.4, 0.45, 0.5):
+        job = study.ask()
+        study.tell(job, score)
+        while isinstance(top := study.scheduler.ask(), Promote) and top.until == 3:
+            study.tell(study.ask(), score)
+    assert (top.until, study.state.trained) == (9, 9 + 6)
+    study.extend(budget=23 / 9)  # 8 units more: from 3 to 9 is 6, from the start it would be 9
+    assert study.decider._paid() == top
+    study.decider.lost = lambda trial: trial == top.trial
+    other = study.decider._paid()
+    assert isinstance(other, Promote)
+    assert (other.until, other.rule) == (3, "rest")
+    study.extend(budget=24 / 9)
+    job = study.ask()
+    assert (job.trial, job.until, study.state.repeated) == (top.trial, 9, 3)
+    account = afford.account(study.state)
+    assert (account.spent, account.under_way) == (18, 6)
+
+
 def test_a_log_whose_budget_cannot_be_counted_opens(tmp_path: Path) -> None:
     """Somebody wrote one for a study without a maximum: then it is no limit."""
     log = SQLiteLog(tmp_path / "s.db", writable=True)
@@ -391,6 +517,55 @@ def test_a_log_whose_budget_cannot_be_counted_opens(tmp_path: Path) -> None:
 def test_a_refit_that_takes_the_whole_budget_is_refused() -> None:
     with pytest.raises(rw.InputError, match="refit=81 takes all of budget=2, 54 units"):
         rw.tune(lambda trial: None, SPACE, mode="min", scheduler=rw.ASHA(max_resource=27), budget=2, refit=81)
+
+
+def told_all(study: rw.Study) -> rw.Study:
+    """`study` to its end, where nobody's score changes."""
+    while (job := study.ask()) is not None:
+        study.tell(job, len(str(job.config)) + job.trial / 1000)
+    return study
+
+
+FINITE = rw.Space(
+    {"a": rw.Categorical(list("abc")), "b": rw.Integer(1, 3, when={"a": "a"}), "c": rw.Float(0, 1, step=0.5)},
+    forbidden=[{"a": "b", "c": 0.5}],
+)  # 3 · 3 of "a", 2 of "b", 3 of "c"
+
+
+@pytest.mark.parametrize("scheduler", [rw.ASHA(max_resource=9), rw.PASHA(max_resource=9)])
+@pytest.mark.parametrize("initial", [(), ({"a": "c", "c": 1.0},)])
+def test_random_search_ends_when_all_that_there_is_has_been_started(scheduler: object, initial: tuple) -> None:
+    study = rw.Study(FINITE, scheduler, mode="min", initial=initial)
+    study.extend(budget=60)
+    told_all(study)
+    configs = [str(trial.config) for trial in study.trials]
+    assert len(set(configs)) == 14
+    assert configs[-1] not in configs[:-1], "the last one was the last that there is"
+    assert study.finished
+    assert any(isinstance(fact, Promoted) and fact.rule == "rest" for _, fact in study.facts())
+    again = rw.RandomSearch(FINITE)
+    drawn = [str(again.propose([0, n])) for n in range(len(configs))]
+    assert drawn[len(initial) :] == configs[len(initial) :], "it draws what it always drew"
+    study.extend(budget=80)
+    study.enqueue({"a": "c", "c": 1.0})
+    assert study.ask().config == {"a": "c", "c": 1.0}, "what the user wants is tried again"
+
+
+def test_with_a_total_of_trials_or_without_a_budget_random_search_repeats() -> None:
+    study = rw.Study(FINITE, rw.ASHA(max_resource=9), mode="min")
+    study.extend(budget=500, trials=200)
+    assert len(told_all(study).trials) == 200
+    endless = rw.Study(FINITE, rw.ASHA(max_resource=9), mode="min")
+    endless.extend(total_resource=1000)
+    assert len(told_all(endless).trials) > 200
+
+
+def test_that_a_space_ends_is_not_looked_for_where_it_is_large() -> None:
+    for parameter in (rw.Float(0, 1), rw.Integer(0, 10**9), rw.Cell()):
+        search = rw.RandomSearch(rw.Space({"x": parameter, "y": rw.Integer(0, 1)}))
+        search.tell(Started(0, search.propose([0, 0]), 1))
+        assert not search.exhausted
+        assert not search._started
 
 
 def test_that_nothing_is_left_to_try_is_not_said_to_be_the_budgets_fault() -> None:

@@ -43,7 +43,7 @@ def test_running_jobs_pause_at_their_next_checkpoint_when_the_time_is_up(tmp_pat
     study = tune(objectives.slow, seconds=1.5, study=tmp_path / "s.db", quiet=False)
     assert time.monotonic() - began < 15
     assert not study.interrupted
-    assert "time is up: 2 running jobs may reach a checkpoint first" in capfd.readouterr().err
+    assert "time is up: 2 running jobs will pause at their next checkpoint" in capfd.readouterr().err
     assert [record.state for record in study.trials] == ["running"] * 2
     reached = [record.resource for record in study.trials]
     assert all(0 < resource < 400 for resource in reached)

@@ -97,6 +97,7 @@ def begin(path: Path, scheduler: str | Scheduler, mode: Any = "max", score: str 
 def go_on(study: rw.Study, chance: random.Random, steps: int) -> None:
     """All that can happen to a study, in some order."""
     several = study.metrics.names
+    study.decider.lost = lambda trial: chance.random() < 0.5
     for _ in range(steps):
         job, running = study.ask(), study.running
         what = chance.choice(["report"] * 12 + ["fail", "retry", "back", "enqueue", "extend", "ran", "refit", "again"])
@@ -222,6 +223,23 @@ def test_looking_folds_only_what_came_after_the_snapshot(path: Path, monkeypatch
     monkeypatch.setattr(replay, "apply", lambda *all_: (applied.append(all_[2]), really(*all_)))
     study = rw.Study.open(path)
     assert applied == list(range(snapped(path) + 1, len(list(study.facts())) + 1))
+
+
+@pytest.mark.parametrize("total", [{"total_resource": 60}, {"budget": 61 / 27, "refit": False}, {"target": 0.25}])
+def test_a_total_that_is_reached_is_so_from_a_snapshot_too(total: dict[str, Any], tmp_path: Path) -> None:
+    path, how = tmp_path / "s.db", {"refit": total.pop("refit", 30)}
+    study = rw.Study(SPACE, rw.ASHA(max_resource=27), mode="min", path=path, run=how)
+    study.extend(**total)
+    while (job := study.ask()) is not None:
+        study.tell(job, 10 / (10 + len(study.trials)))
+    assert study.state.spent
+    study.close()
+    assert snapped(path) > 0
+    assert agrees(path) > 0
+    assert folded(path).spent
+    looked = rw.Study.open(path)
+    assert looked.state.spent
+    assert looked.finished
 
 
 def test_a_small_study_has_no_snapshot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

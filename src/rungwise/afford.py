@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import msgspec
@@ -19,27 +18,32 @@ from rungwise.events import Answer, Promote, Start, Wait
 from rungwise.recommendation import ENOUGH
 from rungwise.records import Budget, TrialRecord
 from rungwise.state import StudyState
-from rungwise.words import counted, duration
+from rungwise.words import counted, duration, shown
 
 HOUR = 3600.0
 
 
-def recommended(state: StudyState) -> TrialRecord | None:
-    """The trial that the study would name as its best now, and would refit: it has a result at `answer_level`."""
+def winner(state: StudyState) -> TrialRecord | None:
+    """The trial that the study would name as its best now, and would refit; None without one, or of several metrics."""
     return state.trials[state.winners[0]] if state.has_best and not state.metrics.names else None
 
 
 class Account(msgspec.Struct, frozen=True):
-    """The units of a budget: all, those spent, those that running jobs will still spend, those kept for the winner."""
+    """The units of a budget: all, those spent, those that running jobs will still spend, those kept for the winner.
+
+    The winner, as it is now, is trained `short` units less far than was wanted: what was kept for that went into jobs
+    that were to make another one the winner.
+    """
 
     total: int
     spent: int
     under_way: int
     kept: int
+    short: int = 0
 
     @property
     def left(self) -> int:
-        """What is free to be spent; below 0 where the budget was lowered since."""
+        """What is free to be spent; below 0 where more was spent than the budget is now."""
         return self.total - self.spent - self.under_way - self.kept
 
 
@@ -47,9 +51,10 @@ def account(state: StudyState) -> Account | None:
     """Where the budget of full trainings has gone so far; None if there is none."""
     if (total := state.total_units) is None:
         return None
-    best = recommended(state)
-    trained_to = _least_running(state, 0) if best is None else best.trained_to
-    return Account(total, state.trained, _outstanding(state), _lacks(state, trained_to))
+    best = winner(state)
+    lacks = _lacks(state, _least_running(state, 0) if best is None else best.trained_to)
+    kept = min(lacks, max(0, total - state.trained - _outstanding(state)))
+    return Account(total, state.trained, _outstanding(state), kept, lacks - kept)
 
 
 def fits(state: StudyState, start: int, until: int, ran: float) -> bool:
@@ -61,7 +66,7 @@ def fits(state: StudyState, start: int, until: int, ran: float) -> bool:
     refitted before: it may be another one.
     """
     total, hours = state.total_units, state.budget.hours
-    best = recommended(state)
+    best = winner(state)
     lacks = _lacks(state, _least_answer(state, until))
     if total is not None and state.trained + _outstanding(state) + until - start + lacks > total:
         return False
@@ -81,30 +86,49 @@ def worth_starting(state: StudyState, until: int, ran: float) -> bool:
 
 
 def paid(
-    state: StudyState, ask: Callable[..., Answer], ran: float, *, more: bool, looks_further: bool, spends_rest: bool
+    state: StudyState,
+    ask: Callable[..., Answer],
+    ran: float,
+    lost: Callable[[int], bool],
+    *,
+    more: bool,
+    looks_further: bool,
+    spends_rest: bool,
 ) -> Answer:
     """What the scheduler that is asked with `ask` wants next of what the budget pays for; `Wait` if nothing.
 
     First what it wants most, where that fits; else, if it `looks_further` (takes `fits`), its next choice that does: a
     cheaper promotion, or a new trial, if there may be `more` and it could still be promoted. If there is no such choice
     either and it `spends_rest` (takes `rest`), what it would do with what is left, unless there is a total of trials:
-    then these are what was wished for.
+    then these are what was wished for. A trial whose checkpoints are `lost` costs all that it takes from the start; if
+    that does not fit, nobody is promoted from its rung.
     """
-    within = partial(fits, state, ran=ran)
-    look: dict[str, Any] = {"fits": within} if looks_further else {}
-    answer = ask(more=more, **look)
+    passed: set[tuple[int, int]] = set()  # such promotions that do not fit, as from where to where
+
+    def within(start: int, until: int) -> bool:
+        return (start, until) not in passed and fits(state, start, until, ran)
+
+    def wanted(**how: Any) -> Answer:
+        while isinstance(answer := ask(**how, **({"fits": within} if looks_further else {})), Promote):
+            start, until = state.trials[answer.trial].paused_at, answer.until
+            if fits(state, 0 if lost(answer.trial) else start, until, ran):
+                return answer
+            if not looks_further or (start, until) in passed:
+                return Wait()
+            passed.add((start, until))
+        return answer
+
+    answer = wanted(more=more)
     if isinstance(answer, Start) and not worth_starting(state, answer.until, ran):
-        answer = ask(more=False, **look)
-    if isinstance(answer, Promote) and not within(state.trials[answer.trial].paused_at, answer.until):
-        answer = Wait()
+        answer = wanted(more=False)
     if isinstance(answer, Wait) and spends_rest and state.budget.trials is None:
-        answer = ask(more=False, rest=True, **look)
+        answer = wanted(more=False, rest=True)
     return answer
 
 
 def kept_seconds(state: StudyState) -> float:
     """How much of the hours is kept for training the winner, as far as can be said."""
-    best = recommended(state)
+    best = winner(state)
     return 0.0 if best is None else _seconds(_lacks(state, best.trained_to), pace(state, best))
 
 
@@ -116,16 +140,19 @@ def pace(state: StudyState, record: TrialRecord | None = None) -> float | None:
     return seconds / units if units else None
 
 
-def refit_until(state: StudyState, wanted: int) -> int:
-    """How far the budget of full trainings pays for training the winner, at most to `wanted`.
+def refit_until(state: StudyState, wanted: int, ran: float) -> int | None:
+    """How far to train the winner, at most to `wanted`, in a study that `ran` for so many seconds; None: no further.
 
     Enough was kept for all of the way, unless jobs failed that were to make another one the winner, or the budget was
-    lowered.
+    lowered. It is `wanted` where there is nothing to be paid.
     """
-    best = recommended(state)
-    if best is None or (total := state.total_units) is None:
+    best, total, hours = winner(state), state.total_units, state.budget.hours
+    if best is None or best.job is not None or best.trained_to >= wanted or state.past_its_best(best):
         return wanted
-    return min(wanted, best.trained_to + max(0, total - state.trained - _outstanding(state)))
+    if hours is not None and ran >= hours * HOUR:
+        return None
+    paid = wanted if total is None else best.trained_to + total - state.trained - _outstanding(state)
+    return min(wanted, paid) if paid > best.trained_to else None
 
 
 def check(budget: Budget, max_resource: int | None, refit: object = None) -> None:
@@ -135,6 +162,13 @@ def check(budget: Budget, max_resource: int | None, refit: object = None) -> Non
     """
     if max_resource is not None:
         units = math.inf if budget.trainings is None else budget.trainings * max_resource
+        if units < max_resource and (refit is None or refit is True):
+            raise InputError(
+                f"budget must be 1 or more, not {budget.trainings:g}; it counts full trainings, and one is for the "
+                "winner; refit=False spends all on the search"
+            )
+        if units < 1:
+            raise InputError(f"budget={budget.trainings:g} is less than one unit of max_resource={max_resource}")
         if not isinstance(refit, bool) and isinstance(refit, int) and refit >= units:
             raise InputError(
                 f"refit={refit} takes all of budget={budget.trainings:g}, {units:g} units: nothing would be "
@@ -144,7 +178,7 @@ def check(budget: Budget, max_resource: int | None, refit: object = None) -> Non
     how = "max_resource=81"
     if budget.trainings is not None:
         raise InputError(f"budget= counts full trainings, so say how long one is: {how}")
-    if budget.hours is not None and refit in (None, True):
+    if budget.hours is not None and (refit is None or refit is True):
         raise InputError(f"hours= includes a full training of the winner, so say how long it is: {how}; or refit=False")
 
 
@@ -158,9 +192,14 @@ def in_words(state: StudyState) -> list[str]:
         parts = [f"{found.spent} spent"]
         if found.under_way:
             parts.append(f"{found.under_way} under way")
-        if found.kept:
-            parts.append(f"{found.kept} kept for the winner")
-        parts.append(f"{found.left} left" if found.left >= 0 else f"{-found.left} too many")
+        if found.left < 0:
+            parts.append(f"{-found.left} more than it pays for: it was lowered, or a refit went beyond it")
+        elif found.short and not state.running:
+            parts.append(f"{found.kept or 'none'} left for the winner, which lacks {found.kept + found.short}")
+            parts.append("since jobs failed that were to make another one the winner, or the budget was lowered")
+        else:
+            parts += [f"{found.kept} kept for the winner"] if found.kept else []
+            parts.append(f"{found.left} left")
         lines.append(f"budget {full} ({counted(found.total, 'unit')}): {', '.join(parts)}")
     if (hours := state.budget.hours) is not None:
         kept = kept_seconds(state)
@@ -169,20 +208,40 @@ def in_words(state: StudyState) -> list[str]:
     return lines
 
 
-def why_not(state: StudyState, refused: Answer | None) -> list[str]:
-    """Why nothing more was given out, where the scheduler would have gone on with the job `refused`."""
-    budget = " and ".join(name for name, there in _given(state.budget) if there)
-    if isinstance(refused, Promote):
-        start = state.trials[refused.trial].paused_at
-        what = f"trial {refused.trial} was not promoted from {start} to {refused.until}"
-        return [f"{what}: {budget} did not pay for it beside the winner's training"]
-    if isinstance(refused, Start):
-        return [f"no other trial was started: {budget} did not pay for one and its way to a rung that has results"]
-    return []
+def left_over(state: StudyState, refused: Answer | None) -> list[str]:
+    """How much is left at the end, and why, in a line; nothing where nothing is, or where it is not the end.
+
+    `refused` is what the scheduler would have gone on with, `Wait` if with nothing, None if it is not the end.
+    """
+    left = what_is_left(state)
+    if not left or refused is None:
+        return []
+    if state.spent:
+        why = "the target was reached" if state.target_reached else "total_resource is used up"
+    elif isinstance(refused, Promote):
+        job = f"promoting trial {refused.trial} from {state.trials[refused.trial].paused_at} to {refused.until}"
+        why = f"{_given(state.budget)} did not pay for {job} beside a winner's training"
+    elif isinstance(refused, Start):
+        why = f"{_given(state.budget)} did not pay for another trial and its way to a rung that has results"
+    else:
+        all_of_them = f"all {state.budget.trials} trials have been started"
+        no_more = "the searcher has no other configuration" if state.budget.trials is None else all_of_them
+        why = f"{no_more}, and {shown(str(state.created.scheduler.get('name')))} promotes nobody else"
+    return [f"{left}, since {why}"]
 
 
-def _given(budget: Budget) -> list[tuple[str, bool]]:
-    return [("the budget", budget.trainings is not None), ("hours", budget.hours is not None)]
+def what_is_left(state: StudyState) -> str:
+    """What is free to be spent of the budget, or of the hours, in words; "" if nothing is."""
+    if (found := account(state)) is not None:
+        return f"{counted(found.left, 'unit')} {'is' if found.left == 1 else 'are'} left" if found.left > 0 else ""
+    hours = state.budget.hours
+    seconds = 0.0 if hours is None else hours * HOUR - state.time.seconds - kept_seconds(state)
+    return f"{duration(seconds)} of hours={hours:g} is left" if seconds > 0 else ""
+
+
+def _given(budget: Budget) -> str:
+    given = (("the budget", budget.trainings), ("hours", budget.hours))
+    return " and ".join(name for name, value in given if value is not None)
 
 
 def _outstanding(state: StudyState) -> int:

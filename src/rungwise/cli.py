@@ -17,7 +17,7 @@ from typing import Any, TypeVar, get_args
 import click
 import msgspec
 
-from rungwise import afford, mirror
+from rungwise import mirror
 from rungwise.bench.board_command import budget
 from rungwise.bench.command import bench
 from rungwise.control import Request, ask, is_paused
@@ -30,6 +30,7 @@ from rungwise.executors.command import Command
 from rungwise.executors.devices import from_text
 from rungwise.executors.named import NAMES
 from rungwise.hold import held
+from rungwise.known import budget_in_words
 from rungwise.loading import NamedFunction, load_attribute
 from rungwise.log import StudyError
 from rungwise.metrics import SCORES
@@ -358,7 +359,7 @@ def load_space(text: str) -> Space:
 
 def _show_end(study: Study) -> None:
     """How a run ended, and the exit code that says so."""
-    tell("\n".join([summary(study), *afford.in_words(study.state), *result(study)]))
+    tell("\n".join([summary(study), *budget_in_words(study), *result(study)]))
     if study.interrupted or not study.state.how.get("quiet"):
         complain(": ".join(filter(None, next_step(study))))
     if study.interrupted:
@@ -541,7 +542,10 @@ def extend(study: Path, trust: bool, max_resource: str | None, **totals: Any) ->
     if max_resource is not None:
         with _opened(study, None, trust, runs=False) as opened:
             opened.raise_max_resource(None if max_resource == "none" else _whole(max_resource))
-            tell("max_resource was removed" if max_resource == "none" else f"max_resource is {max_resource} now")
+            units, now = opened.state.total_units, f"max_resource is {max_resource} now"
+            if units is not None:
+                now += f"; budget={opened.budget.trainings:g} counts full trainings: {counted(units, 'unit')} now"
+            tell("max_resource was removed" if max_resource == "none" else now)
     elif all(total is None for total in totals.values()):
         raise InputError(
             "say which total to set: --trials, --budget, --hours, --total-resource, --seconds, --target, or "
@@ -603,7 +607,7 @@ def status(study: str | Path) -> None:
     tell(drawn(rungs_table(opened, held=driven), 80))
     paused = ["paused: continue with rungwise resume"] if driven and is_paused(real) else []
     line = summary(opened, held=driven, ran=opened.running_seconds)
-    tell("\n".join([*paused, line, *afford.in_words(opened.state), *enqueued(opened), *broken_off(opened.state)]))
+    tell("\n".join([*paused, line, *budget_in_words(opened), *enqueued(opened), *broken_off(opened.state)]))
 
 
 @commands.command()

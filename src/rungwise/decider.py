@@ -42,7 +42,7 @@ from rungwise.events import (
 from rungwise.log import Log, StudyError, undone
 from rungwise.observers import Observers
 from rungwise.search import Searcher
-from rungwise.search.intake import checked, is_ours, own
+from rungwise.search.intake import checked, exhausted, is_ours, own
 from rungwise.state import StudyState
 from rungwise.validation import copied
 from rungwise.version import __version__
@@ -53,8 +53,9 @@ class Decider:
     """Decides in the study that `log` holds; `state` is how it stands, `scheduler` and `searcher` are told nothing yet.
 
     Facts are durable after `flush`. `elapsed` says for how many seconds the study has run, which a run knows better
-    than the log: a budget of hours needs it. `restarted` holds, by trial, the jobs that were seen to train again what
-    had been trained before them.
+    than the log: a budget of hours needs it. `lost` says, as only a run can, whether the checkpoints of a trial were
+    deleted, so that it trains from the start again. `restarted` holds, by trial, the jobs that were seen to train again
+    what had been trained before them.
     """
 
     def __init__(self, state: StudyState, log: Log, scheduler: Scheduler, searcher: Searcher) -> None:
@@ -65,6 +66,7 @@ class Decider:
         self._one_metric = not state.metrics.names
         self.stopping = False  # whether no more is to be given out in this session
         self.elapsed: Callable[[], float] = lambda: state.time.seconds
+        self.lost: Callable[[int], bool] = lambda trial: False
         self._untold = searcher  # as it was before anything was told, to begin anew from
         self._most = scheduler.max_resource  # when the study began
         self._begin(scheduler)
@@ -235,9 +237,10 @@ class Decider:
             if isinstance(answer, Start):
                 answer, config = self._new(answer)
             if isinstance(answer, Promote):
-                if state.trials[answer.trial].job is not None:
+                if (record := state.trials[answer.trial]).job is not None:
                     return None  # its refit is to end first, of which the scheduler knows nothing
-                self._decide(answer.fact)
+                repeats = record.paused_at if self.lost(answer.trial) else 0
+                self._decide(msgspec.structs.replace(answer.fact, repeats=repeats) if repeats else answer.fact)
                 return state.running[answer.trial]
             if isinstance(answer, Start):
                 number = len(state.trials)
@@ -273,9 +276,9 @@ class Decider:
 
     @property
     def refused(self) -> Answer | None:
-        """With what the scheduler would go on, where nothing runs and the budget pays for nothing that it wants."""
+        """At the end of a study with a budget, with what the scheduler would go on; `Wait` if with nothing."""
         state, total = self.state, self.state.budget.trials
-        if not state.budget.keeps or state.running or not isinstance(self._paid(), Wait):
+        if not state.budget.keeps or state.running or not self.finished:
             return None
         answer = self._ask(more=total is None or len(state.trials) < total)
         ended = isinstance(answer, Start) and self._new(answer)[1] is None  # the searcher has no other
@@ -296,17 +299,18 @@ class Decider:
             return self._next() if more else self._ask(more=False)
         if type(answer := self._next()) is Raise:
             return answer
-        return afford.paid(self.state, self._ask, self.elapsed(), more=more, **self._within)
+        return afford.paid(self.state, self._ask, self.elapsed(), self.lost, more=more, **self._within)
 
     def _new(self, start: Start) -> tuple[Answer, Config | None]:
         """`start` with the configuration of a new trial; where there is none, what is next without."""
         state = self.state
         number, total = len(state.trials), state.budget.trials
-        full = total is not None and number >= total
-        if full:
+        if total is not None and number >= total:
             config = None
         elif state.queue:
             config = state.queue[0]
+        elif total is None and state.budget.keeps and self._within["spends_rest"] and exhausted(self.searcher):
+            config = None  # what is left goes to those that are closest to going on
         else:
             config = self.searcher.propose([state.created.seed, number])
         if config is not None:

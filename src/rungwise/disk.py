@@ -67,16 +67,18 @@ class Disk:
         self._ended += 1
         with contextlib.suppress(FileNotFoundError):  # the function has deleted it, or nobody wrote one
             self._see_log(trial)
+        held = self._folders[trial] = self._held(trial)
+        self._bytes += held
+
+    def _held(self, trial: int) -> int:
+        """How many bytes there are of `trial`."""
         held = 0
         with contextlib.suppress(FileNotFoundError):  # the function has deleted it
-            held = self._folders[trial] = _bytes(self._folder(trial))
+            held = _bytes(self._folder(trial))
         try:
-            held += sum(self._apart(trial).values())
+            return held + sum(self._apart(trial).values())
         except OSError:  # the store is away, which ends no study: as if something were there
-            held += 1
-        if held:
-            self._folders[trial] = held
-        self._bytes += held
+            return held + 1
 
     @property
     def due(self) -> bool:
@@ -88,6 +90,10 @@ class Disk:
         """Why there is no checkpoint of `trial` any more, in words; None if we did not delete any."""
         note = self._deleted.get(trial)
         return note.why if note is not None and note.configuration == self._configuration(trial) else None
+
+    def lost(self, trial: int) -> bool:
+        """Whether `trial` trains from the start again since its checkpoints were deleted here."""
+        return self.why_gone(trial) is not None and not self._held(trial)
 
     def clean(self) -> None:
         """Delete the folders of trials that cannot be needed any more, and empty ones; put away their logs."""

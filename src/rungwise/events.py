@@ -244,7 +244,10 @@ class Started(Fact, frozen=True):
 
 
 class Promoted(Fact, frozen=True, gc=False, omit_defaults=True):
-    """A paused trial was given out again, because it was number `rank` of `size` in its rung; see `Promote`."""
+    """A paused trial was given out again, because it was number `rank` of `size` in its rung; see `Promote`.
+
+    `repeats` is how much of what it was trained is trained again, since its checkpoints have been deleted.
+    """
 
     trial: int
     until: int
@@ -252,6 +255,7 @@ class Promoted(Fact, frozen=True, gc=False, omit_defaults=True):
     size: int = 0
     quota: int = 0
     rule: str = ""
+    repeats: int = 0
 
 
 class Raised(Fact, frozen=True):

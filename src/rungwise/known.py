@@ -266,8 +266,17 @@ class Known(turns.InTurn):
         several = len(state.ceilings or ()) > 1 and not SCHEDULERS.is_foreign(state.created.scheduler.get("name"))
         # only the scheduler knows which trial is in which bracket
         told = summary.story(state, ceilings(self._decided.scheduler) if several else None)
-        if not state.budget.keeps:
-            return told
-        elsewhere = self._decides is None and SCHEDULERS.is_elsewhere(state.created.scheduler.get("name"))
-        refused = None if elsewhere else self._decided.refused  # looking does not import it, so it cannot be asked
-        return "\n".join([told, *afford.in_words(state), *afford.why_not(state, refused)]).lstrip("\n")
+        return "\n".join([told, *budget_in_words(self)]).lstrip("\n")
+
+
+def budget_in_words(study: Known) -> list[str]:
+    """Where the budget of full trainings or the hours have gone, and at the end how much is left, and why."""
+    state = study.state
+    told = afford.in_words(state)
+    elsewhere = study._decides is None and SCHEDULERS.is_elsewhere(state.created.scheduler.get("name"))
+    if not told or state.running or elsewhere or not afford.what_is_left(state):
+        return told  # looking does not import a scheduler from elsewhere, so it cannot be asked
+    decider = study.decider
+    if isinstance(decider.searcher, LookedAt) and not decider.finished:
+        return [*told, f"{afford.what_is_left(state)}: resume to go on, unless the searcher has no other configuration"]
+    return [*told, *afford.left_over(state, decider.refused)]

@@ -21,7 +21,7 @@ from rungwise.errors import InputError
 from rungwise.events import Config, Job
 from rungwise.metrics import Metrics
 from rungwise.reports import Reports
-from rungwise.validation import real, whole
+from rungwise.validation import LARGEST_INTEGER, real, whole
 
 as_config = msgspec.json.Decoder(dict[str, Any]).decode
 as_json = msgspec.json.Encoder().encode
@@ -141,11 +141,12 @@ class TrialRecord(msgspec.Struct, gc=False, eq=False):
         """A report of a job that trains it on as the winner."""
         self.refit_reports = {**self.refit, resource: score}
 
-    def loss_at(self, level: int, metrics: Metrics) -> float:
-        """The loss that counts at a resource: of the last report by then, or of the best; `inf` before any."""
+    def losses_at(self, levels: Iterable[int], metrics: Metrics) -> list[tuple[float, ...]]:
+        """The losses that count at each level: of the last report by then, or of the best; () before any."""
         reports = self.reports
         reported, counted = list(reports), list(accumulate(reports.values(), metrics.counted))
-        return metrics.loss(counted[at - 1]) if (at := bisect_right(reported, level)) else math.inf
+        places = [bisect_right(reported, level) for level in levels]
+        return [metrics.losses(counted[place - 1]) if place else () for place in places]
 
     def refitted(self, metrics: Metrics) -> tuple[int | None, float | None, int | None]:
         """How far a refit has come, what counts there, and, where the best counts, the resource of the best so far."""
@@ -179,12 +180,10 @@ def rung_results(records: Iterable[TrialRecord], levels: Iterable[int], metrics:
     """What `Study.rung_results` gives, of trials that completed some of `levels`."""
     trials = []
     for record in records:
-        reports = record.reports
-        reported, counted = list(reports), list(accumulate(reports.values(), metrics.counted))
+        completed = sorted(level for level in levels if level <= record.paused_at)
         results: list[list[Any]] = []
-        for level in sorted(level for level in levels if level <= record.paused_at):
-            if at := bisect_right(reported, level):
-                losses = metrics.losses(counted[at - 1])
+        for level, losses in zip(completed, record.losses_at(completed, metrics), strict=True):
+            if losses:
                 loss = losses if metrics.names else losses[0]
                 results.append([level, loss if all(map(math.isfinite, losses)) else None])
         if record.failure is not None:
@@ -307,10 +306,8 @@ class Budget(msgspec.Struct, frozen=True):
                 raise InputError(f"{name} must be 1 or more, not {value!r}; it is a total")
         if seconds is not None and real(seconds, "seconds") <= 0:
             raise InputError(f"seconds must be above 0, not {seconds!r}; it is a total")
-        if trainings is not None and real(trainings, "budget") < 1:
-            raise InputError(
-                f"budget must be 1 or more, not {trainings!r}; it counts full trainings, and one is for the winner"
-            )
+        if trainings is not None and not 0 < real(trainings, "budget") <= LARGEST_INTEGER:
+            raise InputError(f"budget must be above 0 and at most 9e15, not {trainings!r}; it counts full trainings")
         if hours is not None and real(hours, "hours") <= 0:
             raise InputError(f"hours must be above 0, not {hours!r}; it is a total")
         return Budget(

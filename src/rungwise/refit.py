@@ -5,7 +5,6 @@ May import what `study` may.
 
 from __future__ import annotations
 
-from rungwise import afford
 from rungwise.decider import Decider
 from rungwise.errors import InputError
 from rungwise.events import Refitted
@@ -30,13 +29,3 @@ def begin(decider: Decider, until: int | None) -> bool:
     decider.note(Refitted(best.number, start, until))
     state.give_again_last(best.number)
     return True
-
-
-def within(decider: Decider) -> bool:
-    """`begin` as far as the study's budget pays for it, with the part that it kept; False if nothing is to be done."""
-    state = decider.state
-    winner, wanted = afford.recommended(state), state.refit_wanted
-    if winner is None or wanted is None:
-        return False
-    paid = afford.refit_until(state, wanted)
-    return paid > winner.trained_to and begin(decider, paid)

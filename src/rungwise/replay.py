@@ -175,6 +175,8 @@ def _words(error: Exception) -> str:
 def _unfit_job(fact: Promoted | Refitted, *, running: bool, at: int) -> str | None:
     if running:
         return f"trial {fact.trial} is running already"
+    if isinstance(fact, Promoted) and not 0 <= fact.repeats <= at:
+        return f"trial {fact.trial} repeats {fact.repeats} of {at}"
     start = at if isinstance(fact, Promoted) else fact.start
     if not 0 <= start < whole(fact.until, "the end of a job"):
         return f"trial {fact.trial} goes on from {start} to {fact.until}"

@@ -46,7 +46,8 @@ from rungwise.paths import real_path
 from rungwise.records import Budget
 from rungwise.report.progress import of_total
 from rungwise.report.result import queued, refit_failure
-from rungwise.search import Searcher, SearcherName
+from rungwise.search import Searcher, SearcherName, as_searcher
+from rungwise.search.intake import ends
 from rungwise.space import Space
 from rungwise.storage import JOBS, Storage, leases
 from rungwise.store import Store
@@ -127,9 +128,10 @@ def tune(
     as that pays for, and the winner is trained to `max_resource` from it. A job is given out if what was spent, what
     the running jobs will still spend, the job, and what the winner will then lack fit into the budget; where the
     scheduler's first choice does not fit, a cheaper promotion or a new trial may. Reported training counts, so what a
-    lost process had not reported does not. `hours=2.5` is the same in hours of running: what the winner's training will
-    take is estimated from its own pace so far, and when only that is left, running jobs pause at their next checkpoint.
-    A job that saves no checkpoints, or a refit that is slower than the trial was, can exceed it.
+    lost process had not reported does not. What a trial trains again since its checkpoints were deleted counts again.
+    `hours=2.5` is the same in hours of running: what the winner's training will take is estimated from its own pace so
+    far, and when only that is left, running jobs pause at their next checkpoint. A job that saves no checkpoints, or a
+    refit that is slower than the trial was, can exceed it.
 
     `refit=True` trains the best trial to the scheduler's `max_resource` at the end; a number trains it to that
     resource. With `budget` or `hours` True is the default, and `refit=False` spends all on the search. `horizon` says
@@ -220,7 +222,7 @@ def tune(
     space = as_space(space)
     decides = same_study.scheduler_of(scheduler, max_resource, budget=budget is not None or hours is not None)
     scheduler = decides.made() if isinstance(decides, same_study.Unnamed) else decides
-    check_total(scheduler, totals.trials)
+    check_total(scheduler, totals.trials, lambda: ends(as_searcher(searcher, space)))
     there = isinstance(path, (str, Path)) and (mirror.is_address(path) or os.path.exists(path))
     if not there:  # else the study in it says what its max_resource is by now
         options.check_against(scheduler)
@@ -427,7 +429,7 @@ class _Session:
         self._restarted: dict[int, Job] = {}  # of the study's jobs that train again, those that were looked at
         self._nobody_since: float | None = None  # when it was seen first that there is no worker
         self._look_again = 8  # trials: curves are looked at whenever there are twice as many
-        study.decider.elapsed = self.elapsed
+        study.decider.elapsed, study.decider.lost = self.elapsed, self.disk.lost
 
     def _leases(self) -> Iterator[int]:
         for lease in leases(self._storage, self.study.id, self.study.state.sessions):
@@ -482,7 +484,9 @@ class _Session:
         self.drive(lambda job: job.refit)  # one that broke off
         while not self.interrupted and (job := study.trials[study.best.number].job) is not None and not job.refit:
             self.drive(lambda job: job.trial == study.best.number)
-        to = self._paid_until(until) if limited and not self.interrupted else until
+        to = afford.refit_until(study.state, until, self.elapsed()) if limited else until
+        if to != until and not self.interrupted:
+            self._say_unpaid(to, until)
         if not self.interrupted and (began := to is not None and study.refit(to)):
             self.display.say(f"refit: training trial {study.best.number} further")
             self.drive(lambda job: job.refit)
@@ -497,21 +501,16 @@ class _Session:
             self.display.say(said)
         return began or said is not None
 
-    def _paid_until(self, wanted: int) -> int | None:
-        """How far at most to `wanted` the budget pays for training the winner; None if no further. Less is said."""
-        state, winner = self.study.state, afford.recommended(self.study.state)
-        if winner is None or winner.job is not None or winner.trained_to >= wanted or state.past_its_best(winner):
-            return wanted
-        hours = state.budget.hours
-        paid = afford.refit_until(state, wanted)
+    def _say_unpaid(self, paid: int | None, wanted: int) -> None:
+        """The winner is trained only as far as was `paid` for, not to what was `wanted`."""
+        number = self.study.best.number
+        hours, at = self.study.budget.hours, self.study.trials[number].trained_to
         if hours is not None and self.elapsed() >= hours * afford.HOUR:
-            self.display.say(f"time is up: trial {winner.number} is not refitted from {winner.trained_to} to {wanted}")
-            return None
-        if paid < wanted:
-            far = f"only to {paid}" if paid > winner.trained_to else "no further"
-            where = f"trial {winner.number}, which is at {winner.trained_to},"
+            self.display.say(f"time is up: trial {number} is not refitted from {at} to {wanted}")
+        else:
+            far = "no further" if paid is None else f"only to {paid}"
+            where = f"trial {number}, which is at {at},"
             self.display.say(f"refit: the budget pays for training {where} {far}, not to {wanted}")
-        return paid if paid > winner.trained_to else None
 
     def end(self, *, only_refits: bool) -> None:
         """What is left to be done and said when all has ended well."""
@@ -545,8 +544,8 @@ class _Session:
         state, limit, hours = self.study.state, self.study.budget.seconds, self.study.budget.hours
         if state.spent:
             total = state.budget.resource
-            used_up = "budget" if total is None or state.resource_used < total else "total_resource"
-            return "target reached" if state.target_reached else f"{used_up} used up"
+            used_up = "the budget" if total is None or state.resource_used < total else "total_resource"
+            return "target reached" if state.target_reached else f"{used_up} is used up"
         if limit is not None and self.elapsed() >= limit:
             return "time is up"
         if hours is not None and self.elapsed() + (kept := afford.kept_seconds(state)) >= hours * afford.HOUR:
@@ -624,10 +623,10 @@ class _Session:
             self._pausing = True
             self.executor.pause()
             if running := self.study.state.under_way:
-                again = "" if over else " (Ctrl-C again stops at once)"
-                why = over or ("pausing" if self.pauses else "stopping")
-                jobs = counted(running, "running job")
-                self.display.say(f"{why}: {jobs} may reach a checkpoint first{again}")
+                jobs, its = counted(running, "running job"), "its" if running == 1 else "their"
+                why = "pausing" if self.pauses else "stopping"
+                stops = f"{why}: {jobs} may reach a checkpoint first (Ctrl-C again stops at once)"
+                self.display.say(stops if over is None else f"{over}: {jobs} will pause at {its} next checkpoint")
         if self.interrupted > 1:
             raise KeyboardInterrupt
         if time.monotonic() - self._since > TIME_NOTED if self._ran else messages:

@@ -9,7 +9,7 @@ from typing import Any, final
 import msgspec
 import numpy as np
 
-from rungwise import refit
+from rungwise import afford
 from rungwise.clock import Clock, ClusterClock, Notes
 from rungwise.cluster import Cluster, ClusterUse
 from rungwise.core import Scheduler, SchedulerName, as_scheduler
@@ -99,7 +99,9 @@ def simulate(
     clock = ClusterClock(table, workers) if isinstance(workers, Cluster) else Clock(table, workers)
     notes = Notes(study, clock)
     drive(study, clock, retries=clock.retries, drain=drain, watch=notes.look)
-    if budget is not None and refit.within(study.decider):
+    wanted = study.state.refit_wanted if study.has_best else None
+    until = None if wanted is None else afford.refit_until(study.state, wanted, clock.now)
+    if until is not None and study.refit(until):
         drive(study, clock, retries=clock.retries, watch=notes.look, only=lambda job: job.refit)
     return Simulation(
         clock.now,
@@ -128,6 +130,7 @@ class _Rows:
     """A searcher that hands out the rows of a table in a given order."""
 
     name = "rows"
+    ends = True
 
     def __init__(self, rows: Sequence[int]) -> None:
         self._rows = array("q", rows)

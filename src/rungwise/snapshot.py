@@ -118,6 +118,7 @@ class _Stand(msgspec.Struct, forbid_unknown_fields=True):
     horizon: Count | None
     max_resource: Count | None
     refit_used: Count
+    repeated: Count
     training_seconds: float
 
 
@@ -227,6 +228,7 @@ class Snapshots:
             budget=state.budget,
             resource_used=state.resource_used,
             refit_used=state.refit_used,
+            repeated=state.repeated,
             training_seconds=state.training_seconds,
             ended_well=state.ended_well,
             lowest=state._lowest if math.isfinite(state._lowest) else None,
@@ -398,7 +400,7 @@ def _restore_rest(state: StudyState, stand: _Stand) -> None:
         stand.failures, stand.completed, stand.rises, deque(stand.queue),
     )  # fmt: skip
     state.resource_used, state.ended_well, state.sessions = stand.resource_used, stand.ended_well, stand.sessions
-    state.refit_used, state.training_seconds = stand.refit_used, stand.training_seconds
+    state.refit_used, state.repeated, state.training_seconds = stand.refit_used, stand.repeated, stand.training_seconds
     paused = (record for record in state.trials if record.job is None or record.job.refit)
     state.unreported = sum(record.unreported for record in paused)
     state.time.seconds, state.time._told, state.time._tells = stand.time

@@ -81,7 +81,7 @@ class StudyState:
         self.budget = Budget()
         self.rises: list[Raised] = []
         self.failures: list[tuple[int, str]] = []
-        self.resource_used = self.refit_used = 0
+        self.resource_used = self.refit_used = self.repeated = 0
         self.unreported = 0  # which trials that are paused trained after their last report, up to their rung
         self.training_seconds = 0.0  # which that took, refits aside
         self.ended_well = 0  # jobs that came to their end
@@ -133,7 +133,7 @@ class StudyState:
             self._give_out(record, fact.config, 0, fact.until)
             return fact
         if isinstance(fact, Promoted):
-            record = self.trials[fact.trial]
+            record, self.repeated = self.trials[fact.trial], self.repeated + fact.repeats
             self._give_out(record, as_config(record.json), record.paused_at, fact.until)
             return fact
         if isinstance(fact, Refitted):
@@ -347,8 +347,11 @@ class StudyState:
 
     @property
     def trained(self) -> int:
-        """The resource trained so far, refits included: as reported, and up to the rungs that were completed."""
-        return self.resource_used + self.refit_used + self.unreported
+        """The resource trained so far, refits included: as reported, and up to the rungs that were completed.
+
+        What is trained again since its checkpoints were deleted counts twice, from when it is given out.
+        """
+        return self.resource_used + self.refit_used + self.unreported + self.repeated
 
     @property
     def total_units(self) -> int | None:

@@ -21,6 +21,7 @@ from rungwise.known import Known
 from rungwise.log import StudyError
 from rungwise.observers import Observer
 from rungwise.records import Budget, to_take_back
+from rungwise.search.intake import ends
 from rungwise.validation import whole
 
 
@@ -36,14 +37,15 @@ class Steered(Known):
 
     def set_budget(self, budget: Budget) -> None:
         """Set all totals; None is no limit."""
-        check_total(self._deciding.scheduler, budget.trials)
+        decider = self._deciding
+        check_total(decider.scheduler, budget.trials, lambda: ends(decider.searcher))
         names = self._state.metrics.names
         if budget.target is not None and names:
             raise InputError(f"target={budget.target!r} is for one metric; this study has {', '.join(names)}")
         afford.check(budget, self._state.max_resource, False if names else self._state.how.get("refit"))
         if budget != self._state.budget:
-            self._deciding.note(Extended(*msgspec.structs.astuple(budget)))
-            self._deciding.flush()
+            decider.note(Extended(*msgspec.structs.astuple(budget)))
+            decider.flush()
 
     def raise_max_resource(self, max_resource: int | None) -> None:
         """Go on with a study of `ASHA` or `PASHA` up to this `max_resource`, or without one (None). It stays so.
@@ -51,11 +53,16 @@ class Steered(Known):
         What was trained and decided stands. Trials at the rung that was the last one may go on from there: from their
         checkpoints, unless these were deleted because the trials were through (`keep_checkpoints` keeps them).
 
+        A `budget` is in full trainings: it is more units then, and it needs a maximum.
+
         Raises `InputError` if the study's `max_resource` is no lower, if it is no rung of the longer ladder, and for
         other schedulers, whose brackets or stopped trials depend on it.
         """
         most = None if max_resource is None else whole(max_resource, "max_resource")
         check_longer(self._deciding.scheduler, most)
+        if most is None and (trainings := self._state.budget.trainings) is not None:
+            now = self._state.max_resource
+            raise InputError(f"budget={trainings:g} counts full trainings of max_resource={now}: it cannot be removed")
         afford.check(self._state.budget, most, self._state.how.get("refit"))
         self._deciding.note(Lengthened(most))
         self._deciding.flush()

@@ -9,7 +9,6 @@ import heapq
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from functools import reduce
 from html import escape
 from math import inf
 from pathlib import Path
@@ -98,9 +97,8 @@ def top(state: StudyState, k: int) -> list[TrialRecord]:
     for record in state.trials:
         if record.failure is not None:
             continue
-        reports = record.reports
-        known = [score for resource, score in reports.items() if resource <= record.paused_at]
-        if known and math.isfinite(loss := state.metrics.loss(reduce(state.metrics.counted, known))):
+        [losses] = record.losses_at([record.paused_at], state.metrics)
+        if losses and math.isfinite(loss := losses[0]):
             ranked.append(([record.number] != answer, -record.paused_at, loss, record.number, record))
     return [record for *_, record in heapq.nsmallest(k, ranked, key=lambda row: row[:4])]
 
@@ -115,7 +113,10 @@ def certainty(state: StudyState) -> Certainty | None:
         return None
     there = [record for record in state.trials if record.failure is None and record.paused_at >= best.resource]
     metrics = state.metrics
-    losses = {each.number: (each.loss_at(below, metrics), each.loss_at(best.resource, metrics)) for each in there}
+    losses = {}
+    for record in there:
+        before, now = (each[0] if each else inf for each in record.losses_at((below, best.resource), metrics))
+        losses[record.number] = before, now
     return recommendation.certainty(best.number, best.resource, below, losses)
 
 

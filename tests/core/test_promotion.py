@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import rungwise as rw
+from objectives import train
 from rungwise.core.promotion import EAGER, PatientPromotion, as_promotion
 from rungwise.events import Completed, Lengthened, Promote, Promoted, Raised, Result, Start, Started, Wait
 from rungwise.explain import in_words
@@ -231,6 +232,20 @@ def test_breadth_first_needs_a_total_of_trials(tmp_path: Path) -> None:
             study.extend(seconds=9)
         study.extend(trials=9, total_resource=30)
         assert study.budget.trials == 9
+
+
+@pytest.mark.parametrize("initial", [(), ({"x": 0.1},)])
+def test_a_budget_needs_no_total_of_trials_where_the_searcher_ends(initial: tuple[Any, ...]) -> None:
+    space = rw.Space({"x": rw.Float(0, 1, step=0.1)})
+    asha = rw.ASHA(max_resource=9, breadth_first=True)
+    study = rw.tune(train, space, mode="min", scheduler=asha, searcher="grid", budget=4, initial=initial, quiet=True)
+    assert len(study.trials) == 5 + len(initial)
+    assert study.best.resource == 9
+    for searcher in ("random", rw.RandomSearch(rw.Space(space)), {"name": "evolution"}):
+        with pytest.raises(rw.InputError, match='trials=64; or take a searcher that comes to an end, such as "grid"'):
+            rw.tune(train, space, mode="min", scheduler=asha, searcher=searcher, budget=4, quiet=True)
+    table = rw.CurveTable([[n + 1 / e for e in range(1, 10)] for n in range(12)], mode="min")
+    assert len(rw.simulate(asha, table, budget=4).study.trials) == 12
 
 
 def test_without_a_total_breadth_first_ends_with_the_searcher() -> None:

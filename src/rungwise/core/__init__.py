@@ -7,6 +7,7 @@ PASHA is compared with.
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 from typing import Any, Literal, Protocol
 
 from rungwise.core.asha import ASHA
@@ -103,12 +104,12 @@ def ceilings(scheduler: Scheduler) -> list[tuple[int, int]]:
     return list(getattr(scheduler, "ceilings", ()))
 
 
-def check_total(scheduler: Scheduler, trials: int | None) -> None:
-    """Raise `InputError` if `scheduler` would start trials for ever, since there is no total of `trials`."""
-    if trials is None and getattr(scheduler, "breadth_first", False):
+def check_total(scheduler: Scheduler, trials: int | None, searcher_ends: Callable[[], bool]) -> None:
+    """Raise `InputError` if `scheduler` would start trials for ever: no total of `trials`, no searcher that ends."""
+    if trials is None and getattr(scheduler, "breadth_first", False) and not searcher_ends():
         raise InputError(
             "breadth_first=True promotes nobody as long as more trials may be started, so say how many there are: "
-            "trials=64"
+            'trials=64; or take a searcher that comes to an end, such as "grid"'
         )
 
 

@@ -21,8 +21,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from rungwise import afford, explain
+from rungwise import explain
 from rungwise.events import Fact, Raised
+from rungwise.known import budget_in_words
 from rungwise.report.notebook import Output, in_notebook
 from rungwise.report.progress import Estimate
 from rungwise.report.result import in_columns, next_step, no_result, result
@@ -148,7 +149,7 @@ class Display:
         if not _elsewhere.get():
             took = f"{summary(self._study)}, in {duration(self._estimate.elapsed(now))}"
             lines = result(self._study) or [no_result(self._study)]
-            self.say("\n".join([took, *afford.in_words(self._study.state), *lines]))
+            self.say("\n".join([took, *budget_in_words(self._study), *lines]))
             self._say_next()
         if self._output is not None:
             self._output.show(drawn(rungs_table(self._study), NOTEBOOK_WIDTH))

@@ -16,7 +16,8 @@ class Searcher(Protocol):
     """What to try next? Proposes configurations.
 
     It is made as `Class(space, **settings)`; ours have a `name`. Set `several_metrics = True` if its losses may be
-    tuples, one number per metric; otherwise studies with several metrics refuse it.
+    tuples, one number per metric; otherwise studies with several metrics refuse it. Set `ends = True` if it comes to an
+    end in any case: otherwise a study that is `breadth_first` needs a total of trials.
     """
 
     def propose(self, rng: Rng) -> Config | None:

@@ -41,6 +41,7 @@ class GridSearch:
     """
 
     name = "grid"
+    ends = True
     several_metrics = True
 
     def __init__(self, space: Space, *, points: int | Mapping[str, int] = 5) -> None:

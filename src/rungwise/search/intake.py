@@ -54,6 +54,21 @@ def checked(proposed: object, searcher: Searcher, space: Space) -> Config:
 
 def called(searcher: Searcher) -> str:
     """Which one; where ours wrap another, that."""
+    return f"the searcher {type(innermost(searcher)).__qualname__}"
+
+
+def innermost(searcher: Searcher) -> Searcher:
+    """The one that others of ours wrap, or itself."""
     while type(searcher).__module__.startswith(OURS) and hasattr(searcher, "searcher"):
         searcher = searcher.searcher
-    return f"the searcher {type(searcher).__qualname__}"
+    return searcher
+
+
+def ends(searcher: Searcher) -> bool:
+    """Whether `searcher` says that it comes to an end, however many trials may be started."""
+    return bool(getattr(innermost(searcher), "ends", False))
+
+
+def exhausted(searcher: Searcher) -> bool:
+    """Whether `searcher` knows that each configuration has been started, though it proposes them again."""
+    return bool(getattr(innermost(searcher), "exhausted", False))
