@@ -55,6 +55,8 @@ METHODS = {
     "syne-tune-mobster": Method("syne-tune", seeds=1, tasks=2),
     "syne-tune-dyhpo": Method("syne-tune", seeds=1, tasks=2),
 }
+NOT_FOR_PEERS = ("lcdb", "fashion-cells")
+"""The learners of lcdb are a set, not a space, and its resources are not 1 … R; cells are a kind of ours."""
 Unit = tuple[str, str, int]  # suite, task, seed
 
 
@@ -138,8 +140,8 @@ def options(split: dict[str, dict[str, list[str]]]) -> argparse.Namespace:
     parser.add_argument("--processes", type=int, choices=[1, 2], default=1)
     parser.add_argument("--estimate", action="store_true", help="one task of each suite under one seed only")
     given = parser.parse_args()
-    if given.suite is None:  # the learners of lcdb are a set, not a space, and its resources are not 1 … R
-        given.suite = [suite for suite in known if suite != "lcdb" and there_is(suite)]
+    if given.suite is None:
+        given.suite = [suite for suite in known if suite not in NOT_FOR_PEERS and there_is(suite)]
     if given.seeds < 1 or given.first_seed < 0:
         parser.error("at least 1 seed, from 0 on")
     return given

@@ -216,12 +216,12 @@ def tune(
     )  # fmt: skip
     how = options.noted() | {"source": source.digest(function)}
     del how["checkpoints"]  # it is noted when it is known that there are none elsewhere
+    decides = same_study.scheduler_of(scheduler, max_resource, budget=budget is not None or hours is not None)
+    scheduler = decides.made() if isinstance(decides, same_study.Unnamed) else decides
     totals = Budget().changed(trials, total_resource, seconds, target, budget, hours)
     if totals == Budget():
         raise InputError("say when to stop: trials=64 or budget=10 (or hours=, total_resource=, seconds=, target=)")
     space = as_space(space)
-    decides = same_study.scheduler_of(scheduler, max_resource, budget=budget is not None or hours is not None)
-    scheduler = decides.made() if isinstance(decides, same_study.Unnamed) else decides
     check_total(scheduler, totals.trials, lambda: ends(as_searcher(searcher, space)))
     there = isinstance(path, (str, Path)) and (mirror.is_address(path) or os.path.exists(path))
     if not there:  # else the study in it says what its max_resource is by now
