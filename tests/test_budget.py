@@ -67,6 +67,17 @@ def test_several_metrics_have_no_single_winner_to_keep_anything_for() -> None:
     assert not any(record.refit for record in study.trials)
 
 
+def test_with_several_metrics_the_maximum_can_be_raised_under_any_budget() -> None:
+    study = rw.Study(SPACE, rw.ASHA(max_resource=9), mode={"loss": "min", "size": "min"})
+    study.extend(budget=0.5)
+    study.raise_max_resource(27)
+    assert study.state.total_units == 13
+    study = rw.Study(SPACE, rw.ASHA(max_resource=9), mode={"loss": "min", "size": "min"})
+    study.extend(hours=1)
+    study.raise_max_resource(None)
+    assert study.state.max_resource is None
+
+
 def test_a_study_goes_on_under_a_greater_budget(tmp_path: Path) -> None:
     first = nine(budget=2, path=tmp_path / "s.db")
     before = spent(first)
