@@ -61,7 +61,7 @@ def test_a_study_that_is_there_goes_on_with_its_own(tmp_path: Path) -> None:
     assert tuned(path=path, budget=5) == began
     with pytest.raises(rw.InputError, match=r"another scheduler, .reduction_factor.: 3\.0 there, 2"):
         tuned(path=path, budget=6, scheduler={"reduction_factor": 2})
-    with pytest.raises(rw.InputError, match="another scheduler"):
+    with pytest.raises(rw.InputError, match="another scheduler, 'name': 'hyperband' there, 'asha' now"):
         tuned(path=path, budget=6, scheduler="asha", max_resource=9)
 
 
