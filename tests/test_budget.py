@@ -291,7 +291,7 @@ def test_a_budget_that_was_lowered_or_lost_the_winners_part_says_what_happened()
     study.extend(budget=2)
     assert budget_in_words(study) == [
         f"budget 2 full trainings (18 units): {study.state.trained} spent, {study.state.trained - 18} more than it pays "
-        "for: it was lowered, or a refit went beyond it"
+        "for: it was given or lowered later, or a refit went beyond it"
     ]
     study = rw.Study(SPACE, rw.ASHA(max_resource=9), mode="min")
     study.extend(budget=2)
@@ -307,8 +307,13 @@ def test_a_budget_that_was_lowered_or_lost_the_winners_part_says_what_happened()
     assert account.left == 0
     assert budget_in_words(study)[0].endswith(
         f"{account.kept or 'none'} left for the winner, which lacks {account.kept + account.short}, since jobs failed "
-        "that were to make another one the winner, or the budget was lowered"
+        "that were to make another one the winner, the budget was lowered, or more is wanted of the refit now"
     )
+    study = rw.Study(SPACE, rw.ASHA(max_resource=9), mode="min")
+    study.extend(trials=9)
+    told_all(study)
+    study.extend(budget=1)
+    assert "more than it pays for: it was given or lowered later" in budget_in_words(study)[0]
 
 
 def test_half_a_training_is_a_budget_where_nobody_is_refitted() -> None:

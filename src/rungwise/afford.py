@@ -193,10 +193,12 @@ def in_words(state: StudyState) -> list[str]:
         if found.under_way:
             parts.append(f"{found.under_way} under way")
         if found.left < 0:
-            parts.append(f"{-found.left} more than it pays for: it was lowered, or a refit went beyond it")
+            why = "it was given or lowered later, or a refit went beyond it"
+            parts.append(f"{-found.left} more than it pays for: {why}")
         elif found.short and not state.running:
             parts.append(f"{found.kept or 'none'} left for the winner, which lacks {found.kept + found.short}")
-            parts.append("since jobs failed that were to make another one the winner, or the budget was lowered")
+            why = "the budget was lowered, or more is wanted of the refit now"
+            parts.append(f"since jobs failed that were to make another one the winner, {why}")
         else:
             parts += [f"{found.kept} kept for the winner"] if found.kept else []
             parts.append(f"{found.left} left")
