@@ -284,6 +284,14 @@ def test_why_something_is_left(totals: dict, said: str, tmp_path: Path) -> None:
     assert (said in last) != ("unless the searcher has no other configuration" in last), "who looks makes no searcher"
 
 
+@pytest.mark.parametrize("refit", [False, True])
+def test_a_winners_training_is_named_as_a_reason_only_where_there_is_one(refit: bool) -> None:
+    for scheduler in (rw.SuccessiveHalving(max_resource=9), rw.StoppingASHA(max_resource=9)):
+        said = nine(scheduler=scheduler, budget=2.5, refit=refit).explain().splitlines()[-1]
+        assert "did not pay for" in said
+        assert said.endswith("beside a winner's training") == refit
+
+
 def test_a_budget_that_was_lowered_or_lost_the_winners_part_says_what_happened() -> None:
     study = rw.Study(SPACE, rw.ASHA(max_resource=9), mode="min")
     study.extend(budget=4)

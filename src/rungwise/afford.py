@@ -220,11 +220,12 @@ def left_over(state: StudyState, refused: Answer | None) -> list[str]:
         return []
     if state.spent:
         why = "the target was reached" if state.target_reached else "total_resource is used up"
-    elif isinstance(refused, Promote):
-        job = f"promoting trial {refused.trial} from {state.trials[refused.trial].paused_at} to {refused.until}"
-        why = f"{_given(state.budget)} did not pay for {job} beside a winner's training"
-    elif isinstance(refused, Start):
-        why = f"{_given(state.budget)} did not pay for another trial and its way to a rung that has results"
+    elif isinstance(refused, Promote | Start):
+        job = "another trial and its way to a rung that has results"
+        if isinstance(refused, Promote):
+            job = f"promoting trial {refused.trial} from {state.trials[refused.trial].paused_at} to {refused.until}"
+        beside = "" if state.refit_wanted is None else " beside a winner's training"
+        why = f"{_given(state.budget)} did not pay for {job}{beside}"
     else:
         all_of_them = f"all {state.budget.trials} trials have been started"
         no_more = "the searcher has no other configuration" if state.budget.trials is None else all_of_them
