@@ -67,6 +67,17 @@ def test_several_metrics_have_no_single_winner_to_keep_anything_for() -> None:
     assert not any(record.refit for record in study.trials)
 
 
+def test_with_several_metrics_the_maximum_can_be_raised_under_any_budget() -> None:
+    study = rw.Study(SPACE, rw.ASHA(max_resource=9), mode={"loss": "min", "size": "min"})
+    study.extend(budget=0.5)
+    study.raise_max_resource(27)
+    assert study.state.total_units == 13
+    study = rw.Study(SPACE, rw.ASHA(max_resource=9), mode={"loss": "min", "size": "min"})
+    study.extend(hours=1)
+    study.raise_max_resource(None)
+    assert study.state.max_resource is None
+
+
 def test_a_study_goes_on_under_a_greater_budget(tmp_path: Path) -> None:
     first = nine(budget=2, path=tmp_path / "s.db")
     before = spent(first)
@@ -273,6 +284,14 @@ def test_why_something_is_left(totals: dict, said: str, tmp_path: Path) -> None:
     assert (said in last) != ("unless the searcher has no other configuration" in last), "who looks makes no searcher"
 
 
+@pytest.mark.parametrize("refit", [False, True])
+def test_a_winners_training_is_named_as_a_reason_only_where_there_is_one(refit: bool) -> None:
+    for scheduler in (rw.SuccessiveHalving(max_resource=9), rw.StoppingASHA(max_resource=9)):
+        said = nine(scheduler=scheduler, budget=2.5, refit=refit).explain().splitlines()[-1]
+        assert "did not pay for" in said
+        assert said.endswith("beside a winner's training") == refit
+
+
 def test_a_budget_that_was_lowered_or_lost_the_winners_part_says_what_happened() -> None:
     study = rw.Study(SPACE, rw.ASHA(max_resource=9), mode="min")
     study.extend(budget=4)
@@ -280,7 +299,7 @@ def test_a_budget_that_was_lowered_or_lost_the_winners_part_says_what_happened()
     study.extend(budget=2)
     assert budget_in_words(study) == [
         f"budget 2 full trainings (18 units): {study.state.trained} spent, {study.state.trained - 18} more than it pays "
-        "for: it was lowered, or a refit went beyond it"
+        "for: it was given or lowered later, or a refit went beyond it"
     ]
     study = rw.Study(SPACE, rw.ASHA(max_resource=9), mode="min")
     study.extend(budget=2)
@@ -296,8 +315,13 @@ def test_a_budget_that_was_lowered_or_lost_the_winners_part_says_what_happened()
     assert account.left == 0
     assert budget_in_words(study)[0].endswith(
         f"{account.kept or 'none'} left for the winner, which lacks {account.kept + account.short}, since jobs failed "
-        "that were to make another one the winner, or the budget was lowered"
+        "that were to make another one the winner, the budget was lowered, or more is wanted of the refit now"
     )
+    study = rw.Study(SPACE, rw.ASHA(max_resource=9), mode="min")
+    study.extend(trials=9)
+    told_all(study)
+    study.extend(budget=1)
+    assert "more than it pays for: it was given or lowered later" in budget_in_words(study)[0]
 
 
 def test_half_a_training_is_a_budget_where_nobody_is_refitted() -> None:

@@ -211,7 +211,7 @@ def test_the_command_raises_it_and_removes_it(tmp_path: Path) -> None:
     ("begun", "wanted", "said"),
     [
         (rw.ASHA(max_resource=9), rw.ASHA(max_resource=3), "max_resource can only be raised: it is 9 in this study, not 3"),
-        (rw.PASHA(), rw.PASHA(max_resource=81), "max_resource can only be raised: it is unlimited in this study, not 81"),
+        (rw.PASHA(), rw.PASHA(max_resource=81), "can only be raised: it is unlimited in this study, not 81; .* warm_start="),
         (rw.ASHA(max_resource=10), rw.ASHA(max_resource=81), "max_resource=10 of this study cannot be raised: it is no rung"),
         (rw.ASHA(max_resource=1), rw.ASHA(max_resource=81), "max_resource=1 of this study cannot be raised"),
         (rw.ASHA(max_resource=9), rw.ASHA(max_resource=81, reduction_factor=9), "another scheduler, 'reduction_factor'"),

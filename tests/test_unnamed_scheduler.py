@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 import rungwise as rw
+from rungwise.records import Budget
 
 SPACE = {"x": rw.Float(0, 1)}
 PATIENT = {"name": "patient", "deviations": 0.5, "opens_at": 2}
@@ -60,7 +61,7 @@ def test_a_study_that_is_there_goes_on_with_its_own(tmp_path: Path) -> None:
     assert tuned(path=path, budget=5) == began
     with pytest.raises(rw.InputError, match=r"another scheduler, .reduction_factor.: 3\.0 there, 2"):
         tuned(path=path, budget=6, scheduler={"reduction_factor": 2})
-    with pytest.raises(rw.InputError, match="another scheduler"):
+    with pytest.raises(rw.InputError, match="another scheduler, 'name': 'hyperband' there, 'asha' now"):
         tuned(path=path, budget=6, scheduler="asha", max_resource=9)
 
 
@@ -69,6 +70,11 @@ def test_and_may_be_trained_further(tmp_path: Path) -> None:
     assert tuned(path=path, max_resource=3, trials=3)["name"] == "pasha"
     found = tuned(path=path, max_resource=9, budget=4)
     assert (found["name"], found["max_resource"]) == ("pasha", 9)
+    assert tuned(path=path, budget=5) == found, "it was raised, and nothing else is said now"
+    with rw.Study.open(path, writable=True) as study:
+        study.set_budget(Budget(trials=3))
+        study.raise_max_resource(None)
+    assert tuned(path=path, trials=3)["max_resource"] is None
 
 
 @pytest.mark.parametrize(

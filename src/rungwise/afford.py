@@ -193,10 +193,12 @@ def in_words(state: StudyState) -> list[str]:
         if found.under_way:
             parts.append(f"{found.under_way} under way")
         if found.left < 0:
-            parts.append(f"{-found.left} more than it pays for: it was lowered, or a refit went beyond it")
+            why = "it was given or lowered later, or a refit went beyond it"
+            parts.append(f"{-found.left} more than it pays for: {why}")
         elif found.short and not state.running:
             parts.append(f"{found.kept or 'none'} left for the winner, which lacks {found.kept + found.short}")
-            parts.append("since jobs failed that were to make another one the winner, or the budget was lowered")
+            why = "the budget was lowered, or more is wanted of the refit now"
+            parts.append(f"since jobs failed that were to make another one the winner, {why}")
         else:
             parts += [f"{found.kept} kept for the winner"] if found.kept else []
             parts.append(f"{found.left} left")
@@ -218,11 +220,12 @@ def left_over(state: StudyState, refused: Answer | None) -> list[str]:
         return []
     if state.spent:
         why = "the target was reached" if state.target_reached else "total_resource is used up"
-    elif isinstance(refused, Promote):
-        job = f"promoting trial {refused.trial} from {state.trials[refused.trial].paused_at} to {refused.until}"
-        why = f"{_given(state.budget)} did not pay for {job} beside a winner's training"
-    elif isinstance(refused, Start):
-        why = f"{_given(state.budget)} did not pay for another trial and its way to a rung that has results"
+    elif isinstance(refused, Promote | Start):
+        job = "another trial and its way to a rung that has results"
+        if isinstance(refused, Promote):
+            job = f"promoting trial {refused.trial} from {state.trials[refused.trial].paused_at} to {refused.until}"
+        beside = "" if state.refit_wanted is None else " beside a winner's training"
+        why = f"{_given(state.budget)} did not pay for {job}{beside}"
     else:
         all_of_them = f"all {state.budget.trials} trials have been started"
         no_more = "the searcher has no other configuration" if state.budget.trials is None else all_of_them

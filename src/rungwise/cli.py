@@ -209,7 +209,7 @@ def _option(field: msgspec.structs.FieldInfo) -> Callable[[F], F]:
 @click.option(
     "--promotion",
     type=click.Choice(sorted(PROMOTIONS)),
-    help="How many PASHA and ASHA promote (default eager).",
+    help="How many PASHA and ASHA promote (default eager; half as patient with a budget and no --scheduler).",
 )
 @click.option(
     "--breadth-first", is_flag=True, default=None, help="PASHA and ASHA: start all trials before promoting any."

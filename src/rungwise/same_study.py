@@ -137,7 +137,7 @@ def agreed(path: Path | None, wanted: Created, found: Fact) -> Created:
             if same(new, old):
                 continue
         if isinstance(new, dict):
-            name = next(key for key in [*new, *old] if not same(new.get(key), old.get(key)))
+            name = next(key for key in ["name", *new, *old] if not same(new.get(key), old.get(key)))
             what, new, old = f"{what}, {name!r}", new.get(name), old.get(name)
         raise InputError(
             f"{path} holds a study with another {what}: {old!r} there, {new!r} now; use the same, or begin a new file"

@@ -39,13 +39,15 @@ class Steered(Known):
         """Set all totals; None is no limit."""
         decider = self._deciding
         check_total(decider.scheduler, budget.trials, lambda: ends(decider.searcher))
-        names = self._state.metrics.names
-        if budget.target is not None and names:
+        if budget.target is not None and (names := self._state.metrics.names):
             raise InputError(f"target={budget.target!r} is for one metric; this study has {', '.join(names)}")
-        afford.check(budget, self._state.max_resource, False if names else self._state.how.get("refit"))
+        self._check(budget, self._state.max_resource)
         if budget != self._state.budget:
             decider.note(Extended(*msgspec.structs.astuple(budget)))
             decider.flush()
+
+    def _check(self, budget: Budget, max_resource: int | None) -> None:
+        afford.check(budget, max_resource, False if self._state.metrics.names else self._state.how.get("refit"))
 
     def raise_max_resource(self, max_resource: int | None) -> None:
         """Go on with a study of `ASHA` or `PASHA` up to this `max_resource`, or without one (None). It stays so.
@@ -63,7 +65,7 @@ class Steered(Known):
         if most is None and (trainings := self._state.budget.trainings) is not None:
             now = self._state.max_resource
             raise InputError(f"budget={trainings:g} counts full trainings of max_resource={now}: it cannot be removed")
-        afford.check(self._state.budget, most, self._state.how.get("refit"))
+        self._check(self._state.budget, most)
         self._deciding.note(Lengthened(most))
         self._deciding.flush()
 

@@ -129,7 +129,8 @@ class Study(Steered):
                     searcher = as_searcher({**found.searcher, "searcher": searcher}, space)
                 self._set_up(found, space, same_study.as_it_began(scheduler, found), searcher)
                 self._deciding.follow(facts)
-                raised = self._raised(scheduler)
+                stays = isinstance(asked, same_study.Unnamed) and "max_resource" not in asked.said
+                raised = not stays and self._raised(scheduler)  # what it was raised to stays, unless something is said
                 self._keep_snapshots()
                 self._deciding.opened(created.run)
                 if raised:

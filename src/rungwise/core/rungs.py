@@ -79,10 +79,9 @@ class Ladder:
         """
         ladder, here = Ladder(self.min_resource, self.reduction_factor, max_resource), self.max_resource
         if here is None or (max_resource is not None and max_resource <= here):
-            raise InputError(
-                f"max_resource can only be raised: it is {'unlimited' if here is None else here} in this study, "
-                f"not {max_resource}"
-            )
+            anew = "; begin a new file, which can learn from this study: warm_start=" if here is None else ""
+            now = "unlimited" if here is None else here
+            raise InputError(f"max_resource can only be raised: it is {now} in this study, not {max_resource}{anew}")
         if ladder.levels(len(self._levels)) != self._levels or self.last == 0:
             levels = ", ".join(map(str, Ladder(self.min_resource, self.reduction_factor, None).levels(8)[1:]))
             raise InputError(
