@@ -36,6 +36,8 @@ FLOORS = [
     ["snapshot"],
     ["decider"],
     ["refit", "looking"],
+    ["watched", "optuna_trials"],
+    ["optuna_storage"],
     ["plot"],
     ["known"],
     ["steered"],
@@ -149,6 +151,7 @@ def test_only_run_and_what_it_is_made_of_read_the_clock() -> None:
         "testing/executor",
         "view",
         "integrity",
+        "optuna_storage",
     }  # view waits a moment, whole looks now and then
 
 

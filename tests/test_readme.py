@@ -68,6 +68,7 @@ def test_the_page_on_figures_is_one_script(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True, timeout=50)
     assert done.returncode == 0, done.stderr
     assert "The 10 best of 100 trials" in done.stdout
+    assert "{'lr': " in done.stdout or "{'width': " in done.stdout
     assert (tmp_path / "figures.html").stat().st_size > 1_000_000
 
 

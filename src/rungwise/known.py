@@ -251,17 +251,17 @@ class Known(turns.InTurn):
         names = frames.columns(self._state.space, self._state.metrics.names, reports=reports)
         return frames.dataframe(self.rows(reports=reports), names, self._state.space)
 
-    def plot(self, *names: str, metric: str | None = None, dark: bool = False) -> Figures:
-        """The figures of these `names` (`rungwise.plot.FIGURES`); needs `pip install 'rungwise[plot]'`.
+    def plot(self, *names: str, metric: str | None = None, at: int | None = None, dark: bool = False) -> Figures:
+        """The figures of these `names` (`rungwise.plot.FIGURES`, `OPTUNA`); needs `pip install 'rungwise[plot]'`.
 
         Without names they are the four that matter: what the best score cost, the learning curves, the ladder, and the
         ceiling with what decided each rise, or the ranks if no ceiling can rise. A notebook shows them;
         `.write_html("figures.html")` writes one page, and `["ladder"]` is a Plotly figure. `metric` names the metric to
-        show if there are several.
+        show if there are several. Figures of Optuna's, such as "param_importances", are of the scores `at` one rung.
 
         Raises `InputError` for an unknown name or metric, and if Plotly is not installed.
         """
-        return figures(self, *names, metric=metric, dark=dark)
+        return figures(self, *names, metric=metric, at=at, dark=dark)
 
     def __repr__(self) -> str:
         """The study's file, its number of trials, and its best score."""

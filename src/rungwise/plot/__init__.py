@@ -1,6 +1,6 @@
 """Figures of a study, in Plotly (`pip install 'rungwise[plot]'`), each with a caption in words.
 
-Here are those that only studies with rungs have. `optuna` gives those of Optuna, at one rung.
+Here are those that only studies with rungs have.
 
 learning_curves   what each trial reported, colored by the rung it trained to, with a mark where it paused
 ladder            who came to which rung when, how they ranked there, and who went up
@@ -12,21 +12,42 @@ cells             the cells of the best trials, drawn
 
 Each takes a study, whether it runs, has ended, or was opened to look at, and returns a `plotly.graph_objects.Figure`.
 `dark=True` is for a dark page. With several metrics, `metric=` names the one whose scores are shown. Where there is
-nothing to draw, the figure says why. `study.plot()` gives four of them at once.
+nothing to draw, the figure says why. `study.plot()` gives four of them at once. `optuna` draws those of Optuna.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Any
 
 from rungwise.errors import InputError, suggestion
+from rungwise.parts import library
 from rungwise.plot import bests, curves, draw, images, places, rises, seats, usage
-from rungwise.plot.paper import Figures
+from rungwise.plot.paper import Figures, plotly, titled
 from rungwise.plot.studied import Studied
 from rungwise.validation import whole
+from rungwise.words import counted
 
-__all__ = ["FIGURES", "Figures", "ceiling", "cells", "cost", "figures", "ladder", "learning_curves", "ranks", "slots"]
+OPTUNA = (
+    "contour", "edf", "intermediate_values", "optimization_history", "parallel_coordinate", "param_importances",
+    "pareto_front", "rank", "slice", "timeline",
+)  # fmt: skip
+"""The names of Optuna's figures that `optuna` draws."""
+
+__all__ = [
+    "FIGURES",
+    "OPTUNA",
+    "Figures",
+    "ceiling",
+    "cells",
+    "cost",
+    "figures",
+    "ladder",
+    "learning_curves",
+    "optuna",
+    "ranks",
+    "slots",
+]
 
 FIGURES = ("learning_curves", "ladder", "ceiling", "ranks", "cost", "slots", "cells")
 """The names of the figures."""
@@ -81,17 +102,53 @@ def cells(study: Any, *, top: int = 6, metric: str | None = None, dark: bool = F
     return draw.cells(studied, found, images.caption(studied, found), dark)
 
 
-def figures(study: Any, *names: str, metric: str | None = None, dark: bool = False) -> Figures:
-    """The figures of these `names`; without names the four that `Study.plot` gives.
+def optuna(study: Any, name: str, *, at: int, dark: bool = False) -> Any:
+    """A figure of Optuna's, one of `OPTUNA`, over the scores at the rung `at`: `optuna(study, "rank", at=27)`.
 
-    Raises `InputError` for a name that is none of `FIGURES`.
+    Needs `pip install 'rungwise[optuna,plot]'`. For Optuna's own options call its functions yourself:
+    `optuna.visualization.plot_rank(optuna.load_study(study_name=None, storage=rw.OptunaStorage(study, at=27)))`.
+
+    Raises `InputError` for another name, a rung that no trial has come to, and a study that Optuna cannot draw so.
+    """
+    _check(name, OPTUNA)
+    studied, what = _studied(study, "optuna"), f"the figure {name}"
+    plotly()  # Optuna would say less if it is not there
+    optunas, visualization = (library(module, what, "optuna") for module in ("optuna", "optuna.visualization"))
+    storage = library("rungwise.optuna_storage", what, "optuna").OptunaStorage(studied.study, at=at)
+    seen = optunas.load_study(study_name=storage.name, storage=storage)
+    try:
+        drawn = getattr(visualization, f"plot_{name}")(seen)
+    except (ValueError, RuntimeError) as error:  # too few trials, or one metric where it wants two
+        raise InputError(f"Optuna cannot draw {name} at {at}: {error}") from error
+    complete = sum(trial.state.name == "COMPLETE" for trial in seen.get_trials(deepcopy=False))
+    caption = f"{complete} of {counted(len(studied.state.trials), 'trial')} have a score at {at}."
+    titled(drawn, name.replace("_", " ").capitalize(), caption, dark=dark)
+    drawn.update_layout(meta={"caption": caption})
+    return drawn
+
+
+def figures(study: Any, *names: str, metric: str | None = None, at: int | None = None, dark: bool = False) -> Figures:
+    """The figures of these `names`; without names the four that `Study.plot` gives. `at` is for those of Optuna.
+
+    Raises `InputError` for a name that is in neither `FIGURES` nor `OPTUNA`.
     """
     for name in names:
-        if name not in FIGURES:
-            raise InputError(f"there is no figure {name!r}{suggestion(name, FIGURES)}")
+        _check(name, FIGURES + OPTUNA)
     studied = Studied(study, metric, what="plot")  # which reads the facts once
-    of: dict[str, Callable[..., Any]] = {name: globals()[name] for name in names or _four(studied)}
-    return Figures({name: drawn(studied, dark=dark) for name, drawn in of.items()})
+    drawn = {}
+    for name in names or _four(studied):
+        if name in FIGURES:
+            drawn[name] = globals()[name](studied, dark=dark)
+        elif at is None:
+            raise InputError(f"{name} is a figure of Optuna's, of the scores at one rung: say which, as in at=27")
+        else:
+            drawn[name] = optuna(studied, name, at=at, dark=dark)
+    return Figures(drawn)
+
+
+def _check(name: str, known: Sequence[str]) -> None:
+    if name not in known:
+        raise InputError(f"there is no figure {name!r}{suggestion(name, known)}")
 
 
 def _four(studied: Studied) -> tuple[str, ...]:

@@ -35,26 +35,31 @@ def color_of(levels: Sequence[int]) -> dict[int, str]:
     return {level: RUNGS[place % len(RUNGS)] for place, level in enumerate(sorted(levels))}
 
 
-def figure(title: str, caption: str, *, dark: bool, x: str = "", y: str = "", empty: bool = False) -> Any:
-    """A figure without data, with its caption under the title; an `empty` one shows the caption in the middle."""
-    lines = textwrap.wrap(caption, WIDTH, break_long_words=False)
-    told = "<br>".join(map(text, lines))
-    drawn = plotly().Figure()
+def titled(drawn: Any, title: str, caption: str, *, dark: bool) -> None:
+    """Give a figure its paper, its title, and under that its caption, if there is one."""
+    lines = textwrap.wrap(shown(caption), WIDTH, break_long_words=False)
+    told = f"<br><span style='font-size:13px'>{'<br>'.join(map(text, lines))}</span>" if lines else ""
     drawn.update_layout(
         template="plotly_dark" if dark else "plotly_white",
         title={
-            "text": f"<b>{text(title)}</b>" + ("" if empty else f"<br><span style='font-size:13px'>{told}</span>"),
-            "x": 0.02, "xanchor": "left", "y": 1, "yref": "container", "yanchor": "top", "pad": {"t": 14},
-            "font": {"size": 17},
+            "text": f"<b>{text(title)}</b>{told}", "font": {"size": 17}, "pad": {"t": 14},
+            "x": 0.02, "xanchor": "left", "y": 1, "yref": "container", "yanchor": "top",
         },
-        margin={"t": 60 + 18 * (0 if empty else len(lines)), "l": 70, "r": 30, "b": 60},
-        legend={"groupclick": "toggleitem", "tracegroupgap": 4},
-        hovermode="closest", xaxis={"title": text(x)}, yaxis={"title": text(y)},
-        meta={"caption": shown(caption)},
+        margin={"t": 60 + 18 * len(lines), "l": 70, "r": 30, "b": 60},
     )  # fmt: skip
+
+
+def figure(title: str, caption: str, *, dark: bool, x: str = "", y: str = "", empty: bool = False) -> Any:
+    """A figure without data, with its caption under the title; an `empty` one shows the caption in the middle."""
+    drawn = plotly().Figure()
+    titled(drawn, title, "" if empty else caption, dark=dark)
+    drawn.update_layout(
+        hovermode="closest", xaxis={"title": text(x)}, yaxis={"title": text(y)}, meta={"caption": shown(caption)}
+    )
     if empty:
         drawn.update_layout(xaxis={"visible": False}, yaxis={"visible": False})
-        drawn.add_annotation(text=told, x=0.5, y=0.5, xref="paper", yref="paper", showarrow=False, font={"size": 15})
+        middle = {"x": 0.5, "y": 0.5, "xref": "paper", "yref": "paper"}
+        drawn.add_annotation(text=text(caption), showarrow=False, font={"size": 15}, **middle)
     return drawn
 
 

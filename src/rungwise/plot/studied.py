@@ -9,8 +9,7 @@ import functools
 import math
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Protocol, final
+from typing import final
 
 from rungwise import replay
 from rungwise.core import SCHEDULERS
@@ -22,47 +21,23 @@ from rungwise.log import undone
 from rungwise.plot.stretches import Stretches, stretches
 from rungwise.records import TrialRecord
 from rungwise.state import StudyState
+from rungwise.watched import watched
 
 SAMPLES = 300  # of ε over the life of a study: it takes a percentile of half a million distances at most
 
 
-class Watched(Protocol):
-    """A study, or what is asked of one here."""
-
-    @property
-    def state(self) -> StudyState:
-        """How it stands."""
-        ...
-
-    @property
-    def path(self) -> Path | None:
-        """Its file, if it has one."""
-        ...
-
-    def facts(self, after: int = 0) -> Iterator[tuple[float, Fact]]:
-        """Its facts but for the first `after`, each with its time in Unix seconds."""
-        ...
-
-
-def watched(study: object, what: str) -> Watched:
-    """`study`, or `InputError` if it is none; `what` wants it."""
-    if not isinstance(getattr(study, "state", None), StudyState):
-        raise InputError(f"{what} wants a study, such as rw.Study.open('runs/study.db'), not {study!r:.80}")
-    return study  # type: ignore[return-value]
-
-
 @final
 class Studied:
-    """The study as its figures see it; `metric` is the one whose scores are shown, None where there is one.
+    """The `study` as its figures see it, in one `metric`: None where there is only one.
 
-    Everything is read once, when it is first wanted. Raises `InputError` for a metric that the study has not, and where
-    it has several and none is named.
+    Everything is read once, when it is first wanted. `created` is the study's first fact. Raises `InputError` for a
+    metric that the study has not.
     """
 
     def __init__(self, study: object, metric: str | None = None, *, what: str = "a figure") -> None:
-        self._study = watched(study, what)
-        self.created = self._study.state.created
-        names = self._study.state.metrics.names
+        self.study = watched(study, what)
+        self.created = self.study.state.created
+        names = self.study.state.metrics.names
         if metric is not None and metric not in names:
             one = f"the study has one metric: leave metric={metric!r} out"
             raise InputError(f"the study has no metric {metric!r}{suggestion(metric, names)}" if names else one)
@@ -71,7 +46,7 @@ class Studied:
 
     def one_metric(self, what: str) -> None:
         """Raise `InputError` if the study has several metrics and none was named."""
-        names = self._study.state.metrics.names
+        names = self.study.state.metrics.names
         if names and self.metric is None:
             raise InputError(f"{what} shows one metric, and the study has {', '.join(names)}: metric={names[0]!r}?")
 
@@ -89,12 +64,12 @@ class Studied:
     @functools.cached_property
     def facts(self) -> list[tuple[float, Fact]]:
         """All facts with their times."""
-        return list(self._study.facts())
+        return list(self.study.facts())
 
     @property
     def begun(self) -> StudyState:
         """The state at its beginning, a fresh one."""
-        return StudyState(self.created, self._study.state.space)
+        return StudyState(self.created, self.study.state.space)
 
     @functools.cached_property
     def state(self) -> StudyState:
@@ -107,14 +82,14 @@ class Studied:
     @functools.cached_property
     def stretches(self) -> Stretches:
         """When which trial was trained from where to where."""
-        with replay.at(self._study.path):
+        with replay.at(self.study.path):
             return stretches(self.facts)
 
     def folded(self, tell: Callable[[Event], None] | None = None) -> Iterator[tuple[StudyState, Fact]]:
         """Each fact after the first, with the state that it led to; `tell` is told what follows from it."""
         state = self.begun
         for number, (time, fact) in enumerate(self.facts[1:], start=2):
-            replay.apply(self._study.path, state, number, fact, time, tell)
+            replay.apply(self.study.path, state, number, fact, time, tell)
             yield state, fact
 
     @functools.cached_property
@@ -129,7 +104,7 @@ class Studied:
         scheduler = replay.scheduler_looked_at(created)
         if not isinstance(scheduler, PASHA) or not isinstance(ranking := scheduler.ranking, SoftRanking):
             return []
-        with replay.at(self._study.path):
+        with replay.at(self.study.path):
             never = undone(fact for _, fact in self.facts)
         found: list[tuple[int, float]] = []
         scheduler.tell(created)

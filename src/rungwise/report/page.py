@@ -12,7 +12,7 @@ from rungwise.study import Study
 
 
 def write_figures(
-    study: Study, path: Path, names: Sequence[str], *, metric: str | None, dark: bool, cdn: bool
+    study: Study, path: Path, names: Sequence[str], *, metric: str | None, at: int | None, dark: bool, cdn: bool
 ) -> list[str]:
     """Write the figures of these `names` (default: four) to the page `path`; the names of what it shows.
 
@@ -22,7 +22,7 @@ def write_figures(
     if path.suffix != ".html":
         raise InputError(f"{path} must end with .html")
     refuse_studies(study, path)
-    figures = study.plot(*names, metric=metric, dark=dark)
+    figures = study.plot(*names, metric=metric, at=at, dark=dark)
     with in_place_of(path) as part:
         figures.write_html(part, cdn=cdn)
     return list(figures)
