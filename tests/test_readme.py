@@ -17,6 +17,7 @@ from rungwise.executors.named import EXECUTORS
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 CHOOSE = (ROOT / "docs" / "how-to-choose.md").read_text()
+PLOTS = (ROOT / "docs" / "plots.md").read_text()
 ENGINES = [(ROOT / "docs" / f"{name}.md").read_text() for name in ("dask", "ray", "slurm")]
 PRELUDE = """
 class Model:
@@ -61,6 +62,16 @@ def test_the_page_on_scale_is_one_script(tmp_path: Path) -> None:
     assert done.stdout.count("machine-hours") == 2
 
 
+@pytest.mark.needs("optuna", "plotly")
+def test_the_page_on_figures_is_one_script(tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text("\n".join(blocks("python", PLOTS)))
+    done = subprocess.run([sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True, timeout=50)
+    assert done.returncode == 0, done.stderr
+    assert "The 10 best of 100 trials" in done.stdout
+    assert "{'lr': " in done.stdout or "{'width': " in done.stdout
+    assert (tmp_path / "figures.html").stat().st_size > 1_000_000
+
+
 @pytest.mark.needs("torch")
 def test_the_page_on_architectures_is_one_script(tmp_path: Path) -> None:
     page = (ROOT / "docs" / "nas.md").read_text()
@@ -89,7 +100,7 @@ def test_every_command_that_is_named_exists() -> None:
     from rungwise.cli import commands
 
     engines = [block.replace("\\\n", " ") for page in ENGINES for block in blocks("sh", page)]
-    shown = "\n".join([*blocks("sh"), *blocks("sh", CHOOSE), *engines])
+    shown = "\n".join([*blocks("sh"), *blocks("sh", CHOOSE), *blocks("sh", PLOTS), *engines])
     named = set(re.findall(r"^rungwise (\w+)", shown, flags=re.MULTILINE))
     assert named >= {"tune", "status", "explain", "resume", "export"}
     assert named <= set(commands.commands)

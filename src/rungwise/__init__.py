@@ -10,6 +10,7 @@ Schedulers    PASHA (the default), ASHA, StoppingASHA, SuccessiveHalving, Hyperb
 Rankings      ranking("soft"), ranking("rbo", p=0.9), …: when PASHA takes two rungs to agree
 Searchers     RandomSearch, SobolSearch, GridSearch, DensitySearch, EvolutionSearch, OptunaSearch, GPSearch,
               InitialSearch, ScreenedSearch
+Looking       Study.open, Study.plot; OptunaStorage, for Optuna's functions and its dashboard
 Your side     Trial, what your function is handed; Command, any program in its place
 Errors        InputError, what you gave; StudyError, a file that cannot be used
 """
@@ -34,6 +35,7 @@ from rungwise.executors.named import EXECUTORS
 from rungwise.log import StudyError
 from rungwise.nas.cells import Cell
 from rungwise.parameters import Categorical, Float, Integer, Ordinal, Parameter
+from rungwise.parts import library
 from rungwise.recommendation import Certainty
 from rungwise.records import BestTrial, ParetoTrial, TrialRecord
 from rungwise.run import tune
@@ -53,6 +55,7 @@ if TYPE_CHECKING:
     from rungwise.executors.dask import DaskExecutor as DaskExecutor
     from rungwise.executors.ray import RayExecutor as RayExecutor
     from rungwise.executors.slurm import SlurmExecutor as SlurmExecutor
+    from rungwise.optuna_storage import OptunaStorage as OptunaStorage
     from rungwise.search.gp import GPSearch as GPSearch
     from rungwise.search.optuna import OptunaSearch as OptunaSearch
     from rungwise.search.sobol import SobolSearch as SobolSearch
@@ -126,7 +129,7 @@ _CALLED_BEFORE = {
 
 def __dir__() -> list[str]:
     """All names, those of parts that need another library too."""
-    return sorted({*globals(), *_NEED_EXTRAS})
+    return sorted({*globals(), *_NEED_EXTRAS, "OptunaStorage"})
 
 
 def __getattr__(name: str) -> Any:
@@ -134,6 +137,8 @@ def __getattr__(name: str) -> Any:
     if name in _NEED_EXTRAS:
         parts, part = _NEED_EXTRAS[name]
         return parts.named(part)
+    if name == "OptunaStorage":
+        return library("rungwise.optuna_storage", "OptunaStorage", "optuna").OptunaStorage
     if name in _CALLED_BEFORE:
         return globals()[_CALLED_BEFORE[name]]
     raise AttributeError(f"module 'rungwise' has no attribute {name!r}")

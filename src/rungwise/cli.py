@@ -36,8 +36,10 @@ from rungwise.log import StudyError
 from rungwise.metrics import SCORES
 from rungwise.options import RunOptions
 from rungwise.paths import real_path
+from rungwise.plot import FIGURES, OPTUNA
 from rungwise.report.export import export as export_study
 from rungwise.report.live import result_elsewhere
+from rungwise.report.page import write_figures
 from rungwise.report.result import next_step, no_result, queued, refit_failure, result, to_go_on
 from rungwise.report.stream import Stream
 from rungwise.report.tables import drawn, enqueued, rungs_table, summary
@@ -682,3 +684,28 @@ def export(study: str | Path, file: Path, reports: bool) -> None:
     CSV and Parquet.
     """
     export_study(Study.open(study), file, reports=reports)
+
+
+@commands.command()
+@study_argument
+@click.option(
+    "--figure",
+    "names",
+    multiple=True,
+    metavar="NAME",
+    help=f"One of {', '.join(FIGURES)}, or with --at one of {', '.join(OPTUNA)}; may be repeated.",
+)
+@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="The page to write, .html.")
+@click.option("--metric", help="The metric to show, if the study has several.")
+@click.option("--at", type=int, help="The rung whose scores the figures of Optuna's show.")
+@click.option("--dark", is_flag=True, help="Light lines on a dark page.")
+@click.option("--cdn", is_flag=True, help="Load Plotly from the network: a page of some kB instead of 5 MB.")
+def plot(
+    study: str | Path, names: tuple[str, ...], output: Path, metric: str | None, at: int | None, dark: bool, cdn: bool
+) -> None:
+    """Draw figures of STUDY on one HTML page, which needs no network.
+
+    Without --figure these are the four that matter: cost, learning curves, ladder, and ceiling.
+    """
+    written = write_figures(Study.open(study), output, names, metric=metric, at=at, dark=dark, cdn=cdn)
+    tell(f"{output}: {', '.join(written)}")

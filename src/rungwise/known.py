@@ -17,6 +17,7 @@ from rungwise.errors import InputError
 from rungwise.events import Created, Fact, Job, Raised, Started
 from rungwise.log import Log, StudyError
 from rungwise.metrics import Metrics
+from rungwise.plot import Figures, figures
 from rungwise.recommendation import Certainty
 from rungwise.records import BestTrial, Budget, ParetoTrial, TrialRecord, rung_results
 from rungwise.search import Searcher
@@ -26,7 +27,7 @@ from rungwise.state import StudyState
 from rungwise.validation import whole
 
 
-@turns.in_turn(looks=("rows", "rungs", "rung_results", "dataframe", "explain", "facts", "top"))
+@turns.in_turn(looks=("rows", "rungs", "rung_results", "dataframe", "explain", "facts", "plot", "top"))
 class Known(turns.InTurn):
     """The part of a `Study` that looks."""
 
@@ -214,9 +215,9 @@ class Known(turns.InTurn):
         """Where its log is copied to, or came from, if that is a bucket."""
         return self._address
 
-    def facts(self) -> Iterator[tuple[float, Fact]]:
-        """All durable facts, each with the time at which it was logged (Unix seconds)."""
-        for time, fact in self._log.read():
+    def facts(self, after: int = 0) -> Iterator[tuple[float, Fact]]:
+        """All durable facts but the first `after`, each with the time at which it was logged (Unix seconds)."""
+        for time, fact in self._log.read(after):
             yield time, copy.deepcopy(fact) if isinstance(fact, Created | Started) else fact
 
     def rungs(self) -> list[tuple[int, int, int, float | None]]:
@@ -249,6 +250,18 @@ class Known(turns.InTurn):
         """
         names = frames.columns(self._state.space, self._state.metrics.names, reports=reports)
         return frames.dataframe(self.rows(reports=reports), names, self._state.space)
+
+    def plot(self, *names: str, metric: str | None = None, at: int | None = None, dark: bool = False) -> Figures:
+        """The figures of these `names` (`rungwise.plot.FIGURES`, `OPTUNA`); needs `pip install 'rungwise[plot]'`.
+
+        Without names they are the four that matter: what the best score cost, the learning curves, the ladder, and the
+        ceiling with what decided each rise, or the ranks if no ceiling can rise. A notebook shows them;
+        `.write_html("figures.html")` writes one page, and `["ladder"]` is a Plotly figure. `metric` names the metric to
+        show if there are several. Figures of Optuna's, such as "param_importances", are of the scores `at` one rung.
+
+        Raises `InputError` for an unknown name or metric, and if Plotly is not installed.
+        """
+        return figures(self, *names, metric=metric, at=at, dark=dark)
 
     def __repr__(self) -> str:
         """The study's file, its number of trials, and its best score."""

@@ -94,13 +94,9 @@ class Parts(Collection[str]):
 
     def _of_ours(self, name: str) -> Any:
         module, _, kind = self._ours[name].partition(":")
-        try:
+        if name not in self.extras:
             return getattr(importlib.import_module(module), kind)
-        except ModuleNotFoundError as error:
-            if name not in self.extras or (error.name or "").startswith("rungwise"):
-                raise
-            wanted = f"pip install 'rungwise[{self.extras[name]}]'"
-            raise InputError(f"the {self.what} {name!r} needs: {wanted}") from None
+        return getattr(library(module, f"the {self.what} {name!r}", self.extras[name]), kind)
 
     def _at(self, place: str, name: str) -> Any:
         module, _, kind = place.partition(":")
@@ -115,6 +111,22 @@ class Parts(Collection[str]):
                 f"rw.Study(space, …, {self.what}=…, path=path)"
             ) from None
         return found
+
+
+def library(module: str, what: str, extra: str) -> Any:
+    """The `module`, which `what` needs, or `InputError` with the command that installs the `extra` it is part of.
+
+    >>> library("not_there", "a figure", "plot")
+    Traceback (most recent call last):
+        ...
+    rungwise.errors.InputError: a figure needs: pip install 'rungwise[plot]'
+    """
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("rungwise"):
+            raise
+        raise InputError(f"{what} needs: pip install 'rungwise[{extra}]'") from None
 
 
 def takes_several_metrics(part: object) -> bool:

@@ -43,12 +43,17 @@ def export(study: Study, path: Path, *, reports: bool) -> None:
     """
     if path.suffix not in FORMATS:
         raise InputError(f"{path} must end with one of {', '.join(FORMATS)}")
+    refuse_studies(study, path)
+    with in_place_of(path) as part:
+        _write(study, part, path, reports=reports)
+
+
+def refuse_studies(study: Study, path: Path) -> None:
+    """Raise `InputError` if writing a report on `study` to `path` would destroy a study, or a part of this one."""
     if study.path is not None and part_of(real_path(study.path), path):
         raise InputError(f"{path} is the study {study.path} itself or a part of it; name another file")
     if path.is_file() and is_study_file(path):
         raise InputError(f"{path} is a study; name another file, or delete it first")
-    with in_place_of(path) as part:
-        _write(study, part, path, reports=reports)
 
 
 def _write(study: Study, path: Path, called: Path, *, reports: bool) -> None:
