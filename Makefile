@@ -9,9 +9,9 @@ ifneq ($(wildcard ../shared/data),)
 export RUNGWISE_DATA ?= $(abspath ../shared/data)
 endif
 
-# Executors and stores over other people's engines, each in a virtual environment of its own.
+# Executors and stores over other people's engines, and a browser, each in a virtual environment of its own.
 EXECUTORS := dask ray slurm
-ENGINES := $(EXECUTORS) cloud
+ENGINES := $(EXECUTORS) cloud browser
 
 # Kept between runs: make would take them for files on the way.
 .PRECIOUS: $(VENV)-%/engine.installed

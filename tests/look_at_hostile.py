@@ -100,6 +100,8 @@ def looks(path: Path) -> dict[str, Callable[[], object]]:
         "export csv": command("export", study, f"{out}.csv"),
         "export json": command("export", study, f"{out}.json", "--reports"),
         "export parquet": command("export", study, f"{out}.parquet"),
+        "report": command("report", study, "-o", f"{out}.html"),
+        "report md": command("report", study, "-o", f"{out}.md"),
         "salvage": command("salvage", study, f"{out}.db"),
         "resume": command("resume", study, "--trials", "2", "--quiet"),
         "refit": command("refit", study, "--to", "9", "--quiet"),
@@ -107,7 +109,7 @@ def looks(path: Path) -> dict[str, Callable[[], object]]:
         "warm_start": lambda: warm_start(path),
     }
     if " of another " in path.stem:  # many, and alike
-        return {name: made[name] for name in ("status", "export csv", "salvage", "resume", "open")}
+        return {name: made[name] for name in ("status", "export csv", "report", "salvage", "resume", "open")}
     if path.stem[4:].startswith(OF_OURS):
         del made["resume"], made["refit"]
     return made

@@ -72,6 +72,15 @@ def test_the_page_on_figures_is_one_script(tmp_path: Path) -> None:
     assert (tmp_path / "figures.html").stat().st_size > 1_000_000
 
 
+def test_the_page_on_reports_is_one_script(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "report.md").read_text()
+    (tmp_path / "script.py").write_text("\n".join(blocks("python", page)))
+    done = subprocess.run([sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True, timeout=50)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["report.html", "report.md"]
+    assert (tmp_path / "report.html").read_text().count("<figure") == 4
+
+
 @pytest.mark.needs("torch")
 def test_the_page_on_architectures_is_one_script(tmp_path: Path) -> None:
     page = (ROOT / "docs" / "nas.md").read_text()

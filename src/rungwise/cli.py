@@ -35,6 +35,7 @@ from rungwise.loading import NamedFunction, load_attribute
 from rungwise.log import StudyError
 from rungwise.metrics import SCORES
 from rungwise.options import RunOptions
+from rungwise.page.command import report
 from rungwise.paths import real_path
 from rungwise.plot import FIGURES, OPTUNA
 from rungwise.report.export import export as export_study
@@ -126,6 +127,7 @@ def commands() -> None:
 
 bench.add_command(budget)
 commands.add_command(bench)
+commands.add_command(report)
 
 
 class _StudyName(click.ParamType[str | Path]):

@@ -23,6 +23,8 @@ from rungwise.log import Log, MemoryLog, StudyError
 from rungwise.looking import Looking
 from rungwise.metrics import Counted, Metrics, Mode
 from rungwise.observers import LOGGER
+from rungwise.page import written
+from rungwise.page.history import History
 from rungwise.paths import real_path, refuse_checkpoints, study_path, trials_of
 from rungwise.search import Searcher, SearcherName, as_searcher, settings_of
 from rungwise.search.initial import InitialSearch
@@ -218,6 +220,25 @@ class Study(Steered):
             return 0
         self._decides = None  # who is told all facts anew, if anybody asks
         return self._looks.refresh()
+
+    def write_report(self, path: str | Path, *, format: str | None = None) -> Path:
+        """Write the study as one file to send to others: the answer, what it cost, why to trust it, figures, trials.
+
+        `path` ends with .html or .md, or `format` is "html" or "md". The HTML file needs no network, and nothing that
+        the study brings along can run in it. It replaces an older file only when it is complete. Returns the path.
+
+        >>> import tempfile
+        >>> import rungwise as rw
+        >>> study = rw.Study({"x": rw.Float(0, 1)}, "asha", mode="min")
+        >>> study.write_report(f"{tempfile.mkdtemp()}/report.md").name
+        'report.md'
+
+        Raises `InputError` for another ending or format, and for a path that is a study or a part of one.
+        """
+        self.refresh()
+        history = History.of(self._log.read(), self._state.space, self._state.folder, self._log.path)
+        held = summary.is_held(self._state, self._log.path)
+        return written.write(history, self.explain(), path, kind=format, held=held)
 
     def _keep_snapshots(self) -> None:
         if self._folder is not None:  # it has a file of ours

@@ -51,7 +51,7 @@ def rungs(
 def rows(state: StudyState, path: Path | None, *, reports: bool) -> list[dict[str, Any]]:
     """A dict a trial of the study in the file `path`, or with `reports` one a report; see `Study.rows`."""
     rows = []
-    under_way = "running" if _held(state, path) else "waiting"
+    under_way = "running" if is_held(state, path) else "waiting"
     for record in state.trials:
         values = record.config
         head = {"trial": record.number, "state": record.state if record.job is None else under_way}
@@ -70,7 +70,7 @@ def rows(state: StudyState, path: Path | None, *, reports: bool) -> list[dict[st
     return rows
 
 
-def _held(state: StudyState, path: Path | None) -> bool:
+def is_held(state: StudyState, path: Path | None) -> bool:
     """Whether a process does the jobs of a study that are out: one that was killed does not."""
     if path is None or not state.running:
         return True

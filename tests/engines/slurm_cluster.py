@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -11,6 +10,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from system_packages import missing
 
 PROGRAMS = ["munged", "slurmctld", "slurmd", "sbatch", "squeue", "scontrol", "scancel"]
 PACKAGES = ["slurm-wlm", "munge"]
@@ -55,22 +56,7 @@ def unavailable() -> str | None:
     os.environ["PATH"] += ":/usr/sbin"
     if os.geteuid() != 0:
         return "a Slurm of one's own is run as root"
-    if all(map(shutil.which, PROGRAMS)):
-        return None
-    if shutil.which("apt-get") is None:
-        return "there is no Slurm, and no apt-get to install it with"
-    said = ""
-    for command in (["update"], ["install", "--yes", "--no-install-recommends", *PACKAGES]):
-        try:
-            done = subprocess.run(
-                ["apt-get", "-qq", *command],
-                env=os.environ | {"DEBIAN_FRONTEND": "noninteractive"},
-                stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=200,
-            )  # fmt: skip
-        except subprocess.TimeoutExpired:
-            return "apt-get took too long"
-        said = done.stderr.strip()[-300:]
-    return None if all(map(shutil.which, PROGRAMS)) else f"apt-get could not install {' '.join(PACKAGES)}: {said}"
+    return missing(PROGRAMS, PACKAGES)
 
 
 def until(holds: Callable[[], object], what: str, seconds: float = 60.0) -> None:

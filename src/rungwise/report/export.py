@@ -12,9 +12,7 @@ from typing import Any
 
 from rungwise.errors import InputError
 from rungwise.frames import CONFIG, columns, mixed, parquet
-from rungwise.integrity import is_study_file
-from rungwise.paths import part_of, real_path
-from rungwise.report.target import in_place_of
+from rungwise.report.target import in_place_of, refuse_studies
 from rungwise.study import Study
 from rungwise.words import shown_json
 
@@ -43,17 +41,9 @@ def export(study: Study, path: Path, *, reports: bool) -> None:
     """
     if path.suffix not in FORMATS:
         raise InputError(f"{path} must end with one of {', '.join(FORMATS)}")
-    refuse_studies(study, path)
+    refuse_studies(path, study.path)
     with in_place_of(path) as part:
         _write(study, part, path, reports=reports)
-
-
-def refuse_studies(study: Study, path: Path) -> None:
-    """Raise `InputError` if writing a report on `study` to `path` would destroy a study, or a part of this one."""
-    if study.path is not None and part_of(real_path(study.path), path):
-        raise InputError(f"{path} is the study {study.path} itself or a part of it; name another file")
-    if path.is_file() and is_study_file(path):
-        raise InputError(f"{path} is a study; name another file, or delete it first")
 
 
 def _write(study: Study, path: Path, called: Path, *, reports: bool) -> None:

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rungwise.errors import InputError
-from rungwise.report.export import refuse_studies
-from rungwise.report.target import in_place_of
+from rungwise.report.target import in_place_of, refuse_studies
 from rungwise.study import Study
 
 
@@ -21,7 +20,7 @@ def write_figures(
     """
     if path.suffix != ".html":
         raise InputError(f"{path} must end with .html")
-    refuse_studies(study, path)
+    refuse_studies(path, study.path)
     figures = study.plot(*names, metric=metric, at=at, dark=dark)
     with in_place_of(path) as part:
         figures.write_html(part, cdn=cdn)

@@ -10,6 +10,10 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+from rungwise.errors import InputError
+from rungwise.integrity import is_study_file
+from rungwise.paths import part_of, real_path
+
 
 @contextlib.contextmanager
 def in_place_of(path: Path) -> Iterator[Path]:
@@ -41,3 +45,11 @@ def in_place_of(path: Path) -> Iterator[Path]:
         part.replace(real)
     finally:
         part.unlink(missing_ok=True)
+
+
+def refuse_studies(path: Path, study: Path | None) -> None:
+    """Raise `InputError` if `path` is the file `study` or a part of it, or another study."""
+    if study is not None and part_of(real_path(study), path):
+        raise InputError(f"{path} is the study {study} itself or a part of it; name another file")
+    if path.is_file() and is_study_file(path):
+        raise InputError(f"{path} is a study; name another file, or delete it first")
