@@ -165,7 +165,9 @@ def test_a_budget_and_a_refit_are_told() -> None:
     told = page_of(study)
     assert study.best.refit_resource == 27
     cost = {name: remark for name, _, remark in told["cost"]}
-    assert cost["resource trained"] == f"{study.state.trained / 162:.0%} of 162"
+    refit = study.state.refit_used
+    also = f"; {refit} of it to train the winner on" if refit else ""
+    assert cost["resource trained"] == f"{study.state.trained / 162:.0%} of 162{also}"
     if study.best.resource < 27:
         assert "Trained on to 27, it scored" in told["answer"]["text"]
 

@@ -61,7 +61,8 @@ RUNGWISE.axes = (pen, wide, high, x, y) => {
     if (alone) [low, high] = axis.log ? [low / 2, low * 2] : [low - 0.5, low + 0.5];
     const f = axis.log ? Math.log : (value) => value;
     const place = (value) => from + ((f(value) - f(low)) / (f(high) - f(low))) * (to - from);
-    return Object.assign(place, { ticks: axis.ticks || only || RUNGWISE.ticks(low, high, axis.log) });
+    const ticks = axis.ticks || only || RUNGWISE.ticks(low, high, axis.log);
+    return Object.assign(place, { ticks: axis.whole ? ticks.filter(Number.isInteger) : ticks });
   };
   const px = scale(x, left, right), py = scale(y, bottom, top);
   pen.strokeStyle = RUNGWISE.colour("grid");
@@ -122,7 +123,7 @@ RUNGWISE.curves = (canvas, data, said) => {
     for (const line of lines) [first, last] = [Math.min(first, line[2][0]), Math.max(last, line[2][line[2].length - 1])];
     const log = last / first > 12;
     const ticks = log && count > 1 ? data.rungs.filter((rung) => rung >= first && rung <= last) : undefined;
-    const x = { low: first, high: last, log, ticks, name: "resource" + (log ? " (log scale)" : "") };
+    const x = { low: first, high: last, log, ticks, whole: true, name: "resource" + (log ? " (log scale)" : "") };
     placed = RUNGWISE.axes(pen, wide, high, x, { low, high: top, name: data.metrics[metric] });
     const { px, py } = placed;
     pen.save();

@@ -112,7 +112,7 @@ def _cost(state: StudyState) -> list[list[str]]:
     budget, trials = state.budget, len(state.trials)
     rows = [
         ["trials", f"{trials:,}", _of(trials, budget.trials)],
-        ["resource trained", f"{state.trained:,}", _of(state.trained, state.total_units or budget.resource)],
+        ["resource trained", f"{state.trained:,}", _trained(state)],
     ]
     ran, total = state.time.seconds, budget.seconds or (budget.hours or 0) * 3600
     if ran:
@@ -132,6 +132,12 @@ def _cost(state: StudyState) -> list[list[str]]:
     return rows
 
 
+def _trained(state: StudyState) -> str:
+    share = _of(state.trained, state.total_units or state.budget.resource)
+    refit = f"{state.refit_used:,} of it to train the winner on" if state.refit_used else ""
+    return "; ".join(part for part in (share, refit) if part)
+
+
 def _of(spent: float, total: float | None, shown_total: str = "") -> str:
     return "" if not total else f"{spent / total:.0%} of {shown_total or f'{total:,}'}"
 
@@ -146,7 +152,10 @@ def _settings(state: StudyState) -> list[list[str]]:
         ("score", created.score),
         ("seed", created.seed),
         ("totals", totals or "none"),
-        ("run with", {name: value for name, value in how.items() if name not in PRIVATE} or "your own loop"),
+        (
+            "run with",
+            {name: how[name] for name in how if name not in PRIVATE and how[name] is not None} or "your own loop",
+        ),
         ("study", created.id or "from before studies had ids"),
         ("begun by", f"rungwise {created.version}"),
         ("this page by", f"rungwise {__version__}"),

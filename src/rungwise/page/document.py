@@ -169,10 +169,12 @@ _TRIALS = """<section aria-labelledby="h-trials">
 <label>show <select id="most"><option value="25">the first 25</option><option value="100">100</option>
 <option value="1000">1,000</option></select></label>
 </div>
+<p id="how" class="soft">The best first: those that got furthest, and of these the best score. A heading sorts; a number
+shows the trial's curve.</p>
 <p id="count" role="status" class="soft"></p>
 <div class="scroll" role="region" aria-label="trials" tabindex="0">
-<table id="trials-table"><caption>The best first: those that got furthest, and of these the best score. A heading
-sorts; a number shows the trial's curve.</caption><thead><tr id="heads"></tr></thead><tbody id="trials"></tbody></table>
+<table id="trials-table" aria-describedby="how"><caption class="unseen">The trials</caption>
+<thead><tr id="heads"></tr></thead><tbody id="trials"></tbody></table>
 </div>
 </section>"""
 

@@ -35,7 +35,7 @@
   const places = new Map(data.curves.rungs.map((rung, place) => [rung, place]));
   if (data.answers) {
     const rows = data.answers.rows.map((row) => [row[0], row[1], RUNGWISE.rung(places.get(row[2]), count)]);
-    RUNGWISE.steps($("answers"), [rows], data.answers.end, { name: "resource trained", from: 0 },
+    RUNGWISE.steps($("answers"), [rows], data.answers.end, { name: "resource trained", from: 0, whole: true },
       { name: data.curves.metrics[0] }, ["soft"]);
   }
   if (data.ceilings) {
