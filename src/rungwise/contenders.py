@@ -60,11 +60,11 @@ class NextRun(msgspec.Struct, frozen=True):
 class Contenders(msgspec.Struct, frozen=True):
     """The trials that cannot be told apart from the answer, and how that was measured.
 
-    `trials` holds them, the answer first, then by rung and score. They are those of the `field` trials whose last job
-    did not fail and which have a finite score at `below`, the rung below that of the answer, `level`. Each is compared
-    with the answer at `level` if it has completed that, otherwise at `below`. It is a contender if it is behind by no
-    more than ε, or by no more than `swing` for each of the rungs from there to `max_resource`: `steps` from `level` (1
-    at least), one more from `below`. Ties count as contenders.
+    `trials` holds them, the answer first, then by rung and score. They are among the `field` trials that completed
+    `below`, the rung below that of the answer, `level`, and did not fail since. Each is compared with the answer at
+    `level` if it has completed that, otherwise at `below`, and must have a finite score there. It is a
+    contender if it is behind by no more than ε, or by no more than `swing` for each of the rungs from there to
+    `max_resource`: `steps` from `level` (1 at least), one more from `below`. Ties count as contenders.
 
     `swing` says how much gaps change from rung to rung: of `changes` changes of the gap of a trial to the answer 90 %
     are no larger (linear interpolation). These are the changes from `below` to `level`, and while they are fewer than

@@ -268,7 +268,8 @@ class Known(turns.InTurn):
         one `trial` it says why it was promoted, where it waits, and what would promote it. In a study opened to look
         at, the ceiling and a trial take all facts once more: about 6 µs each.
 
-        Raises `InputError` for a trial that there is not.
+        Raises `InputError` for a trial that there is not. Raises `StudyError` for a trial of a study that is only
+        looked at if its scheduler is not one of ours.
         """
         if trial is not None:
             return waiting.in_words(self._decided, trial, (fact for _, fact in self._log.read()))
