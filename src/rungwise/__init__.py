@@ -18,6 +18,7 @@ Errors        InputError, what you gave; StudyError, a file that cannot be used
 from typing import TYPE_CHECKING, Any
 
 from rungwise.cluster import Cluster, ClusterUse
+from rungwise.contenders import Contenders
 from rungwise.core import Scheduler
 from rungwise.core.asha import ASHA
 from rungwise.core.criteria import ranking
@@ -71,6 +72,7 @@ __all__ = [
     "Cluster",
     "ClusterUse",
     "Command",
+    "Contenders",
     "CurveTable",
     "DensitySearch",
     "DirectRanking",

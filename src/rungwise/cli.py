@@ -667,12 +667,14 @@ def _tell_json(value: Any) -> None:
 
 @commands.command()
 @study_argument
-def explain(study: str | Path) -> None:
+@click.option("--trial", type=int, help="Explain this trial: why it was promoted, or what would promote it.")
+def explain(study: str | Path, trial: int | None) -> None:
     """Explain why STUDY stands where it does.
 
-    This explains each rise of the ceiling, the failures, and the best trial.
+    This explains each rise of the ceiling and how near the next one is, the failures, the best trial, and which trials
+    cannot be told apart from it.
     """
-    tell(Study.open(study).explain())
+    tell(Study.open(study).explain(trial))
 
 
 @commands.command()

@@ -23,7 +23,7 @@ from rungwise.events import (
     Started,
     TakenBack,
 )
-from rungwise.recommendation import ENOUGH, Certainty
+from rungwise.recommendation import ENOUGH
 from rungwise.words import counted, shown, shown_json
 
 DEBUG, INFO = 10, 20  # of Python's logging
@@ -71,19 +71,6 @@ def why_that_front(above: Mapping[int, int]) -> str:
     'at the highest rung with 5 results'
     """
     return f"at the highest rung with {f'{ENOUGH} results' if above else 'a result'}"
-
-
-def how_sure(found: Certainty) -> str:
-    """How many may be as good as the answer.
-
-    >>> how_sure(Certainty(27, 9, 8, 0.0123, 2))
-    'of 8 others at 27, 2 may be as good: within 0.0123 of it, the median change of such gaps since 9'
-    """
-    rivals = found.rivals or "none"
-    return (
-        f"of {counted(found.others, 'other')} at {found.level}, {rivals} may be as good: within "
-        f"{number(found.swing)} of it, the median change of such gaps since {found.below}"
-    )
 
 
 def rise(fact: Raised) -> str:

@@ -14,7 +14,7 @@ from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rungwise import explain, peaks, recommendation
+from rungwise import contenders, explain, peaks, recommendation
 from rungwise.events import Job
 from rungwise.frames import CONFIG
 from rungwise.hold import held
@@ -173,12 +173,22 @@ def reached(state: StudyState, before: Budget) -> list[str]:
     return [f"{names.get(name, name)}={getattr(now, name)} has already been reached: {said[name]}" for name in changed]
 
 
-def story(state: StudyState, brackets: Sequence[tuple[int, int]] | None = None) -> str:
-    """Each rise of the ceiling, the failures by kind, and the answer: what `Study.explain` gives."""
+def story(
+    state: StudyState,
+    brackets: Sequence[tuple[int, int]] | None = None,
+    near: Sequence[Sequence[str]] = (),
+    epsilon: float | None = None,
+) -> str:
+    """Each rise of the ceiling, the failures by kind, and the answer: what `Study.explain` gives.
+
+    `near` has for each bracket lines that say how near its ceiling is to rising, `epsilon` is PASHA's ε.
+    """
     if brackets is None:
         brackets = [(level, state.completed.get(level, 0)) for level in state.ceilings or ()]
     lines = explain.rises(state.rises, several=len(brackets) > 1)
-    lines += explain.ceilings(state.created.scheduler.get("name"), state.max_resource, brackets, state.rises)
+    where = explain.ceilings(state.created.scheduler.get("name"), state.max_resource, brackets, state.rises)
+    for place, line in enumerate(where):
+        lines += [line, *(near[place] if near else ())]
     lines += [*_failures(state), *broken_off(state)]
     if state.metrics.names:
         front, why = state.front, explain.why_that_front(_above(state, state.answer_level))
@@ -191,8 +201,8 @@ def story(state: StudyState, brackets: Sequence[tuple[int, int]] | None = None) 
             f"trial {best.number} is the best: {explain.standing(best.score, best.resource, best.peak)}, "
             f"{explain.why_there(_above(state, best.resource))}"
         )
-        if (sure := certainty(state)) is not None:
-            lines.append(explain.how_sure(sure))
+        if (found := contenders.contenders(state, epsilon)) is not None:
+            lines += contenders.in_words(found, state.max_resource)
         if record.refit_failure is not None:
             lines.append(f"its refit failed: {shown(record.refit_failure)}")
         lines += peaks.remarks(record, state.trials, state.metrics)

