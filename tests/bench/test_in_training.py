@@ -1,4 +1,4 @@
-"""`benchmarks/real.py`: no method trains more than the budget, and all that it trains is counted."""
+"""`benchmarks/in_training.py`: no method trains more than the budget, and all that it trains is counted."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import rungwise as rw
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 import contenders
-import real
+import in_training
 from contenders import BASE, METHODS, PROBLEMS, Found, Problem, Unit
 
 from rungwise.bench.shown import console_of
@@ -31,7 +31,7 @@ def test_real_runs_keep_to_the_budget(
         assert 0 < one.training < one.seconds
         assert 2 <= one.configurations <= one.units
         assert one.test > 0
-    console_of(True).print(real.table(found, True))
+    console_of(True).print(in_training.table(found, True))
     title, heading, _, *rows = (line for line in capsys.readouterr().out.splitlines() if line.strip())
     assert title.startswith(f"{name}, B = 2 (18 ")
     unit = PROBLEMS[name].unit
@@ -100,7 +100,7 @@ def test_each_seed_trains_from_seeds_of_its_own(tmp_path: Path) -> None:
 
 def test_it_writes_a_row_a_run(tmp_path: Path) -> None:
     one = Found("digits", BASE, 5, 0, 3.5, 3.1, 320, 12, 4.5, 4.25)
-    real.write_csv(tmp_path / "runs.csv", [one])
+    in_training.write_csv(tmp_path / "runs.csv", [one])
     heading, row = (tmp_path / "runs.csv").read_text().splitlines()
     assert heading == ",".join(Found.__struct_fields__)
     assert row == ",".join(map(str, msgspec.structs.astuple(one)))

@@ -1,6 +1,6 @@
 """What does a search give in real training, beside Optuna's? Trains two examples again and again and compares.
 
-python benchmarks/real.py [--seeds 10] [--budget 5] [--budget 10] [--markdown] [--csv FILE]
+python benchmarks/in_training.py [--seeds 10] [--budget 5] [--budget 10] [--markdown] [--csv FILE]
 
 `contenders.py` has the problems, the methods, and what a budget pays for. All are compared with HyperbandPruner, which
 Optuna's tutorial recommends with TPE ("Which Sampler and Pruner Should be Used?"); MedianPruner is Optuna's default.
