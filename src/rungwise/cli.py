@@ -20,6 +20,7 @@ import msgspec
 from rungwise import afford, mirror
 from rungwise.bench.board_command import budget
 from rungwise.bench.command import bench
+from rungwise.bench.coverage_command import coverage
 from rungwise.control import Request, ask, is_paused
 from rungwise.conversion import as_space
 from rungwise.core import SCHEDULERS
@@ -29,6 +30,7 @@ from rungwise.errors import InputError, suggestion
 from rungwise.executors.command import Command
 from rungwise.executors.devices import from_text
 from rungwise.executors.named import NAMES
+from rungwise.forecast import forecast
 from rungwise.hold import held
 from rungwise.loading import NamedFunction, load_attribute
 from rungwise.log import StudyError
@@ -122,6 +124,7 @@ def commands() -> None:
 
 
 bench.add_command(budget)
+bench.add_command(coverage)
 commands.add_command(bench)
 
 
@@ -665,6 +668,25 @@ def explain(study: str | Path) -> None:
     This explains each rise of the ceiling, the failures, and the best trial.
     """
     tell(Study.open(study).explain())
+
+
+@commands.command("forecast")
+@study_argument
+@click.option("--trials", type=int, help="Trials in total (default: the study's).")
+@click.option("--workers", type=int, help="How many train at the same time (default: as in the last run).")
+@click.option("--price-per-hour", type=float, help="What a worker costs an hour.")
+@click.option("--seed", type=int, default=0, help="Seed of the simulations (default 0).")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+def forecast_command(study: str | Path, as_json: bool, **options: Any) -> None:
+    """Show what STUDY will still cost: resource, time, and money.
+
+    Its rest is simulated again and again with curves like those seen so far.
+    """
+    found = forecast(Study.open(study), **options)
+    if as_json:
+        _tell_json(msgspec.to_builtins(found))
+    else:
+        tell(str(found))
 
 
 @commands.command()
