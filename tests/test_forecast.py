@@ -101,6 +101,7 @@ def test_a_study_without_a_maximum_and_with_failures() -> None:
     found = forecast(study, trials=60)
     assert found.resource.low > 0
     assert found.seconds is None
+    assert "time and money are not known" in str(found)
 
 
 def test_what_cannot_be_forecast_is_said() -> None:

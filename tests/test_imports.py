@@ -35,7 +35,7 @@ FLOORS = [
     ["replay"],
     ["snapshot"],
     ["decider"],
-    ["refit", "looking"],
+    ["refit", "looking", "whatif"],
     ["known"],
     ["steered"],
     ["study"],

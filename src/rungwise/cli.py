@@ -51,6 +51,7 @@ from rungwise.study import Study
 from rungwise.summary import broken_off
 from rungwise.trust import Named, wanting
 from rungwise.version import __version__
+from rungwise.whatif import changed
 from rungwise.words import ENCODE_ERRORS, counted, shown, shown_json, shown_lines
 
 F = TypeVar("F", bound=Callable[..., object])
@@ -154,6 +155,29 @@ def total_options(command: F) -> F:
     return command
 
 
+def scheduler_options(command: F) -> F:
+    """The options that `tune` and `replay` share: a scheduler's settings."""
+    settings = [
+        click.option("--min-resource", type=int, help="The first rung (default 1)."),
+        click.option("--max-resource", type=int, help="The last rung; optional for PASHA and ASHA."),
+        click.option("--reduction-factor", type=float, help="η: one in η trials is promoted at each rung (default 3)."),
+        click.option(
+            "--ranking", type=click.Choice(sorted(RANKINGS)), help="When PASHA takes two rungs to agree (default soft)."
+        ),
+        click.option(
+            "--promotion",
+            type=click.Choice(sorted(PROMOTIONS)),
+            help="How many PASHA and ASHA promote (default eager).",
+        ),
+        click.option(
+            "--breadth-first", is_flag=True, default=None, help="PASHA and ASHA: start all trials before promoting any."
+        ),
+    ]
+    for option in reversed(settings):
+        command = option(command)
+    return command
+
+
 def run_options(command: F) -> F:
     """The options that `tune` and `resume` share: the totals, and those of a run."""
     of_run = [_option(field) for field in msgspec.structs.fields(RunOptions)]
@@ -202,20 +226,7 @@ def _option(field: msgspec.structs.FieldInfo) -> Callable[[F], F]:
 )
 @click.option("--initial", type=click.Path(path_type=Path), help="A .json file: a list of configurations to try first.")
 @click.option("--warm-start", type=click.Path(), help="The file of an earlier study to learn from.")
-@click.option("--min-resource", type=int, help="The first rung (default 1).")
-@click.option("--max-resource", type=int, help="The last rung; optional for PASHA and ASHA.")
-@click.option("--reduction-factor", type=float, help="η: one in η trials is promoted at each rung (default 3).")
-@click.option(
-    "--ranking", type=click.Choice(sorted(RANKINGS)), help="When PASHA takes two rungs to agree (default soft)."
-)
-@click.option(
-    "--promotion",
-    type=click.Choice(sorted(PROMOTIONS)),
-    help="How many PASHA and ASHA promote (default eager).",
-)
-@click.option(
-    "--breadth-first", is_flag=True, default=None, help="PASHA and ASHA: start all trials before promoting any."
-)
+@scheduler_options
 @click.option("--seed", type=int, help="Seed of the search (default 0).")
 @run_options
 def tune_command(
@@ -668,6 +679,21 @@ def explain(study: str | Path) -> None:
     This explains each rise of the ceiling, the failures, and the best trial.
     """
     tell(Study.open(study).explain())
+
+
+@commands.command()
+@study_first
+@click.option("--scheduler", "name", type=click.Choice(list(SCHEDULERS)), help="Another scheduler.")
+@scheduler_options
+def replay(study: str | Path, **options: Any) -> None:
+    """Show what other settings would have decided in STUDY.
+
+    The recorded curves are decided anew, in the order of the log. Settings not given are the study's. What nobody
+    trained far enough to know is counted, not guessed.
+    """
+    opened = Study.open(study)
+    chosen = {name: value for name, value in options.items() if value is not None}
+    tell(str(opened.replay(changed(opened.state.created.scheduler, chosen))))
 
 
 @commands.command("forecast")

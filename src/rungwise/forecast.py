@@ -106,6 +106,8 @@ class Forecast(msgspec.Struct, frozen=True):
         if self.seconds is not None:
             ends = " to ".join(duration(end) for end in (self.seconds.low, self.seconds.high))
             lines.append(f"that takes {ends} with {counted(self.workers, 'worker')}, at the pace so far")
+        else:
+            lines.append("time and money are not known: no report says how long its training took")
         if self.money is not None:
             lines.append(f"and costs {self.money.low:,.2f} to {self.money.high:,.2f}")
         if self.asha is not None:
