@@ -2,6 +2,7 @@
 
 tune          run a study of your function on local processes
 Study         a study whose loop you own: ask, report, best, explain
+forecast      what a study will still cost, in resource, time, and money
 simulate      run a scheduler over a CurveTable on a virtual clock, with workers or a virtual Cluster
 
 Parameters    Float, Integer, Categorical, Ordinal, Cell (of a network); a Space of them
@@ -33,6 +34,7 @@ from rungwise.errors import InputError
 from rungwise.events import Job
 from rungwise.executors.command import Command
 from rungwise.executors.named import EXECUTORS
+from rungwise.forecast import Forecast, forecast
 from rungwise.log import StudyError
 from rungwise.nas.cells import Cell
 from rungwise.parameters import Categorical, Float, Integer, Ordinal, Parameter
@@ -78,6 +80,7 @@ __all__ = [
     "DirectRanking",
     "EvolutionSearch",
     "Float",
+    "Forecast",
     "FullTraining",
     "GridSearch",
     "Hyperband",
@@ -105,6 +108,7 @@ __all__ = [
     "Trial",
     "TrialRecord",
     "__version__",
+    "forecast",
     "ranking",
     "simulate",
     "tune",

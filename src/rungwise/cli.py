@@ -20,6 +20,7 @@ import msgspec
 from rungwise import mirror
 from rungwise.bench.board_command import budget
 from rungwise.bench.command import bench
+from rungwise.bench.coverage_command import coverage
 from rungwise.control import Request, ask, is_paused
 from rungwise.conversion import as_space
 from rungwise.core import SCHEDULERS
@@ -29,6 +30,7 @@ from rungwise.errors import InputError, suggestion
 from rungwise.executors.command import Command
 from rungwise.executors.devices import from_text
 from rungwise.executors.named import NAMES
+from rungwise.forecast import forecast
 from rungwise.hold import held
 from rungwise.known import budget_in_words
 from rungwise.loading import NamedFunction, load_attribute
@@ -53,6 +55,7 @@ from rungwise.study import Study
 from rungwise.summary import broken_off
 from rungwise.trust import Named, wanting
 from rungwise.version import __version__
+from rungwise.whatif import changed
 from rungwise.words import ENCODE_ERRORS, counted, shown, shown_json, shown_lines
 
 F = TypeVar("F", bound=Callable[..., object])
@@ -126,6 +129,7 @@ def commands() -> None:
 
 
 bench.add_command(budget)
+bench.add_command(coverage)
 commands.add_command(bench)
 commands.add_command(report)
 
@@ -152,6 +156,29 @@ def total_options(command: F) -> F:
         click.option("--target", type=float, help="Stop at a score as good as this."),
     ]
     for option in reversed(totals):
+        command = option(command)
+    return command
+
+
+def scheduler_options(command: F) -> F:
+    """The options that `tune` and `replay` share: a scheduler's settings."""
+    settings = [
+        click.option("--min-resource", type=int, help="The first rung (default 1)."),
+        click.option("--max-resource", type=int, help="The last rung; optional for PASHA and ASHA."),
+        click.option("--reduction-factor", type=float, help="η: one in η trials is promoted at each rung (default 3)."),
+        click.option(
+            "--ranking", type=click.Choice(sorted(RANKINGS)), help="When PASHA takes two rungs to agree (default soft)."
+        ),
+        click.option(
+            "--promotion",
+            type=click.Choice(sorted(PROMOTIONS)),
+            help="How many PASHA and ASHA promote (default eager; half as patient with a budget and no --scheduler).",
+        ),
+        click.option(
+            "--breadth-first", is_flag=True, default=None, help="PASHA and ASHA: start all trials before promoting any."
+        ),
+    ]
+    for option in reversed(settings):
         command = option(command)
     return command
 
@@ -204,20 +231,7 @@ def _option(field: msgspec.structs.FieldInfo) -> Callable[[F], F]:
 )
 @click.option("--initial", type=click.Path(path_type=Path), help="A .json file: a list of configurations to try first.")
 @click.option("--warm-start", type=click.Path(), help="The file of an earlier study to learn from.")
-@click.option("--min-resource", type=int, help="The first rung (default 1).")
-@click.option("--max-resource", type=int, help="The last rung; optional for PASHA and ASHA.")
-@click.option("--reduction-factor", type=float, help="η: one in η trials is promoted at each rung (default 3).")
-@click.option(
-    "--ranking", type=click.Choice(sorted(RANKINGS)), help="When PASHA takes two rungs to agree (default soft)."
-)
-@click.option(
-    "--promotion",
-    type=click.Choice(sorted(PROMOTIONS)),
-    help="How many PASHA and ASHA promote (default eager; half as patient with a budget and no --scheduler).",
-)
-@click.option(
-    "--breadth-first", is_flag=True, default=None, help="PASHA and ASHA: start all trials before promoting any."
-)
+@scheduler_options
 @click.option("--seed", type=int, help="Seed of the search (default 0).")
 @run_options
 def tune_command(
@@ -675,6 +689,40 @@ def explain(study: str | Path, trial: int | None) -> None:
     cannot be told apart from it.
     """
     tell(Study.open(study).explain(trial))
+
+
+@commands.command()
+@study_first
+@click.option("--scheduler", "name", type=click.Choice(list(SCHEDULERS)), help="Another scheduler.")
+@scheduler_options
+def replay(study: str | Path, **options: Any) -> None:
+    """Show what other settings would have decided in STUDY.
+
+    The recorded curves are decided anew, in the order of the log. Settings not given are the study's. What nobody
+    trained far enough to know is counted, not guessed.
+    """
+    opened = Study.open(study)
+    chosen = {name: value for name, value in options.items() if value is not None}
+    tell(str(opened.replay(changed(opened.state.created.scheduler, chosen))))
+
+
+@commands.command("forecast")
+@study_argument
+@click.option("--trials", type=int, help="Trials in total (default: the study's).")
+@click.option("--workers", type=int, help="How many train at the same time (default: as in the last run).")
+@click.option("--price-per-hour", type=float, help="What a worker costs an hour.")
+@click.option("--seed", type=int, default=0, help="Seed of the simulations (default 0).")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+def forecast_command(study: str | Path, as_json: bool, **options: Any) -> None:
+    """Show what STUDY will still cost: resource, time, and money.
+
+    Its rest is simulated again and again with curves like those seen so far.
+    """
+    found = forecast(Study.open(study), **options)
+    if as_json:
+        _tell_json(msgspec.to_builtins(found))
+    else:
+        tell(str(found))
 
 
 @commands.command()

@@ -12,7 +12,7 @@ from typing import Any
 
 from rungwise import afford, contenders, frames, nearness, replay, summary, turns, waiting
 from rungwise.contenders import Contenders
-from rungwise.core import SCHEDULERS, Scheduler, ceilings
+from rungwise.core import SCHEDULERS, Scheduler, SchedulerName, as_scheduler, ceilings
 from rungwise.decider import Decider, handed
 from rungwise.errors import InputError
 from rungwise.events import Created, Fact, Job, Raised, Started
@@ -26,9 +26,12 @@ from rungwise.search.looked_at import LookedAt
 from rungwise.space import Space
 from rungwise.state import StudyState
 from rungwise.validation import whole
+from rungwise.whatif import Replay, replayed
 
 
-@turns.in_turn(looks=("rows", "rungs", "rung_results", "dataframe", "explain", "contenders", "facts", "plot", "top"))
+@turns.in_turn(
+    looks=("rows", "rungs", "rung_results", "dataframe", "explain", "contenders", "facts", "plot", "top", "replay")
+)
 class Known(turns.InTurn):
     """The part of a `Study` that looks."""
 
@@ -273,6 +276,24 @@ class Known(turns.InTurn):
         """As `repr`, with a table of the best trials, for notebooks."""
         with self._turn:
             return summary.as_html(self._state, self._log.path)
+
+    def replay(self, scheduler: Scheduler | SchedulerName | str | dict[str, Any]) -> Replay:
+        """What `scheduler` would have decided with the same trials: the recorded curves, in the order of the log.
+
+        Without a `max_resource` of its own it gets the study's. Nothing is made up: a job ends where the record of its
+        trial ends, and is counted in `unknown`. The study's own scheduler decides as it did. Seconds and hours as
+        totals are left out, and a failure that was taken back has never been.
+
+        >>> import rungwise as rw
+        >>> curves = rw.CurveTable([[1.0, 2.0, 3.0]] * 9, mode="max")
+        >>> study = rw.simulate("asha", curves, trials=9).study
+        >>> study.replay("asha").same, study.replay("full").missing > 0
+        (True, True)
+
+        Raises `InputError` for a scheduler that cannot be, and one of one metric in a study of several.
+        """
+        fresh = as_scheduler(scheduler, self._state.max_resource)
+        return replayed([fact for _, fact in self._log.read()], self._state, fresh)
 
     def explain(self, trial: int | None = None) -> str:
         """Why the study is where it is: each rise of the ceiling, failures, the best trial, where a budget has gone.
