@@ -101,6 +101,8 @@ def looks(path: Path) -> dict[str, Callable[[], object]]:
         "export json": command("export", study, f"{out}.json", "--reports"),
         "export parquet": command("export", study, f"{out}.parquet"),
         "report": command("report", study, "-o", f"{out}.html"),
+        "forecast": command("forecast", study, "--trials", "4"),
+        "replay": command("replay", study),
         "report md": command("report", study, "-o", f"{out}.md"),
         "salvage": command("salvage", study, f"{out}.db"),
         "resume": command("resume", study, "--trials", "2", "--quiet"),

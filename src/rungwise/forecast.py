@@ -15,7 +15,7 @@ import numpy as np
 from rungwise import afford
 from rungwise.clock import Clock
 from rungwise.continuation import Curves, Imagined
-from rungwise.core import Scheduler, as_scheduler
+from rungwise.core import Scheduler
 from rungwise.core.asha import ASHA
 from rungwise.core.pasha import PASHA
 from rungwise.core.rungs import Ladder
@@ -27,6 +27,7 @@ from rungwise.log import undone
 from rungwise.loop import drive
 from rungwise.parameters import Integer
 from rungwise.records import Budget
+from rungwise.replay import scheduler_looked_at
 from rungwise.simulate import in_order
 from rungwise.space import Space
 from rungwise.study import Study
@@ -288,7 +289,7 @@ def ahead(study: Study, budget: Budget, workers: int, every: int = 1) -> Ahead:
     """The rest of `study` under `budget` with so many workers, of one trial in `every`."""
     state = study.state
     curves, begun, most = seen(study, every)
-    scheduler = as_scheduler({**state.created.scheduler, "max_resource": most})
+    scheduler = scheduler_looked_at(state.created).up_to(most)
     if every > 1 and budget.trials is not None:
         budget = msgspec.structs.replace(budget, trials=max(1, budget.trials // every))
     return Ahead(

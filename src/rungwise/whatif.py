@@ -32,7 +32,7 @@ from rungwise.events import (
     Reported,
     Started,
 )
-from rungwise.log import MemoryLog, undone
+from rungwise.log import MemoryLog, StudyError, undone
 from rungwise.records import BestTrial, as_config
 from rungwise.space import Rng
 from rungwise.state import StudyState
@@ -109,13 +109,17 @@ class Replay(msgspec.Struct, frozen=True):
 def changed(scheduler: dict[str, Any], chosen: Mapping[str, Any]) -> dict[str, Any]:
     """The settings of a `scheduler` with those `chosen` over them; of another one, those that it has too.
 
+    Raises `StudyError` for a scheduler that is not one of ours: looking at a file must not import what it names.
+
     >>> changed({"name": "pasha", "max_resource": 81, "ranking": {"name": "soft"}}, {"name": "asha"})
     {'name': 'asha', 'max_resource': 81}
     """
     settings = {**scheduler, **chosen}
-    has = inspect.signature(SCHEDULERS.named(settings["name"])).parameters
+    if SCHEDULERS.is_elsewhere(name := settings.get("name")):
+        raise StudyError(f"looking at a study does not import its scheduler {name}: name another, --scheduler asha")
+    has = inspect.signature(SCHEDULERS.named(name)).parameters
     if wrong := [name for name in chosen if name != "name" and name not in has]:
-        raise InputError(f"{settings['name']} has no {wrong[0]}; it has {', '.join(has)}")
+        raise InputError(f"{name} has no {wrong[0]}; it has {', '.join(has)}")
     return {name: value for name, value in settings.items() if name == "name" or name in has}
 
 
